@@ -1,0 +1,1 @@
+//! Configuration: files, dialect, options, servers and models.

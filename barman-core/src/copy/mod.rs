@@ -1,0 +1,1 @@
+//! Copying trees of files between directories, synced in bulk.

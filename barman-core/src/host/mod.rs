@@ -1,0 +1,1 @@
+//! Things of this host: hook scripts, child processes, external commands.

@@ -1,0 +1,1 @@
+//! The operation `get_wal`.

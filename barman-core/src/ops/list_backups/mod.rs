@@ -1,0 +1,1 @@
+//! The operation `list_backups`.

@@ -1,0 +1,13 @@
+//! The operations, one module each: options, plan, run, report.
+
+pub mod archive;
+pub mod backup;
+pub mod check;
+pub mod cron;
+pub mod delete;
+pub mod get_wal;
+pub mod list_backups;
+pub mod receive_wal;
+pub mod restore;
+pub mod show_backup;
+pub mod switch_wal;
