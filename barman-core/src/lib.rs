@@ -12,6 +12,8 @@ pub mod copy;
 pub mod failure;
 pub mod host;
 pub mod ops;
+pub mod server;
 
 pub use context::{Cancel, CancelCause, Clock, Context, Level, Message, Progress};
 pub use failure::{Class, Failure};
+pub use server::Server;

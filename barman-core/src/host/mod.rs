@@ -1,1 +1,6 @@
-//! Things of this host: hook scripts, child processes, external commands.
+//! What operations need from the host: running commands, hook scripts, background children, signals to processes.
+
+pub mod command;
+pub mod environment;
+pub mod hooks;
+pub mod process;
