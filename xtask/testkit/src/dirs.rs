@@ -1,0 +1,210 @@
+//! Temporary directories that the server's user can enter, removed on drop, and swept by a later run when their owner was killed.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Environment variable that marks every process started for a directory, so that strays can be found.
+pub const MARK: &str = "BARMAN_RS_TEST_DIR";
+
+/// Environment variable: when set, directories are left behind for inspection.
+pub const KEEP: &str = "BARMAN_RS_KEEP";
+
+/// A temporary directory, mode 0755.
+#[derive(Debug)]
+pub struct TestDir {
+    path: PathBuf,
+    lock_path: PathBuf,
+    /// Held for its lock: a directory whose lock is free has lost its owner.
+    _lock: File,
+}
+
+fn base() -> PathBuf {
+    std::env::temp_dir().join("barman-rs-tests")
+}
+
+impl TestDir {
+    /// Makes a directory.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn new() -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        static SWEEP: Once = Once::new();
+        let base = base();
+        if !base.exists() {
+            fs::create_dir_all(&base).with_context(|| format!("create {}", base.display()))?;
+            let _ = fs::set_permissions(&base, fs::Permissions::from_mode(0o1777));
+        }
+        SWEEP.call_once(|| sweep(&base));
+        for _ in 0..10_000 {
+            let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let path = base.join(&name);
+            let lock_path = base.join(format!("{name}.lock"));
+            let Ok(lock) = OpenOptions::new().write(true).create_new(true).open(&lock_path) else {
+                continue;
+            };
+            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() || !is_at(&lock, &lock_path) {
+                continue; // a sweeper was quicker
+            }
+            if fs::create_dir(&path).is_err() {
+                continue;
+            }
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+                .context("set the mode of a test directory")?;
+            return Ok(Self {
+                path,
+                lock_path,
+                _lock: lock,
+            });
+        }
+        bail!("cannot make a directory in {}", base.display())
+    }
+
+    /// Path of the directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Path of something in the directory.
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Makes a sub-directory that belongs to the user that runs PostgreSQL.
+    ///
+    /// # Errors
+    /// The directory cannot be made or given away.
+    pub fn server_dir(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+        crate::user::give(&path)?;
+        Ok(path)
+    }
+}
+
+impl Drop for TestDir {
+    fn drop(&mut self) {
+        kill_marked(&self.path);
+        if std::env::var_os(KEEP).is_some() {
+            eprintln!("testkit: {} is kept because {KEEP} is set", self.path.display());
+        } else {
+            remove(&self.path);
+        }
+        let _ = fs::remove_file(&self.lock_path);
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(a), Ok(b)) => a.ino() == b.ino() && a.dev() == b.dev(),
+        _ => false,
+    }
+}
+
+/// Removes a tree in which a dying process may still be making files.
+fn remove(path: &Path) {
+    for _ in 0..50 {
+        match fs::remove_dir_all(path) {
+            Ok(()) => return,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return,
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(20)),
+        }
+    }
+    eprintln!("testkit: cannot remove {}", path.display());
+}
+
+/// Removes the directories of test processes that were killed, with the processes that they left.
+fn sweep(base: &Path) {
+    let Ok(entries) = fs::read_dir(base) else { return };
+    for entry in entries.flatten() {
+        let lock_path = entry.path();
+        if lock_path.extension().is_none_or(|e| e != "lock") {
+            continue;
+        }
+        let Ok(lock) = OpenOptions::new().write(true).open(&lock_path) else {
+            continue;
+        };
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() || !is_at(&lock, &lock_path) {
+            continue;
+        }
+        if std::env::var_os(KEEP).is_none() {
+            let dir = lock_path.with_extension("");
+            kill_marked(&dir);
+            remove(&dir);
+        }
+        let _ = fs::remove_file(&lock_path);
+    }
+}
+
+/// Kills every process that was started for `dir` and still runs: background processes that a program under test left behind.
+pub fn kill_marked(dir: &Path) {
+    let mark = format!("{MARK}={}", dir.display());
+    // A killed parent may just have forked: look again until nothing is found.
+    for _ in 0..20 {
+        let marked: Vec<Pid> = all_pids().filter(|pid| has_mark(*pid, &mark)).collect();
+        if marked.is_empty() {
+            return;
+        }
+        for pid in marked {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+fn all_pids() -> impl Iterator<Item = Pid> {
+    let own = std::process::id();
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(move |pid| u32::try_from(*pid) != Ok(own))
+        .filter_map(Pid::from_raw)
+}
+
+fn has_mark(pid: Pid, mark: &str) -> bool {
+    let proc = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+    fs::read(proc.join("environ"))
+        .is_ok_and(|env| env.split(|b| *b == 0).any(|entry| entry == mark.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn is_removed_on_drop_with_the_processes_it_marks() {
+        let dir = TestDir::new().unwrap();
+        let path = dir.path().to_owned();
+        fs::write(dir.join("file"), "x").unwrap();
+        let mut child = Command::new("sleep")
+            .arg("600")
+            .env(MARK, &path)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        drop(dir);
+        assert!(!path.exists());
+        assert!(!child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn a_sweep_removes_only_what_lost_its_owner() {
+        let owned = TestDir::new().unwrap();
+        let orphan = base().join(format!("orphan-{}", std::process::id()));
+        fs::create_dir_all(orphan.join("sub")).unwrap();
+        fs::write(orphan.with_extension("lock"), "").unwrap();
+        sweep(&base());
+        assert!(!orphan.exists() && !orphan.with_extension("lock").exists());
+        assert!(owned.path().exists());
+    }
+}
