@@ -1,2 +1,54 @@
-//! Binary.
-fn main() {}
+//! Project tasks: `cargo xtask setup`, `test`, `arch`, `demo`.
+//!
+//! Instead of shell scripts: the same language, the same lints, and errors that say what was being done.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "a developer's tool: it prints, reads the environment, renames its own caches, and is no part of what is shipped"
+)]
+
+mod arch;
+mod demo;
+mod run;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Project tasks.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install what this machine lacks for the other tasks; quick and without effect when nothing is missing
+    Setup,
+    /// Set up, then run every test
+    Test(test::Options),
+    /// Check which crate may depend on which, and the layers inside barman-core
+    Arch,
+    /// Show a backup, a disaster and a point-in-time recovery on a throw-away PostgreSQL
+    Demo(demo::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Setup => setup::run(),
+        Task::Test(options) => test::run(&options),
+        Task::Arch => arch::run(),
+        Task::Demo(options) => demo::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Packages of the distribution.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::{say, step};
+use crate::run;
+
+/// Debian packages and what in them is looked for (a program in `PATH` or an absolute path).
+const PACKAGES: [(&str, &str); 13] = [
+    ("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
+    ("postgresql-client-15", "/usr/lib/postgresql/15/bin/pg_basebackup"),
+    ("rsync", "rsync"),
+    ("openssh-server", "/usr/sbin/sshd"),
+    ("openssh-client", "ssh"),
+    ("gnupg", "gpg"),
+    ("strace", "strace"),
+    ("python3-venv", "/usr/lib/python3.11/ensurepip/__init__.py"),
+    ("zstd", "zstd"),
+    ("lz4", "lz4"),
+    ("xz-utils", "xz"),
+    ("bzip2", "bzip2"),
+    ("curl", "curl"),
+];
+
+/// Keeps the package `postgresql-15` from making and starting a cluster of its own.
+const NO_CLUSTER: &str = "# Written by `cargo xtask setup` of barman-rs: tests make their own clusters.\ncreate_main_cluster = false\n";
+
+pub fn install() -> Result<()> {
+    let missing: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|(_, proof)| !present(proof))
+        .map(|(name, _)| *name)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if run::find("apt-get").is_none() {
+        bail!(
+            "this machine lacks what Debian 12 has in the packages {}; install their like and try again",
+            missing.join(" ")
+        );
+    }
+    let command = format!("apt-get install --no-install-recommends {}", missing.join(" "));
+    if !rustix::process::geteuid().is_root() {
+        bail!("packages are missing; as root, run: {command}");
+    }
+    step(&format!("install Debian packages: {}", missing.join(" ")), || {
+        prevent_main_cluster()?;
+        if apt_install(&missing).is_ok() {
+            return Ok(());
+        }
+        say("  package lists are missing or old; updating them");
+        run::quiet(
+            Command::new("apt-get")
+                .args(["update", "-qq"])
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )?;
+        apt_install(&missing)
+    })?;
+    let still: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|(_, proof)| !present(proof))
+        .map(|(name, _)| *name)
+        .collect();
+    if !still.is_empty() {
+        bail!("still missing after the installation: {}", still.join(" "));
+    }
+    Ok(())
+}
+
+fn present(proof: &str) -> bool {
+    if proof.starts_with('/') {
+        Path::new(proof).exists()
+    } else {
+        run::find(proof).is_some()
+    }
+}
+
+fn apt_install(packages: &[&str]) -> Result<()> {
+    let mut command = Command::new("apt-get");
+    command
+        .args([
+            "install",
+            "-y",
+            "-qq",
+            "--no-install-recommends",
+            "-o",
+            "DPkg::Lock::Timeout=300",
+        ])
+        .args(packages);
+    // RUNLEVEL=1 keeps maintainer scripts from starting the services that the packages bring.
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("RUNLEVEL", "1");
+    run::quiet(&mut command).map(drop)
+}
+
+fn prevent_main_cluster() -> Result<()> {
+    let dir = Path::new("/etc/postgresql-common/createcluster.d");
+    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+    fs::write(dir.join("barman-rs.conf"), NO_CLUSTER).context("write createcluster.d/barman-rs.conf")
+}
