@@ -1,1 +1,39 @@
-//! Placeholder.
+//! PostgreSQL's formats on disk, for programs that back it up: log sequence numbers, timelines, WAL file names for
+//! any segment size, history files, the backup label and the tablespace map, `backup_manifest`, `pg_control`, WAL page
+//! headers and the compression of archived segments. Two modules are about writing rather than reading: [`durable`]
+//! is the only place of this project that renames and syncs files, and [`lock`] takes the `flock` locks that Barman
+//! takes.
+//!
+//! By default there is no C code and no codec; the cargo feature `gzip` adds the gzip family to [`codec`] (in Rust).
+//! Nothing here talks to a network, reads a configuration or the environment, prints, or panics on bytes that
+//! somebody else wrote.
+//!
+//! ```
+//! use barman_wal::{Lsn, SegmentName, SegmentSize, TimelineId, WalFileName};
+//!
+//! let size = SegmentSize::DEFAULT;
+//! let lsn: Lsn = "2/FF000028".parse()?;
+//! let timeline = TimelineId::new(1).ok_or("timeline 0 does not exist")?;
+//! let segment = SegmentName::from_lsn(timeline, lsn, size);
+//! assert_eq!(segment.to_string(), "0000000100000002000000FF");
+//! assert_eq!(segment.next(size).map(|next| next.to_string()).as_deref(), Some("000000010000000300000000"));
+//!
+//! let name: WalFileName = "0000000100000002000000ff.partial".parse()?;
+//! assert_eq!(name, WalFileName::Partial(segment));
+//! assert_eq!(name.archive_directory().as_deref(), Some("0000000100000002"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod durable;
+pub mod lock;
+pub mod lsn;
+pub mod segment;
+pub mod timeline;
+
+mod text;
+
+pub use lsn::{Lsn, LsnParseError};
+pub use segment::{
+    NameParseError, SegmentName, SegmentNumber, SegmentRange, SegmentSize, SegmentSizeError, WalFileName,
+};
+pub use timeline::{TimelineId, TimelineParseError};
