@@ -1,0 +1,223 @@
+//! The command line: one declarative grammar, and usage errors in Barman's form.
+
+pub mod commands;
+pub mod values;
+
+pub use commands::Command;
+
+use clap::builder::styling::Styles;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The line of `barman --version`. Scripts compare its first word, the version of Barman whose behaviour this is.
+pub const VERSION: &str =
+    concat!("3.20.1 Barman by EnterpriseDB (www.enterprisedb.com), as implemented by barman-rs ", env!("CARGO_PKG_VERSION"));
+
+const OVERVIEW: &str = "\
+Where to start:
+  barman check main                        is everything ready?
+  barman receive-wal --create-slot main    prepare WAL streaming
+  barman cron                              start what should run; call it every minute
+  barman backup main                       take a base backup
+  barman list-backups main                 what is there
+  barman restore main latest /srv/restored
+
+Options go before the command, its own options behind it. 'barman COMMAND --help' explains a command.";
+
+/// When console output is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// Never.
+    Never,
+    /// Always.
+    Always,
+    /// When standard output and standard error are terminals.
+    Auto,
+}
+
+/// Values of `--log-level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "UPPER")]
+pub enum LogLevel {
+    /// As INFO.
+    Notset,
+    /// Everything.
+    Debug,
+    /// What happens.
+    Info,
+    /// What to look at.
+    Warning,
+    /// What failed.
+    Error,
+    /// What ended the program.
+    Critical,
+}
+
+/// Values of `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Lines for people.
+    Console,
+    /// One JSON object.
+    Json,
+}
+
+/// Backup and recovery manager for PostgreSQL
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "barman",
+    version = VERSION,
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    infer_long_args = true,
+    args_override_self = true,
+    subcommand_value_name = "COMMAND",
+    subcommand_help_heading = "Commands",
+    after_help = OVERVIEW,
+    styles = Styles::plain()
+)]
+pub struct Invocation {
+    /// Show the version
+    #[arg(short, long, action = ArgAction::Version)]
+    version: Option<bool>,
+    /// Configuration file (default: $BARMAN_CONFIG_FILE, ~/.barman.conf, /etc/barman.conf, /etc/barman/barman.conf)
+    #[arg(short, long, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// Coloured console output
+    #[arg(long, value_enum, default_value = "auto", overrides_with = "colour")]
+    pub color: Color,
+    /// As --color
+    // An argument of its own: `--col` is ambiguous between the two spellings.
+    #[arg(long, value_enum, hide = true, overrides_with = "color")]
+    colour: Option<Color>,
+    /// Level of the log
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
+    /// No informational output
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Show debug messages
+    #[arg(short, long)]
+    pub debug: bool,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "console")]
+    pub format: OutputFormat,
+    /// What to do; nothing shows this help
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What a command line asks for without a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Early {
+    /// For standard output (exit code 0), or for standard error.
+    pub text: String,
+    /// 0 for help and version, 2 for usage errors.
+    pub exit_code: u8,
+}
+
+/// Reads a command line; the first word is the program's name.
+///
+/// # Errors
+///
+/// Help, version, or what is wrong with the command line.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Early> {
+    let parsed = grammar()
+        .try_get_matches_from(words)
+        .and_then(|matches| Invocation::from_arg_matches(&matches))
+        .map_err(|error| early(&error))?;
+    Ok(Invocation { color: parsed.colour.unwrap_or(parsed.color), ..parsed })
+}
+
+/// The help of the program.
+#[must_use]
+pub fn help() -> String {
+    grammar().render_help().to_string()
+}
+
+/// The whole grammar, for parsing, help, completion scripts and the manual.
+#[must_use]
+pub fn grammar() -> clap::Command {
+    accept_negative_numbers(Invocation::command())
+}
+
+/// `-1` is a value, not an option: options are letters here.
+fn accept_negative_numbers(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg });
+    command.mut_subcommands(accept_negative_numbers)
+}
+
+fn early(error: &clap::Error) -> Early {
+    match error.kind() {
+        ErrorKind::DisplayVersion => Early { text: format!("{VERSION}\n"), exit_code: 0 },
+        ErrorKind::DisplayHelp => Early { text: error.to_string(), exit_code: 0 },
+        _ => Early { text: usage_error(error), exit_code: 2 },
+    }
+}
+
+/// Usage, the reason behind the name of the program and command, and what was probably meant.
+fn usage_error(error: &clap::Error) -> String {
+    let usage = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+        _ => grammar().render_usage().to_string(),
+    };
+    let usage = usage.trim();
+    // `Usage: barman backup [OPTIONS] ...` tells which command it was about.
+    let program = usage
+        .trim_start_matches("Usage:")
+        .split_whitespace()
+        .take(2)
+        .take_while(|word| word.starts_with(|first: char| first.is_ascii_lowercase()))
+        .collect::<Vec<_>>()
+        .join(" ");
+    let mut text = format!("{usage}\n{program}: error: {}\n", reason(error));
+    for hint in suggestions(error) {
+        text.push_str(&format!("HINT: {hint}\n"));
+    }
+    text
+}
+
+fn reason(error: &clap::Error) -> String {
+    let argument = context(error, ContextKind::InvalidArg);
+    let value = context(error, ContextKind::InvalidValue);
+    match error.kind() {
+        ErrorKind::UnknownArgument => format!("unrecognized arguments: {argument}"),
+        ErrorKind::InvalidSubcommand => format!("invalid command: '{}'", context(error, ContextKind::InvalidSubcommand)),
+        ErrorKind::MissingRequiredArgument => format!("the following arguments are required: {argument}"),
+        ErrorKind::InvalidValue if value.is_empty() => format!("argument {argument}: expected one argument"),
+        ErrorKind::InvalidValue => {
+            format!("argument {argument}: invalid choice: '{value}' (choose from {})", context(error, ContextKind::ValidValue))
+        }
+        ErrorKind::ValueValidation => match std::error::Error::source(error) {
+            Some(source) => format!("argument {argument}: {source}"),
+            None => format!("argument {argument}: invalid value: '{value}'"),
+        },
+        _ => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            first.strip_prefix("error: ").unwrap_or(first).to_owned()
+        }
+    }
+}
+
+fn suggestions(error: &clap::Error) -> Vec<String> {
+    [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
+        .into_iter()
+        .map(|kind| context(error, kind))
+        .filter(|words| !words.is_empty())
+        .map(|words| format!("did you mean {words}?"))
+        .collect()
+}
+
+fn context(error: &clap::Error, kind: ContextKind) -> String {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(list)) => list.join(", "),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! Rows of command lines: what they mean, or with which exit code and reason they are refused.
+
+use super::*;
+
+/// `ok: <debug text of the command>`, or `<exit code>: <last line that is no hint>`.
+fn outcome(line: &[&str]) -> String {
+    match parse(std::iter::once("barman").chain(line.iter().copied()).map(OsString::from)) {
+        Ok(invocation) => format!("ok: {:?}", invocation.command),
+        Err(early) => {
+            let line = early.text.lines().rfind(|line| !line.starts_with("HINT:")).unwrap_or_default();
+            format!("{}: {line}", early.exit_code)
+        }
+    }
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+fn parsed(line: &str) -> Invocation {
+    match parse(std::iter::once("barman").chain(line.split_whitespace()).map(OsString::from)) {
+        Ok(invocation) => invocation,
+        Err(early) => panic!("{line}: {}", early.text),
+    }
+}
+
+#[test]
+fn the_grammar_is_consistent() {
+    grammar().debug_assert();
+}
+
+#[test]
+fn every_command_and_alias_is_there() {
+    let commands = "archive-wal backup check check-archived-wal-range check-backup check-wal-archive cloud-wal-archive \
+        cloud-wal-restore config-switch config-update cron delete diagnose export-backup generate-manifest get-wal help \
+        import-backup keep list-backups list-files list-processes list-servers lock-directory-cleanup put-wal \
+        rebuild-xlogdb receive-wal replication-status restore show-backup show-servers status switch-wal sync-backup \
+        sync-info sync-wals terminate-process verify-backup list-server list-process list-backup show-server \
+        show-backups recover switch-xlog verify";
+    for command in commands.split_whitespace() {
+        let got = outcome(&[command, "--help"]);
+        assert!(got.starts_with("0: "), "{command}: {got}");
+    }
+    let listed: Vec<String> = grammar().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let mut sorted = listed.clone();
+    sorted.sort_unstable();
+    assert_eq!(listed, sorted);
+}
+
+#[test]
+fn names_are_those_of_the_grammar() {
+    let given = ["s", "b", "d"];
+    for command in grammar().get_subcommands() {
+        let name = command.get_name();
+        let count = command.get_positionals().filter(|positional| positional.is_required_set()).count();
+        let line: Vec<&str> = std::iter::once(name).chain(given.into_iter().take(count)).collect();
+        let invocation = parse(std::iter::once("barman").chain(line).map(OsString::from)).unwrap();
+        assert_eq!(invocation.command.unwrap().name(), name);
+    }
+}
+
+#[test]
+fn accepted() {
+    let rows = [
+        "check a b a",
+        "-q -f json check main",
+        "-qfjson check main",
+        "--forma=json list-servers --min",
+        "-c /x -c /y list-backups --minimal a b",
+        "list-backups a --minimal",
+        "backup -wj2 main",
+        "backup --wait-time 5 --name n main",
+        "backup main --reuse-backup",
+        "backup --reuse-backup=link main",
+        "backup --bwlimit 0 --jobs +1_0 --retry-times 0 main",
+        "backup --no-man main",
+        "backup -- main",
+        "check -1",
+        "keep -sr main latest",
+        "get-wal -zj main w -P -o /tmp",
+        "get-wal main w -p 5 -t",
+        "cloud-wal-archive -p -1 main path",
+        "switch-wal --archive --archive-timeout 0 all",
+        "restore --target-tli latest --target-imm main auto /d",
+        "restore --combine-mode COPY-file-RANGE main latest /d",
+        "restore main latest /d --tablespace a:1 --tablespace b:2",
+        "sync-info s WAL 0",
+        "config-switch s m --reset",
+        "receive-wal --create-slot --if-not-exists main",
+        "export-backup --compression xz --compression-level -1 m b /d",
+    ];
+    for row in rows {
+        let got = outcome(&words(row));
+        assert!(got.starts_with("ok: Some"), "{row}: {got}");
+    }
+    assert_eq!(outcome(&[]), "ok: None");
+    assert!(outcome(&["check", ""]).starts_with("ok: "));
+    assert!(outcome(&["backup", "--retry-times", " 3 ", "m"]).contains("retry_times: Some(3)"));
+    assert!(outcome(&["-c", "", "help"]).starts_with("ok: "));
+    assert!(outcome(&["restore", "--target-time", "", "m", "b", "d"]).contains("target_time: Some(\"\")"));
+}
+
+#[test]
+fn refused() {
+    let rows = [
+        ("check", "barman check: error: the following arguments are required: <SERVER>..."),
+        ("chec main", "barman: error: invalid command: 'chec'"),
+        ("list main", "barman: error: invalid command: 'list'"),
+        ("nosuch", "barman: error: invalid command: 'nosuch'"),
+        ("check main -f json", "barman check: error: unrecognized arguments: -f"),
+        ("list-servers -v", "barman list-servers: error: unrecognized arguments: -v"),
+        ("backup --no main", "barman backup: error: unrecognized arguments: --no"),
+        ("--col never list-servers", "barman: error: unrecognized arguments: --col"),
+        ("--color sometimes list-servers", "barman: error: argument --color <COLOR>: invalid choice: 'sometimes' (choose from never, always, auto)"),
+        ("--log-level info list-servers", "barman: error: argument --log-level <LEVEL>: invalid choice: 'info' (choose from NOTSET, DEBUG, INFO, WARNING, ERROR, CRITICAL)"),
+        ("-f xml list-servers", "barman: error: argument --format <FORMAT>: invalid choice: 'xml' (choose from console, json)"),
+        ("backup --reuse-backup main", "barman backup: error: argument --reuse-backup [<MODE>]: invalid choice: 'main' (choose from copy, link, off)"),
+        ("backup --jobs 0 main", "barman backup: error: argument --jobs <N>: '0' is not a valid positive integer"),
+        ("backup --jobs 2.0 main", "barman backup: error: argument --jobs <N>: '2.0' is not a valid positive integer"),
+        ("backup --bwlimit -1 main", "barman backup: error: argument --bwlimit <KBPS>: '-1' is not a valid non negative integer"),
+        ("backup --name latest main", "barman backup: error: argument --name <NAME>: 'latest' is a reserved word"),
+        ("backup --name 20261121T045851 main", "barman backup: error: argument --name <NAME>: '20261121T045851' looks like a backup ID"),
+        ("backup --cloud-staging-directory rel main", "barman backup: error: argument --cloud-staging-directory <PATH>: 'rel' is not an absolute path"),
+        ("backup --cloud-staging-max-size 1X main", "barman backup: error: argument --cloud-staging-max-size <SIZE>: '1X' is not a valid size (digits and one of k, Ki, M, Mi, G, Gi, T, Ti)"),
+        ("backup main --wait-timeout", "barman backup: error: argument --wait-timeout <SECONDS>: expected one argument"),
+        ("restore main latest", "barman restore: error: the following arguments are required: <DESTINATION_DIRECTORY>"),
+        ("recover main latest", "barman restore: error: the following arguments are required: <DESTINATION_DIRECTORY>"),
+        ("restore --target-tli 0 m b d", "barman restore: error: argument --target-tli <TLI>: '0' is not 'current', 'latest' or a valid positive integer"),
+        ("restore --target-action stop m b d", "barman restore: error: argument --target-action <TARGET_ACTION>: invalid choice: 'stop' (choose from pause, shutdown, promote)"),
+        ("get-wal main", "barman get-wal: error: the following arguments are required: <WAL_NAME>"),
+        ("get-wal --peek 0 main w", "barman get-wal: error: argument --peek <N>: '0' is not a valid positive integer"),
+        ("archive-wal a b", "barman archive-wal: error: unrecognized arguments: b"),
+        ("help check", "barman help: error: unrecognized arguments: check"),
+        ("list-servers x", "barman list-servers: error: unrecognized arguments: x"),
+        ("sync-info s w x", "barman sync-info: error: argument [LAST_POSITION]: 'x' is not a valid non negative integer"),
+    ];
+    for (row, reason) in rows {
+        assert_eq!(outcome(&words(row)), format!("2: {reason}"), "{row}");
+    }
+}
+
+#[test]
+fn the_last_one_wins() {
+    let Some(Command::Backup(backup)) =
+        parsed("backup --no-immediate-checkpoint --immediate-checkpoint --retry-times 3 --no-retry --jobs 1 -j 4 --no-manifest m").command
+    else {
+        panic!("not a backup")
+    };
+    assert_eq!(commands::choice(backup.immediate_checkpoint, backup.no_immediate_checkpoint), Some(true));
+    assert_eq!(commands::choice(backup.manifest, backup.no_manifest), Some(false));
+    assert_eq!((backup.copy.retries(), backup.copy.jobs), (Some(0), Some(4)));
+    let Some(Command::Restore(restore)) =
+        parsed("restore --get-wal --no-get-wal --no-retry --retry-times 3 --tablespace a:1 --tablespace b:2 m b d").command
+    else {
+        panic!("not a restore")
+    };
+    assert_eq!(commands::choice(restore.get_wal, restore.no_get_wal), Some(false));
+    assert_eq!(restore.copy.retries(), Some(3));
+    assert_eq!(restore.tablespace, ["a:1", "b:2"]);
+    let Some(Command::GetWal(get_wal)) = parsed("get-wal -z -j -x m w").command else { panic!("not a get-wal") };
+    assert!(get_wal.gzip && !get_wal.bzip2);
+    assert_eq!(parsed("--color never --colour always help").color, Color::Always);
+    assert_eq!(parsed("--colour always --color never help").color, Color::Never);
+    assert_eq!(parsed("--colour always help").color, Color::Always);
+}
+
+#[test]
+fn typing_errors_get_a_hint() {
+    for (line, hint) in [
+        ("chekc main", "HINT: did you mean check, check-backup?"),
+        ("backup --immediate-chekpoint main", "HINT: did you mean --immediate-checkpoint?"),
+        ("-f jsn list-servers", "HINT: did you mean json?"),
+    ] {
+        let early = parse(std::iter::once("barman").chain(line.split_whitespace()).map(OsString::from)).unwrap_err();
+        let got = early.text.lines().last().unwrap_or_default();
+        assert!(got.starts_with(hint.trim_end_matches('?')), "{line}: {got}");
+    }
+}
+
+#[test]
+fn version_and_help() {
+    for line in [&["-v"][..], &["--version"], &["-c", "/nosuch", "--vers"], &["-v", "nosuch"]] {
+        assert!(outcome(line).starts_with("0: 3.20.1 Barman by EnterpriseDB (www.enterprisedb.com)"), "{line:?}");
+    }
+    let help = help();
+    for piece in ["Usage: barman [OPTIONS] [COMMAND]", "\n  restore ", "recover", "Where to start:", "--log-level"] {
+        assert!(help.contains(piece), "{piece}\n{help}");
+    }
+    assert_eq!(help.contains("colour"), false);
+}

@@ -1,0 +1,472 @@
+//! Everything that reaches the user: messages, results, progress, and the exit code that follows from them.
+//!
+//! One [`Output`] exists in a run. It writes to the console as things happen, or gathers one JSON document for the
+//! end. A reader that has gone away never stops an operation: failed writes are remembered and told at the end.
+
+pub mod json;
+pub mod nagios;
+
+use crate::redact::redact;
+use barman_core::{Class, Failure, Level, Message, Progress};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nagios::CheckLine;
+use serde_json::{Map, Value};
+use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const YELLOW: &str = "\u{1b}[33m";
+const RED: &str = "\u{1b}[31m";
+const GREEN: &str = "\u{1b}[32m";
+const RESET: &str = "\u{1b}[0m";
+
+/// How results and messages are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Lines for people.
+    Console,
+    /// One JSON object at the end.
+    Json,
+    /// The plugin text of `check --nagios` at the end, nothing else.
+    Nagios,
+}
+
+/// Where the log goes: a message that was printed is not repeated by a log that shares the stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogStreams {
+    /// The log goes to standard error.
+    pub stderr: bool,
+    /// The log goes to standard error, which is the same open file as standard output.
+    pub stdout: bool,
+}
+
+/// The settings of an [`Output`].
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// The form.
+    pub format: Format,
+    /// No informational output.
+    pub quiet: bool,
+    /// Debug messages are shown.
+    pub debug: bool,
+    /// Colours on the console.
+    pub color: bool,
+    /// Progress bars on standard error.
+    pub progress: bool,
+    /// Streams that the log shares.
+    pub log: LogStreams,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { format: Format::Console, quiet: false, debug: false, color: false, progress: false, log: LogStreams::default() }
+    }
+}
+
+/// The kinds of messages (`cli.md` 3.1): those of [`Level`], and the unforeseen failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Debug,
+    Info,
+    Warning,
+    Error,
+    Exception,
+}
+
+impl Kind {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Debug => "DEBUG: ",
+            Self::Info => "",
+            Self::Warning => "WARNING: ",
+            Self::Error => "ERROR: ",
+            Self::Exception => "EXCEPTION: ",
+        }
+    }
+
+    fn json_key(self) -> &'static str {
+        match self {
+            Self::Debug => "_DEBUG",
+            Self::Info => "_INFO",
+            Self::Warning => "_WARNING",
+            Self::Error => "_ERROR",
+            Self::Exception => "_EXCEPTION",
+        }
+    }
+
+    fn color(self) -> Option<&'static str> {
+        match self {
+            Self::Debug | Self::Info => None,
+            Self::Warning => Some(YELLOW),
+            Self::Error | Self::Exception => Some(RED),
+        }
+    }
+
+    fn log_level(self) -> log::Level {
+        match self {
+            Self::Debug => log::Level::Debug,
+            Self::Info => log::Level::Info,
+            Self::Warning => log::Level::Warn,
+            Self::Error | Self::Exception => log::Level::Error,
+        }
+    }
+}
+
+impl From<Level> for Kind {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Debug => Self::Debug,
+            Level::Info => Self::Info,
+            Level::Warning => Self::Warning,
+            Level::Error => Self::Error,
+        }
+    }
+}
+
+/// One standard stream, with the first error that writing to it met.
+struct Stream {
+    sink: Box<dyn Write + Send>,
+    broken: Option<io::Error>,
+}
+
+impl Stream {
+    fn new(sink: Box<dyn Write + Send>) -> Self {
+        Self { sink, broken: None }
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if self.broken.is_none()
+            && let Err(error) = self.sink.write_all(bytes).and_then(|()| self.sink.flush())
+        {
+            self.broken = Some(error);
+        }
+    }
+}
+
+struct State {
+    stdout: Stream,
+    stderr: Stream,
+    document: Map<String, Value>,
+    checks: Vec<CheckLine>,
+    failed: bool,
+    exit_code: Option<u8>,
+    raw: bool,
+    bar: Option<ProgressBar>,
+}
+
+/// The output layer of one run.
+pub struct Output {
+    settings: Settings,
+    state: Mutex<State>,
+}
+
+impl Output {
+    /// An output on the standard streams of the process.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self::with_streams(settings, Box::new(io::stdout()), Box::new(io::stderr()))
+    }
+
+    /// An output on other streams than those of the process.
+    #[must_use]
+    pub fn with_streams(settings: Settings, stdout: Box<dyn Write + Send>, stderr: Box<dyn Write + Send>) -> Self {
+        let state = State {
+            stdout: Stream::new(stdout),
+            stderr: Stream::new(stderr),
+            document: Map::new(),
+            checks: Vec::new(),
+            failed: false,
+            exit_code: None,
+            raw: false,
+            bar: None,
+        };
+        Self { settings, state: Mutex::new(state) }
+    }
+
+    /// The form in which this output writes.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.settings.format
+    }
+
+    /// Tells something, and copies it to the log under `target`.
+    pub fn info(&self, target: &str, text: &str) {
+        self.tell(Kind::Info, target, text, true);
+    }
+
+    /// Warns.
+    pub fn warning(&self, target: &str, text: &str) {
+        self.tell(Kind::Warning, target, text, true);
+    }
+
+    /// Reports a failure that was foreseen: the exit code will be 1.
+    pub fn error(&self, target: &str, text: &str) {
+        self.tell(Kind::Error, target, text, true);
+    }
+
+    /// Reports a failure that nobody foresaw: the exit code will be 1.
+    pub fn exception(&self, target: &str, text: &str) {
+        self.tell(Kind::Exception, target, &format!("{text}\nSee log file for more details."), true);
+    }
+
+    /// Says what the user can do about the message before. Console only: it is an addition to Barman's output.
+    pub fn hint(&self, text: &str) {
+        if self.settings.format == Format::Console {
+            let mut state = self.state();
+            self.print(&mut state, false, &format!("HINT: {text}"), None);
+        }
+    }
+
+    /// Reports an error of an operation in the way its class asks for.
+    pub fn failure(&self, target: &str, failure: &dyn Failure) {
+        let text = with_causes(failure);
+        match failure.class() {
+            Class::Info => self.info(target, &text),
+            Class::Error | Class::Interrupted => self.error(target, &text),
+            Class::Exception => self.exception(target, &text),
+        }
+        if let Some(hint) = failure.hint() {
+            self.hint(&hint);
+        }
+        if !matches!(failure.class(), Class::Info) && failure.exit_code() != 1 {
+            self.exit_with(failure.exit_code());
+        }
+    }
+
+    /// A line of a command's result: standard output of the console, nothing elsewhere.
+    pub fn line(&self, text: &str) {
+        if self.settings.format == Format::Console && !self.settings.quiet {
+            let mut state = self.state();
+            self.print(&mut state, true, text, None);
+        }
+    }
+
+    /// A member of the JSON document, at the top level.
+    pub fn member(&self, key: &str, value: Value) {
+        if self.settings.format == Format::Json {
+            self.state().document.insert(key.to_owned(), value);
+        }
+    }
+
+    /// A member of the object that the JSON document has under `key` (made when it is not there).
+    pub fn nested_member(&self, key: &str, member: &str, value: Value) {
+        if self.settings.format == Format::Json {
+            let mut state = self.state();
+            let slot = state.document.entry(key.to_owned()).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(members) = slot {
+                members.insert(member.to_owned(), value);
+            }
+        }
+    }
+
+    /// One result of `check`: printed at once on the console, kept for the other forms. Failures of active servers
+    /// make the exit code 1.
+    pub fn check(&self, line: CheckLine) {
+        if self.settings.format == Format::Console {
+            let status = match (line.ok, self.settings.color) {
+                (true, true) => format!("{GREEN}OK{RESET}"),
+                (false, true) => format!("{RED}FAILED{RESET}"),
+                (true, false) => "OK".to_owned(),
+                (false, false) => "FAILED".to_owned(),
+            };
+            let hint = if line.hint.is_empty() { String::new() } else { format!(" ({})", line.hint) };
+            self.line(&format!("\t{}: {status}{hint}", line.check));
+        } else if self.settings.format == Format::Json {
+            let mut entry = Map::new();
+            entry.insert("hint".to_owned(), Value::String(line.hint.clone()));
+            entry.insert("status".to_owned(), Value::String(if line.ok { "OK" } else { "FAILED" }.to_owned()));
+            let key = line.check.to_lowercase().replace([' ', '-'], "_").replace('.', "");
+            self.nested_member(&line.server, &key, Value::Object(entry));
+        }
+        let mut state = self.state();
+        if !line.ok && line.active && self.settings.format != Format::Nagios {
+            state.failed = true;
+        }
+        state.checks.push(line);
+    }
+
+    /// Writes bytes to standard output as they are, whatever the format. No JSON document follows them.
+    ///
+    /// # Errors
+    ///
+    /// The write failed: unlike messages, the bytes are the purpose of the command.
+    pub fn raw(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.state();
+        state.raw = true;
+        state.stdout.sink.write_all(bytes)
+    }
+
+    /// Marks the run as failed without saying anything.
+    pub fn fail(&self) {
+        self.state().failed = true;
+    }
+
+    /// Sets an exit code other than 1 for a failed run. The first one stays.
+    pub fn exit_with(&self, code: u8) {
+        let mut state = self.state();
+        state.failed = true;
+        state.exit_code.get_or_insert(code);
+    }
+
+    /// Whether something has failed so far.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.state().failed
+    }
+
+    /// Writes what belongs to the end, and returns the exit code of the run.
+    #[must_use]
+    pub fn finish(&self) -> u8 {
+        let mut state = self.state();
+        if let Some(bar) = state.bar.take() {
+            bar.finish_and_clear();
+        }
+        match self.settings.format {
+            Format::Json if !self.settings.quiet && !state.raw => {
+                let document = Value::Object(std::mem::take(&mut state.document));
+                let text = json::to_text(&document);
+                state.stdout.write(text.as_bytes());
+            }
+            Format::Nagios => {
+                let (text, code) = nagios::verdict(&state.checks, state.failed);
+                state.stdout.write(redact(&text).as_bytes());
+                state.failed = code != 0;
+                state.exit_code = (code != 0).then_some(code);
+            }
+            Format::Json | Format::Console => {}
+        }
+        if let Err(error) = state.stdout.sink.flush() {
+            state.stdout.broken.get_or_insert(error);
+        }
+        // A reader that had enough (`| head`) is no failure. A full disk is: somebody will miss what is not there.
+        if let Some(error) = state.stdout.broken.take()
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            let text = format!("EXCEPTION: cannot write to standard output: {error}\n");
+            state.stderr.write(text.as_bytes());
+            state.failed = true;
+        }
+        match (state.failed, state.exit_code) {
+            (false, _) => 0,
+            (true, code) => code.unwrap_or(1),
+        }
+    }
+
+    fn tell(&self, kind: Kind, target: &str, text: &str, logged: bool) {
+        let mut state = self.state();
+        if matches!(kind, Kind::Error | Kind::Exception) {
+            state.failed = true;
+        }
+        let printed = match self.settings.format {
+            Format::Console => self.tell_console(&mut state, kind, text),
+            Format::Json => {
+                if kind != Kind::Debug || self.settings.debug {
+                    let list = state.document.entry(kind.json_key()).or_insert_with(|| Value::Array(Vec::new()));
+                    if let Value::Array(items) = list {
+                        items.push(Value::String(redact(text).into_owned()));
+                    }
+                }
+                if state.raw && matches!(kind, Kind::Error | Kind::Exception) {
+                    // The document is lost to the raw bytes on standard output; the reason must not be.
+                    self.print(&mut state, false, &format!("{}{text}", kind.prefix()), None);
+                }
+                false
+            }
+            Format::Nagios => false,
+        };
+        drop(state);
+        if logged && !printed {
+            log::log!(target: target, kind.log_level(), "{text}");
+        }
+    }
+
+    /// Prints a message; returns whether the log would repeat it on the same stream.
+    fn tell_console(&self, state: &mut State, kind: Kind, text: &str) -> bool {
+        match kind {
+            Kind::Debug if !self.settings.debug => false,
+            Kind::Info if self.settings.quiet => false,
+            Kind::Info => {
+                self.print(state, true, text, None);
+                self.settings.log.stdout
+            }
+            _ => {
+                self.print(state, false, &format!("{}{text}", kind.prefix()), kind.color());
+                self.settings.log.stderr
+            }
+        }
+    }
+
+    fn print(&self, state: &mut State, to_stdout: bool, text: &str, color: Option<&str>) {
+        let text = redact(text);
+        let line = match color {
+            Some(color) if self.settings.color => format!("{color}{text}{RESET}\n"),
+            _ => format!("{text}\n"),
+        };
+        let State { stdout, stderr, bar, .. } = state;
+        let stream = if to_stdout { stdout } else { stderr };
+        match bar {
+            Some(bar) => bar.suspend(|| stream.write(line.as_bytes())),
+            None => stream.write(line.as_bytes()),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress for Output {
+    fn message(&self, message: Message<'_>) {
+        self.tell(message.level.into(), message.target, message.text, message.logged);
+    }
+
+    fn begin(&self, what: &str, total: Option<u64>) {
+        if !self.settings.progress {
+            return;
+        }
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+        let template = if total.is_some() {
+            "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}"
+        } else {
+            "{msg} {spinner} {binary_bytes} {binary_bytes_per_sec}"
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        self.state().bar = Some(bar);
+    }
+
+    fn position(&self, done: u64) {
+        if self.settings.progress
+            && let Some(bar) = &self.state().bar
+        {
+            bar.set_position(done);
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = self.state().bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// The text of an error. Errors of the libraries quote their cause in their own text, so only causes that are not
+/// yet in it are added.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = next.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

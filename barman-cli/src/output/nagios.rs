@@ -1,0 +1,127 @@
+//! The one-line verdict of `check --nagios`, with performance data and a line for each failed check.
+
+use std::fmt::Write as _;
+
+/// One result of one check, as the plugin output needs it.
+#[derive(Debug, Clone)]
+pub struct CheckLine {
+    /// The server's name.
+    pub server: String,
+    /// The label of the check.
+    pub check: String,
+    /// Whether it passed.
+    pub ok: bool,
+    /// What stands in brackets behind it; empty for nothing.
+    pub hint: String,
+    /// Whether the server is active: failures of others are only mentioned.
+    pub active: bool,
+    /// A performance value in bytes (`backup minimum size`, `wal size`).
+    pub bytes: Option<u64>,
+}
+
+/// The text for standard output, and the exit code (0 or 2).
+#[must_use]
+pub fn verdict(lines: &[CheckLine], errors: bool) -> (String, u8) {
+    let mut servers: Vec<&str> = Vec::new();
+    for line in lines {
+        if !servers.contains(&line.server.as_str()) {
+            servers.push(&line.server);
+        }
+    }
+    let failed = |server: &str| lines.iter().filter(|line| line.server == server && !line.ok).collect::<Vec<_>>();
+    let active = |server: &str| lines.iter().filter(|line| line.server == server).all(|line| line.active);
+    let issues: Vec<&str> = servers.iter().copied().filter(|server| !failed(server).is_empty()).collect();
+    let critical = issues.iter().any(|server| active(server));
+    if critical || (errors && !issues.is_empty()) {
+        return (critical_text(lines, &servers, &issues, failed), 2);
+    }
+    if errors {
+        return ("BARMAN CRITICAL - Global configuration errors\n".to_owned(), 2);
+    }
+    let good: Vec<&str> = servers.iter().copied().filter(|server| failed(server).is_empty()).collect();
+    let mut text = match good.as_slice() {
+        [] => "BARMAN OK - No server configured".to_owned(),
+        [one] => format!("BARMAN OK - Ready to serve the Espresso backup for {one}"),
+        many => format!("BARMAN OK - Ready to serve the Espresso backup for {} servers * {}", many.len(), many.join(" * ")),
+    };
+    for server in &issues {
+        let _ = write!(text, " * IGNORING: {server}");
+    }
+    if !good.is_empty() {
+        text.push_str(&performance(lines));
+    }
+    text.push('\n');
+    (text, 0)
+}
+
+fn critical_text<'a>(lines: &'a [CheckLine], servers: &[&str], issues: &[&str], failed: impl Fn(&str) -> Vec<&'a CheckLine>) -> String {
+    let parts: Vec<String> = issues
+        .iter()
+        .map(|server| {
+            let names: Vec<&str> = failed(server).iter().map(|line| line.check.as_str()).collect();
+            format!("{server} FAILED: {}", names.join(", "))
+        })
+        .collect();
+    let head = match servers {
+        [only] => format!("BARMAN CRITICAL - server {only} has issues"),
+        _ => format!("BARMAN CRITICAL - {} server out of {} have issues", issues.len(), servers.len()),
+    };
+    let mut text = format!("{head} * {}{}\n", parts.join(" * "), performance(lines));
+    for line in issues.iter().flat_map(|server| failed(server)) {
+        let hint = if line.hint.is_empty() { String::new() } else { format!(" ({})", line.hint) };
+        let _ = writeln!(text, "{}.{}: FAILED{hint}", line.server, line.check);
+    }
+    text
+}
+
+fn performance(lines: &[CheckLine]) -> String {
+    let values: Vec<String> = lines
+        .iter()
+        .filter_map(|line| {
+            let bytes = line.bytes?;
+            let suffix = if line.check == "wal size" { "_wals" } else { "" };
+            Some(format!("{}{suffix}={bytes}B", line.server))
+        })
+        .collect();
+    if values.is_empty() { String::new() } else { format!("|{}", values.join(" ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(server: &str, check: &str, ok: bool, active: bool, bytes: Option<u64>) -> CheckLine {
+        CheckLine { server: server.into(), check: check.into(), ok, hint: if ok { String::new() } else { "why".into() }, active, bytes }
+    }
+
+    #[test]
+    fn table() {
+        let size = |server: &str| line(server, "backup minimum size", true, true, Some(7));
+        let wals = |server: &str| line(server, "wal size", true, true, Some(0));
+        let bad = |server: &str, active| line(server, "ssh", false, active, None);
+        let table: Vec<(Vec<CheckLine>, bool, &str, u8)> = vec![
+            (vec![], false, "BARMAN OK - No server configured\n", 0),
+            (vec![], true, "BARMAN CRITICAL - Global configuration errors\n", 2),
+            (vec![size("a"), wals("a")], false, "BARMAN OK - Ready to serve the Espresso backup for a|a=7B a_wals=0B\n", 0),
+            (vec![size("a")], true, "BARMAN CRITICAL - Global configuration errors\n", 2),
+            (
+                vec![size("a"), size("b"), bad("i", false)],
+                false,
+                "BARMAN OK - Ready to serve the Espresso backup for 2 servers * a * b * IGNORING: i|a=7B b=7B\n",
+                0,
+            ),
+            (vec![bad("i", false)], false, "BARMAN OK - No server configured * IGNORING: i\n", 0),
+            (vec![bad("i", false)], true, "BARMAN CRITICAL - server i has issues * i FAILED: ssh\ni.ssh: FAILED (why)\n", 2),
+            (
+                vec![size("a"), bad("b", true), bad("b", true), bad("i", false)],
+                false,
+                "BARMAN CRITICAL - 2 server out of 3 have issues * b FAILED: ssh, ssh * i FAILED: ssh|a=7B\n\
+                 b.ssh: FAILED (why)\nb.ssh: FAILED (why)\ni.ssh: FAILED (why)\n",
+                2,
+            ),
+        ];
+        for (lines, errors, text, code) in table {
+            assert_eq!(verdict(&lines, errors), (text.to_owned(), code));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Keeps secrets out of everything that is printed or logged.
+//!
+//! Two shapes are known: `password=<value>` of a connection string (also `sslpassword=`, `PGPASSWORD=`), and the
+//! password of a `postgresql://` or `postgres://` URI. Only the value is replaced; what stands around it stays.
+
+use std::borrow::Cow;
+
+/// What stands where a secret was.
+pub const REDACTED: &str = "*REDACTED*";
+
+/// The text with every secret replaced by [`REDACTED`].
+#[must_use]
+pub fn redact(text: &str) -> Cow<'_, str> {
+    let mut secrets = password_values(text);
+    secrets.extend(uri_passwords(text));
+    if secrets.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    secrets.sort_unstable();
+    let mut result = String::with_capacity(text.len());
+    let mut copied = 0;
+    for (start, end) in secrets {
+        // A URI password may contain `password=`: the wider range was replaced already.
+        if start >= copied {
+            result.push_str(text.get(copied..start).unwrap_or_default());
+            result.push_str(REDACTED);
+        }
+        copied = copied.max(end);
+    }
+    result.push_str(text.get(copied..).unwrap_or_default());
+    Cow::Owned(result)
+}
+
+fn password_values(text: &str) -> Vec<(usize, usize)> {
+    const KEY: &str = "password";
+    let lower = text.to_ascii_lowercase();
+    let mut found = Vec::new();
+    for (at, _) in lower.match_indices(KEY) {
+        let in_uri = at > 0 && matches!(text.as_bytes().get(at - 1), Some(b'?' | b'&'));
+        let after = at + KEY.len();
+        let Some(rest) = text.get(after..) else { continue };
+        let Some(value) = rest.trim_start_matches([' ', '\t']).strip_prefix('=') else { continue };
+        let value = value.trim_start_matches([' ', '\t']);
+        let start = text.len() - value.len();
+        let length = value_length(value, in_uri);
+        if length > 0 {
+            found.push((start, start + length));
+        }
+    }
+    found
+}
+
+/// The length of a connection string's value: quoted up to the closing quote, else up to white space.
+fn value_length(value: &str, in_uri: bool) -> usize {
+    if let Some(inner) = value.strip_prefix('\'') {
+        let mut escaped = false;
+        for (at, character) in inner.char_indices() {
+            match character {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                '\'' => return at + 2,
+                _ => {}
+            }
+        }
+        return value.trim_end().len();
+    }
+    let end = value.find(|c: char| c.is_whitespace() || (in_uri && c == '&')).unwrap_or(value.len());
+    let word = value.get(..end).unwrap_or_default();
+    // `changed from 'host=h password=x' to ...`: the closing quote (and a comma after it) is the sentence's.
+    let trimmed = word.trim_end_matches(['\'', '"', ',', '.', ';', ':', ')', ']', '}']);
+    match word.get(trimmed.len()..) {
+        Some(tail) => match tail.find(['\'', '"']) {
+            Some(quote) => trimmed.len() + quote,
+            None => word.len(),
+        },
+        None => word.len(),
+    }
+}
+
+fn uri_passwords(text: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    for scheme in ["postgresql://", "postgres://"] {
+        for (at, _) in text.match_indices(scheme) {
+            let start = at + scheme.len();
+            let Some(rest) = text.get(start..) else { continue };
+            let authority_end = rest.find(|c: char| c.is_whitespace() || matches!(c, '/' | '\'' | '"')).unwrap_or(rest.len());
+            let authority = rest.get(..authority_end).unwrap_or_default();
+            let Some(at_sign) = authority.rfind('@') else { continue };
+            let Some(colon) = authority.get(..at_sign).and_then(|user| user.find(':')) else { continue };
+            found.push((start + colon + 1, start + at_sign));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table() {
+        let table = [
+            ("nothing here", "nothing here"),
+            ("host=h password=s3cret port=1", "host=h password=*REDACTED* port=1"),
+            ("host=h password=s3cret\nnext line", "host=h password=*REDACTED*\nnext line"),
+            ("password='a b' user=u", "password=*REDACTED* user=u"),
+            (r"password='a\'b c' user=u", "password=*REDACTED* user=u"),
+            ("password='never closed", "password=*REDACTED*"),
+            ("password = s3cret user=u", "password = *REDACTED* user=u"),
+            ("sslpassword=x PGPASSWORD=y z", "sslpassword=*REDACTED* PGPASSWORD=*REDACTED* z"),
+            ("from 'host=h password=x' to 'host=h password=y'", "from 'host=h password=*REDACTED*' to 'host=h password=*REDACTED*'"),
+            ("'a password=x', 'b'", "'a password=*REDACTED*', 'b'"),
+            ("password=p'wd x", "password=*REDACTED* x"),
+            ("password=end.", "password=*REDACTED*"),
+            ("password=", "password="),
+            ("password of the user", "password of the user"),
+            ("postgresql://u:p@h/db", "postgresql://u:*REDACTED*@h/db"),
+            ("postgres://u:p@ss@h/db", "postgres://u:*REDACTED*@h/db"),
+            ("postgres://u@h:5432/db", "postgres://u@h:5432/db"),
+            ("postgresql://h/db?password=x&sslmode=require", "postgresql://h/db?password=*REDACTED*&sslmode=require"),
+            ("postgresql://u:password=x@h/db", "postgresql://u:*REDACTED*@h/db"),
+            ("é password=é é", "é password=*REDACTED* é"),
+        ];
+        for (input, expected) in table {
+            assert_eq!(redact(input), expected, "{input}");
+        }
+    }
+}
