@@ -1,0 +1,319 @@
+//! All backups of a server, as they are on disk at one moment.
+
+use crate::annotations::{self, Keep};
+use crate::backup_info::{self, BackupInfo, StoreError};
+use crate::ids::BackupId;
+use crate::layout::Layout;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A backup whose metadata cannot be read. The others are not affected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenBackup {
+    /// The backup, unless the name of the file is no backup id.
+    pub id: Option<BackupId>,
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Why a catalogue cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the backup catalogue in {}: {source}", path.display())]
+pub struct CatalogError {
+    /// The directory.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// All backups of a server. Read once per command; a snapshot that does not follow later changes.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    server: String,
+    backups: BTreeMap<BackupId, BackupInfo>,
+    broken: Vec<BrokenBackup>,
+    kept: BTreeMap<BackupId, Keep>,
+    deleting: BTreeSet<BackupId>,
+}
+
+impl Catalog {
+    /// Reads the catalogue. Directories that do not exist hold no backups; a file that cannot be read or understood
+    /// is reported in [`broken`](Self::broken) and concerns nobody else.
+    ///
+    /// # Errors
+    /// A directory that is there but cannot be listed.
+    pub fn load(layout: &Layout) -> Result<Self, CatalogError> {
+        let mut catalog = Self {
+            server: layout.server().to_owned(),
+            ..Self::default()
+        };
+        let mut ids = BTreeSet::new();
+        let mut with_old_file = BTreeSet::new();
+        let meta = layout.meta_directory();
+        for name in names(&meta)? {
+            // The glob `*-backup.info` skips hidden names; so do we, temporary files among them.
+            let Some(text) = name.to_str().filter(|n| !n.starts_with('.')) else {
+                continue;
+            };
+            if let Some(prefix) = text
+                .split_once("-backup.info")
+                .filter(|(_, rest)| rest.is_empty())
+                .map(|(p, _)| p)
+            {
+                match prefix.parse() {
+                    Ok(id) => {
+                        ids.insert(id);
+                    }
+                    Err(e) => {
+                        catalog.add_broken(None, meta.join(&name), format!("the name of the file: {e}"))
+                    }
+                }
+            } else if let Some(id) = text.strip_suffix("-delete_this").and_then(|id| id.parse().ok()) {
+                catalog.deleting.insert(id);
+            } else if let Some(id) = text.strip_suffix("-keep").and_then(|id| id.parse().ok()) {
+                catalog.kept.insert(id, Keep::Full);
+            }
+        }
+        for name in names(&layout.basebackups_directory)? {
+            let Some(id) = name.to_str().and_then(|n| n.parse::<BackupId>().ok()) else {
+                continue;
+            };
+            if layout.old_backup_info(id).exists() {
+                with_old_file.insert(id);
+            }
+            // Annotations of Barman before 3.13.3. There are none without their directory, one look for each backup.
+            let old = layout.base_directory(id).join("annotations");
+            if old.is_dir() {
+                if old.join(annotations::DELETE_THIS).exists() {
+                    catalog.deleting.insert(id);
+                }
+                if old.join(annotations::KEEP).exists() {
+                    catalog.kept.insert(id, Keep::Full);
+                }
+            }
+        }
+        ids.extend(with_old_file);
+        for id in ids {
+            match backup_info::load(layout, id) {
+                Ok(info) => {
+                    catalog.backups.insert(id, info);
+                }
+                // Deleted since the directory was listed.
+                Err(StoreError::Missing { .. }) => {}
+                Err(StoreError::Invalid { path, source }) => {
+                    catalog.add_broken(Some(id), path, source.to_string())
+                }
+                Err(StoreError::Read { path, source }) => {
+                    catalog.add_broken(Some(id), path, source.to_string())
+                }
+                Err(other) => catalog.add_broken(Some(id), layout.backup_info(id), other.to_string()),
+            }
+        }
+        for (id, keep) in &mut catalog.kept {
+            // One that cannot be read protects the backup all the same.
+            *keep = annotations::read_keep(layout, *id)
+                .ok()
+                .flatten()
+                .unwrap_or(Keep::Full);
+        }
+        Ok(catalog)
+    }
+
+    /// A catalogue made of `backups`, for decisions about backups that are not (or not yet) on disk.
+    #[must_use]
+    pub fn from_backups(server: impl Into<String>, backups: impl IntoIterator<Item = BackupInfo>) -> Self {
+        Self {
+            server: server.into(),
+            backups: backups.into_iter().map(|b| (b.id, b)).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// As `from_backups`, with `id` marked as kept.
+    #[must_use]
+    pub fn with_keep(mut self, id: BackupId, keep: Keep) -> Self {
+        self.kept.insert(id, keep);
+        self
+    }
+
+    /// As `from_backups`, with the deletion of `id` begun.
+    #[must_use]
+    pub fn with_deletion_begun(mut self, id: BackupId) -> Self {
+        self.deleting.insert(id);
+        self
+    }
+
+    fn add_broken(&mut self, id: Option<BackupId>, path: PathBuf, reason: String) {
+        log::warn!(target: "barman.backup", "cannot read {}: {reason}", path.display());
+        self.broken.push(BrokenBackup { id, path, reason });
+    }
+
+    /// The server's name.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// All readable backups, ascending.
+    pub fn backups(&self) -> impl DoubleEndedIterator<Item = &BackupInfo> {
+        self.backups.values()
+    }
+
+    /// All readable backups whose deletion has not begun, ascending.
+    pub fn usable(&self) -> impl DoubleEndedIterator<Item = &BackupInfo> {
+        self.backups.values().filter(|b| !self.deleting.contains(&b.id))
+    }
+
+    /// One backup.
+    #[must_use]
+    pub fn get(&self, id: BackupId) -> Option<&BackupInfo> {
+        self.backups.get(&id)
+    }
+
+    /// Backups whose metadata cannot be read.
+    #[must_use]
+    pub fn broken(&self) -> &[BrokenBackup] {
+        &self.broken
+    }
+
+    /// Whether and how the backup is kept.
+    #[must_use]
+    pub fn keep(&self, id: BackupId) -> Option<Keep> {
+        self.kept.get(&id).copied()
+    }
+
+    /// Whether the deletion of the backup has begun; nothing may be expected of its data then.
+    #[must_use]
+    pub fn is_being_deleted(&self, id: BackupId) -> bool {
+        self.deleting.contains(&id)
+    }
+
+    /// Ids marked for deletion that have no `backup.info`: deletions that were interrupted at the very end.
+    pub fn stale_deletions(&self) -> impl Iterator<Item = BackupId> {
+        self.deleting
+            .iter()
+            .copied()
+            .filter(|id| !self.backups.contains_key(id) && !self.broken.iter().any(|b| b.id == Some(*id)))
+    }
+
+    /// The highest id that is taken, readable or not.
+    #[must_use]
+    pub fn highest_id(&self) -> Option<BackupId> {
+        let broken = self.broken.iter().filter_map(|b| b.id);
+        self.backups
+            .keys()
+            .copied()
+            .chain(broken)
+            .chain(self.deleting.iter().copied())
+            .max()
+    }
+
+    /// The nearest older backup whose copy is done.
+    #[must_use]
+    pub fn previous(&self, id: BackupId) -> Option<&BackupInfo> {
+        self.backups
+            .range(..id)
+            .rev()
+            .map(|(_, b)| b)
+            .find(|b| self.counts(b))
+    }
+
+    /// The nearest newer backup whose copy is done.
+    #[must_use]
+    pub fn next(&self, id: BackupId) -> Option<&BackupInfo> {
+        let after = (std::ops::Bound::Excluded(id), std::ops::Bound::Unbounded);
+        self.backups.range(after).map(|(_, b)| b).find(|b| self.counts(b))
+    }
+
+    fn counts(&self, backup: &BackupInfo) -> bool {
+        backup.status.is_copy_done() && !self.deleting.contains(&backup.id)
+    }
+
+    /// The direct incremental children of a backup, ascending: every backup that names it as its parent, and every
+    /// one it names as its child that does not contradict. Ids without a backup are left out.
+    #[must_use]
+    pub fn children(&self, id: BackupId) -> Vec<BackupId> {
+        let named = self.get(id).map_or(&[][..], |b| &b.children_backup_ids);
+        let mut children: BTreeSet<BackupId> = named
+            .iter()
+            .copied()
+            .filter(|child| *child != id)
+            .filter(|child| {
+                self.get(*child)
+                    .is_some_and(|c| c.parent_backup_id.is_none_or(|p| p == id) && c.is_incremental())
+            })
+            .collect();
+        children.extend(
+            self.backups
+                .values()
+                .filter(|b| b.parent_backup_id == Some(id) && b.id != id)
+                .map(|b| b.id),
+        );
+        children.into_iter().collect()
+    }
+
+    /// The backups that depend on `id`, leaves first, `id` itself last. Loops in the metadata end the descent.
+    #[must_use]
+    pub fn tree_leaves_first(&self, id: BackupId) -> Vec<BackupId> {
+        // One pass over the parents instead of one per node.
+        let mut children: BTreeMap<BackupId, Vec<BackupId>> = BTreeMap::new();
+        for backup in self.backups.values() {
+            if let Some(parent) = backup.parent_backup_id {
+                children.entry(parent).or_default().push(backup.id);
+            }
+        }
+        let mut seen = BTreeSet::from([id]);
+        let mut order = Vec::new();
+        let mut stack = vec![(id, false)];
+        while let Some((node, done)) = stack.pop() {
+            if done {
+                order.push(node);
+                continue;
+            }
+            stack.push((node, true));
+            // Pushed in reverse, so that the first child comes first.
+            for child in children.get(&node).into_iter().flatten().rev() {
+                if seen.insert(*child) {
+                    stack.push((*child, false));
+                }
+            }
+        }
+        order
+    }
+
+    /// The chain from `id` up to its root: itself, its parent, and so on, as far as the backups exist.
+    #[must_use]
+    pub fn chain(&self, id: BackupId) -> Vec<&BackupInfo> {
+        let mut chain: Vec<&BackupInfo> = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut next = Some(id);
+        while let Some(backup) = next.filter(|id| seen.insert(*id)).and_then(|id| self.get(id)) {
+            chain.push(backup);
+            next = backup.parent_backup_id;
+        }
+        chain
+    }
+}
+
+/// The names in a directory; none if it does not exist.
+fn names(path: &Path) -> Result<Vec<std::ffi::OsString>, CatalogError> {
+    let error = |source| CatalogError {
+        path: path.to_path_buf(),
+        source,
+    };
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(error(e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry.map_err(error)?.file_name());
+    }
+    names.sort_by(|a: &std::ffi::OsString, b| OsStr::cmp(a, b));
+    Ok(names)
+}

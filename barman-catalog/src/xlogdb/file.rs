@@ -1,0 +1,269 @@
+//! The file under its lock `.SERVER-xlogdb.lock`, which every access takes, as Barman does.
+
+use super::rebuild::{self, CustomMagic, RebuildReport};
+use super::{WalRecord, XlogDb, is_complete};
+use crate::files;
+use crate::layout::Layout;
+use barman_wal::durable::{self, AtomicFile, DurableError};
+use barman_wal::lock::{Lock, LockError};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+/// Why the WAL catalogue could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum XlogDbError {
+    /// Its lock could not be taken.
+    #[error("cannot lock the WAL catalogue of server {server}: {source}")]
+    Lock {
+        /// The server.
+        server: String,
+        /// Why.
+        source: LockError,
+    },
+    /// A system call failed.
+    #[error("cannot {what} the WAL catalogue {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The WAL catalogue of a server while nobody else can use it. Dropping it releases the lock.
+#[derive(Debug)]
+pub struct LockedXlogDb<'a> {
+    layout: &'a Layout,
+    custom: CustomMagic,
+    _lock: Lock,
+}
+
+/// Reads the catalogue under its lock, releases the lock, returns the content. The way for everybody who only looks.
+///
+/// A catalogue that is missing is read from the archive (and written, if that is possible); without an archive it is
+/// empty.
+///
+/// # Errors
+/// The lock; reading.
+pub fn read(
+    layout: &Layout,
+    custom: &CustomMagic,
+    cancel: Option<&AtomicBool>,
+) -> Result<XlogDb, XlogDbError> {
+    if !layout.xlogdb().exists() && !layout.wals_directory.exists() {
+        return Ok(XlogDb::default());
+    }
+    LockedXlogDb::open(layout, custom, cancel)?.read()
+}
+
+impl<'a> LockedXlogDb<'a> {
+    /// Waits for the lock until it is free or `cancel` is raised. `custom` tells how files of a custom compression
+    /// are recognised, should the catalogue have to be rebuilt.
+    ///
+    /// # Errors
+    /// The lock cannot be taken; the wait was cancelled.
+    pub fn open(
+        layout: &'a Layout,
+        custom: &CustomMagic,
+        cancel: Option<&AtomicBool>,
+    ) -> Result<Self, XlogDbError> {
+        let lock = Lock::acquire(&layout.xlogdb_lock(), cancel).map_err(|source| XlogDbError::Lock {
+            server: layout.server().to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            layout,
+            custom: custom.clone(),
+            _lock: lock,
+        })
+    }
+
+    fn error(&self, what: &'static str) -> impl Fn(io::Error) -> XlogDbError + use<> {
+        let path = self.layout.xlogdb();
+        move |source| XlogDbError::Io {
+            what,
+            path: path.clone(),
+            source,
+        }
+    }
+
+    fn durable_error(&self, what: &'static str) -> impl Fn(DurableError) -> XlogDbError + use<> {
+        let error = self.error(what);
+        move |e| error(e.into())
+    }
+
+    /// The content. A missing file is rebuilt from the archive first.
+    ///
+    /// # Errors
+    /// Reading.
+    pub fn read(&self) -> Result<XlogDb, XlogDbError> {
+        match File::open(self.layout.xlogdb()) {
+            Ok(file) => XlogDb::parse(file).map_err(self.error("read")),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let (db, _) = self.scan(&XlogDb::default())?;
+                if let Err(e) = self.replace(&db) {
+                    log::warn!(target: "barman.wal_archiver", "{e}");
+                } else {
+                    self.remove_old();
+                }
+                Ok(db)
+            }
+            Err(e) => Err(self.error("open")(e)),
+        }
+    }
+
+    /// Adds lines at the end, durably. A last line that a crash cut is repaired first; a missing file is rebuilt
+    /// from the archive (and gets no second line for a file it lists already).
+    ///
+    /// # Errors
+    /// Reading, writing, syncing. A failed write is taken back as far as possible.
+    pub fn append(&mut self, records: &[WalRecord]) -> Result<(), XlogDbError> {
+        let path = self.layout.xlogdb();
+        let open = || OpenOptions::new().read(true).append(true).open(&path);
+        let mut rebuilt = None;
+        let mut file = match open() {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                rebuilt = Some(self.rebuild(&XlogDb::default())?.0);
+                open().map_err(self.error("open"))?
+            }
+            Err(e) => return Err(self.error("open")(e)),
+        };
+        let mut text = self.repair_tail(&mut file)?;
+        for record in records {
+            if rebuilt
+                .as_ref()
+                .is_some_and(|db: &XlogDb| db.find(&record.name).is_some())
+            {
+                continue;
+            }
+            text.push_str(&format!("{record}\n"));
+        }
+        if text.is_empty() {
+            return Ok(());
+        }
+        let before = file.metadata().map_err(self.error("read"))?.len();
+        if let Err(e) = file.write_all(text.as_bytes()) {
+            // Disk full in the middle: half a line would only have to be repaired later.
+            let _ = file.set_len(before);
+            return Err(self.error("append to")(e));
+        }
+        durable::fsync_open(&file, &path).map_err(self.durable_error("sync"))
+    }
+
+    /// Makes the file end with a line end, and returns what has to be written before anything else: the line end
+    /// that a complete last record lacks, or a new line for the file that a torn one names.
+    fn repair_tail(&self, file: &mut File) -> Result<String, XlogDbError> {
+        const LONGEST: u64 = 4096;
+        let len = file.seek(SeekFrom::End(0)).map_err(self.error("read"))?;
+        let start = len.saturating_sub(LONGEST);
+        file.seek(SeekFrom::Start(start)).map_err(self.error("read"))?;
+        let mut tail = Vec::new();
+        file.take(LONGEST)
+            .read_to_end(&mut tail)
+            .map_err(self.error("read"))?;
+        if tail.is_empty() || tail.ends_with(b"\n") {
+            return Ok(String::new());
+        }
+        let line_start = tail.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        if start > 0 && line_start == 0 {
+            // No line we know is so long; whatever it is, it ends here.
+            return Ok("\n".to_owned());
+        }
+        let torn = tail.get(line_start..).unwrap_or(&[]);
+        if is_complete(torn) {
+            return Ok("\n".to_owned());
+        }
+        log::warn!(
+            target: "barman.wal_archiver",
+            "the last line of {} was cut by a crash and is replaced: {:?}",
+            self.layout.xlogdb().display(),
+            String::from_utf8_lossy(torn)
+        );
+        file.set_len(start + line_start as u64)
+            .map_err(self.error("truncate"))?;
+        let name = String::from_utf8_lossy(torn.split(|b| *b == b'\t').next().unwrap_or(&[])).into_owned();
+        let Ok(parsed) = name.parse() else {
+            return Ok(String::new());
+        };
+        match rebuild::describe(&self.layout.wal_path(&parsed), &name, &self.custom) {
+            Ok(Some(record)) => Ok(format!("{record}\n")),
+            // Not in the archive: it will be archived again.
+            Ok(None) | Err(_) => Ok(String::new()),
+        }
+    }
+
+    /// Replaces the content by `db`, atomically and durably, keeping the mode of the file.
+    ///
+    /// # Errors
+    /// Writing, syncing, renaming; the old content is in place then.
+    pub fn replace(&self, db: &XlogDb) -> Result<(), XlogDbError> {
+        self.replace_with(db.iter())
+    }
+
+    /// As [`replace`](Self::replace), with the lines of `records`.
+    ///
+    /// # Errors
+    /// As [`replace`](Self::replace).
+    pub fn replace_with(&self, records: impl Iterator<Item = WalRecord>) -> Result<(), XlogDbError> {
+        let path = self.layout.xlogdb();
+        files::create_directories(&self.layout.xlogdb_directory)
+            .map_err(self.error("create the directory of"))?;
+        let target = AtomicFile::create(&path, files::MODE).map_err(self.durable_error("write"))?;
+        if let Ok(metadata) = std::fs::metadata(&path) {
+            let mode = metadata.permissions().mode() & 0o7777;
+            target
+                .file()
+                .set_permissions(std::fs::Permissions::from_mode(mode))
+                .map_err(self.error("write"))?;
+        }
+        let mut out = BufWriter::with_capacity(256 << 10, target);
+        for record in records {
+            writeln!(out, "{record}").map_err(self.error("write"))?;
+        }
+        let target = out
+            .into_inner()
+            .map_err(|e| self.error("write")(e.into_error()))?;
+        target.commit().map_err(self.durable_error("replace"))
+    }
+
+    /// Makes the catalogue anew from the archive; `old` is what was known before (see [`inspect`](super::inspect)).
+    /// The old content stays in place until the new one is complete.
+    ///
+    /// # Errors
+    /// Reading the archive; writing.
+    pub fn rebuild(&mut self, old: &XlogDb) -> Result<(XlogDb, RebuildReport), XlogDbError> {
+        let (db, report) = self.scan(old)?;
+        self.replace(&db)?;
+        self.remove_old();
+        for stranger in &report.strangers {
+            log::warn!(target: "barman.server", "unexpected file in the WAL archive: {stranger}");
+        }
+        Ok((db, report))
+    }
+
+    fn scan(&self, old: &XlogDb) -> Result<(XlogDb, RebuildReport), XlogDbError> {
+        match rebuild::scan(self.layout, &self.custom, old) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !self.layout.wals_directory.exists() => {
+                Ok((XlogDb::default(), RebuildReport::default()))
+            }
+            other => other.map_err(self.error("rebuild")),
+        }
+    }
+
+    /// The catalogue of Barman before 3.13 is removed once there is a new one, as Barman does.
+    fn remove_old(&self) {
+        let old = self.layout.old_xlogdb();
+        if old != self.layout.xlogdb()
+            && old.is_file()
+            && let Err(e) = files::remove(&old)
+        {
+            log::warn!(target: "barman.server", "cannot remove {}: {e}", old.display());
+        }
+    }
+}

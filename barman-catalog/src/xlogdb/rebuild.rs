@@ -1,0 +1,260 @@
+//! The WAL catalogue made anew from what lies in the archive.
+
+use super::{Tag, WalRecord, XlogDb};
+use crate::layout::Layout;
+use barman_wal::WalFileName;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+/// How files of the `custom` compression are recognised.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CustomMagic {
+    /// There is no custom compression.
+    #[default]
+    None,
+    /// They begin with these bytes (`custom_compression_magic`).
+    Bytes(Vec<u8>),
+    /// Not at all: whatever is not recognised is taken for one.
+    Anything,
+}
+
+/// What a rebuild found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct RebuildReport {
+    /// History files.
+    pub history: u64,
+    /// Backup labels.
+    pub backup_labels: u64,
+    /// Complete segments.
+    pub wal_file: u64,
+    /// Partial segments.
+    pub partial: u64,
+    /// Paths below the archive that do not belong there, at most 1000.
+    pub strangers: Vec<String>,
+}
+
+impl RebuildReport {
+    fn stranger(&mut self, path: &Path) {
+        if self.strangers.len() < 1000 {
+            self.strangers.push(path.display().to_string());
+        }
+    }
+}
+
+/// The compression and the encryption of a file, by its first bytes.
+#[must_use]
+pub fn inspect(head: &[u8], custom: &CustomMagic) -> (Option<&'static str>, Option<&'static str>) {
+    if is_openpgp(head) {
+        return (None, Some("gpg"));
+    }
+    let custom_magic = match custom {
+        CustomMagic::Bytes(magic) => magic.as_slice(),
+        CustomMagic::None | CustomMagic::Anything => &[],
+    };
+    // In Barman's order, which is that of the names.
+    let magics: [(&str, &[u8]); 7] = [
+        ("bzip2", b"BZh"),
+        ("custom", custom_magic),
+        ("gzip", b"\x1f\x8b\x08"),
+        ("lz4", b"\x04\x22\x4d\x18"),
+        ("snappy", b"\xff\x06\x00\x00sNaPpY"),
+        ("xz", b"\xfd7zXZ\x00"),
+        ("zstd", b"\x28\xb5\x2f\xfd"),
+    ];
+    let known = magics
+        .iter()
+        .find(|(_, magic)| !magic.is_empty() && head.starts_with(magic))
+        .map(|(name, _)| *name);
+    (
+        known.or((*custom == CustomMagic::Anything).then_some("custom")),
+        None,
+    )
+}
+
+/// Whether a file begins like an encrypted OpenPGP message (RFC 9580): a packet with a session key, of the old or the
+/// new format, or ASCII armour. A WAL page begins with a magic number whose second byte is 0xD0 or 0xD1, which none
+/// of these have.
+fn is_openpgp(head: &[u8]) -> bool {
+    if head.starts_with(b"-----BEGIN PGP MESSAGE-----") {
+        return true;
+    }
+    let byte = |i: usize| head.get(i).copied().unwrap_or(0);
+    let (tag, body) = match byte(0) {
+        // Old format: the two low bits say how long the length is.
+        b @ 0x80..=0xbf => match b & 3 {
+            0 => ((b >> 2) & 0x0f, 2),
+            1 => ((b >> 2) & 0x0f, 3),
+            2 => ((b >> 2) & 0x0f, 5),
+            _ => return false,
+        },
+        // New format: so does the first byte of the length.
+        b @ 0xc0..=0xff => match byte(1) {
+            0..=191 => (b & 0x3f, 2),
+            192..=223 => (b & 0x3f, 3),
+            255 => (b & 0x3f, 6),
+            _ => return false,
+        },
+        _ => return false,
+    };
+    let version = byte(body);
+    match tag {
+        // Public-key encrypted session key.
+        1 => matches!(version, 2 | 3 | 6),
+        // Symmetric-key encrypted session key.
+        3 => matches!(version, 4..=6),
+        _ => false,
+    }
+}
+
+/// Reads the archive, sorted by name. What `old` knows of the compression of an encrypted file is kept: it cannot be
+/// seen from outside.
+pub(super) fn scan(
+    layout: &Layout,
+    custom: &CustomMagic,
+    old: &XlogDb,
+) -> io::Result<(XlogDb, RebuildReport)> {
+    let known: HashMap<WalFileName, Tag> = old
+        .iter()
+        .filter(|r| r.encryption.is_some())
+        .filter_map(|r| r.compression.map(|compression| (r.name, compression)))
+        .collect();
+    let own_prefix = format!("{}-xlog.db", layout.server());
+    let mut db = XlogDb::default();
+    let mut report = RebuildReport::default();
+    for name in sorted_names(&layout.wals_directory)? {
+        // Hidden: our temporary files, `.` directories of other programs.
+        if name.starts_with(&own_prefix)
+            || name.starts_with('.')
+            || name == "xlog.db"
+            || name == "sync-wals.info"
+        {
+            continue;
+        }
+        let path = layout.wals_directory.join(&name);
+        if path.is_dir() {
+            for inner in sorted_names(&path)? {
+                if !inner.starts_with('.') {
+                    add(
+                        &mut db,
+                        &mut report,
+                        &path.join(&inner),
+                        &inner,
+                        true,
+                        (custom, &known),
+                    )?;
+                }
+            }
+        } else {
+            add(&mut db, &mut report, &path, &name, false, (custom, &known))?;
+        }
+    }
+    Ok((db.sorted(), report))
+}
+
+fn add(
+    db: &mut XlogDb,
+    report: &mut RebuildReport,
+    path: &Path,
+    name: &str,
+    in_directory: bool,
+    (custom, known): (&CustomMagic, &HashMap<WalFileName, Tag>),
+) -> io::Result<()> {
+    let count = match name.parse::<WalFileName>() {
+        Ok(WalFileName::History(_)) if !in_directory => &mut report.history,
+        Ok(WalFileName::Segment(_)) if in_directory => &mut report.wal_file,
+        Ok(WalFileName::BackupHistory { .. }) if in_directory => &mut report.backup_labels,
+        Ok(WalFileName::Partial(_)) if in_directory => &mut report.partial,
+        _ => {
+            report.stranger(path);
+            return Ok(());
+        }
+    };
+    match describe(path, name, custom) {
+        Ok(Some(mut record)) => {
+            if record.encryption.is_some() {
+                record.compression = known.get(&record.name).copied();
+            }
+            *count += 1;
+            db.push(&record);
+            Ok(())
+        }
+        Ok(None) => {
+            report.stranger(path);
+            Ok(())
+        }
+        // Deleted meanwhile.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// The record of a file in the archive; `None` if it is no regular file or has no WAL name.
+pub(super) fn describe(path: &Path, name: &str, custom: &CustomMagic) -> io::Result<Option<WalRecord>> {
+    let Ok(name) = name.parse() else { return Ok(None) };
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    let mut head = Vec::with_capacity(64);
+    File::open(path)?.take(64).read_to_end(&mut head)?;
+    let (compression, encryption) = inspect(&head, custom);
+    Ok(Some(WalRecord {
+        name,
+        size: metadata.len(),
+        time: WalRecord::time_from(metadata.mtime(), metadata.mtime_nsec()),
+        compression: compression.and_then(Tag::new),
+        encryption: encryption.and_then(Tag::new),
+    }))
+}
+
+/// The names in a directory that are text, in byte order.
+fn sorted_names(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        if let Ok(name) = entry?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_known_by_their_first_bytes() {
+        let custom = CustomMagic::Bytes(b"MAGIC".to_vec());
+        for (head, kind) in [
+            (&b"\x1f\x8b\x08\x00"[..], (Some("gzip"), None)),
+            (b"BZh9", (Some("bzip2"), None)),
+            (b"MAGIC...", (Some("custom"), None)),
+            (b"\x28\xb5\x2f\xfd....", (Some("zstd"), None)),
+            (b"\x10\xd1\x07\x00", (None, None)),
+            (b"\x97\xd0\x07\x00", (None, None)),
+            (b"", (None, None)),
+            // gpg --encrypt: old format, tag 1, two bytes of length, version 3.
+            (b"\x85\x01\x0c\x03", (None, Some("gpg"))),
+            (b"\x84\x5e\x03", (None, Some("gpg"))),
+            // gpg --symmetric.
+            (b"\x8c\x0d\x04\x09", (None, Some("gpg"))),
+            // New format.
+            (b"\xc1\xc0\x4c\x03", (None, Some("gpg"))),
+            (b"\xc3\x0d\x04\x09", (None, Some("gpg"))),
+        ] {
+            assert_eq!(inspect(head, &custom), kind, "{head:x?}");
+        }
+        assert_eq!(
+            inspect(b"\x10\xd1\x07\x00", &CustomMagic::Anything),
+            (Some("custom"), None)
+        );
+        assert_eq!(
+            inspect(b"\x1f\x8b\x08", &CustomMagic::Anything),
+            (Some("gzip"), None)
+        );
+    }
+}
