@@ -109,7 +109,7 @@ pub fn differences(left: &Path, right: &Path, ignore: &dyn Fn(&Path) -> bool) ->
         match b.get(path) {
             None => lines.push(format!("only in {}: {}", left.display(), path.display())),
             Some(other) if other != entry => {
-                lines.push(format!("{}: {}", path.display(), difference(entry, other)))
+                lines.push(format!("{}: {}", path.display(), difference(entry, other)));
             }
             Some(_) => {}
         }
