@@ -1,0 +1,138 @@
+//! The main path as a user walks it: WAL streamed, a backup under load with tablespaces, the WAL archived, restores to
+//! a time, a position and a name. The proof is the rows that the restored server has.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod e2e_support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use e2e_support::*;
+use testkit::{Cluster, Mode, Sandbox, wait_until};
+
+/// Inserts rows as fast as one session can, until told to stop; how many it committed.
+fn load(cluster: &Cluster, stop: &Arc<AtomicBool>) -> Result<thread::JoinHandle<Result<i64>>> {
+    let mut client = cluster.client()?;
+    let stop = Arc::clone(stop);
+    Ok(thread::spawn(move || {
+        let mut last = 0;
+        while !stop.load(Ordering::Relaxed) {
+            last += 1;
+            client.batch_execute(&format!("INSERT INTO load VALUES ({last}, repeat('x', 200))"))?;
+        }
+        Ok(last)
+    }))
+}
+
+/// Restores the backup with the options of a target, starts a server on it, and lists the marks it has.
+fn marks_of(sandbox: &Sandbox, major: u16, id: &str, name: &str, target: &[&str]) -> Result<(Cluster, Vec<String>)> {
+    let to = sandbox.dir().join(name);
+    let tablespace = format!("ts_out:{}", sandbox.dir().join(format!("{name}.ts")).display());
+    let mut arguments = vec!["restore", "--tablespace", &tablespace];
+    arguments.extend(target);
+    if !target.is_empty() {
+        arguments.extend(["--target-action", "promote"]);
+    }
+    let to_text = to.to_str().context("path")?;
+    arguments.extend(["main", id, to_text]);
+    sandbox.barman()?.ok(arguments)?;
+    let server = started(major, &to)?;
+    let marks = server.sql("SELECT name FROM mark ORDER BY name")?;
+    Ok((server, marks.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()))
+}
+
+fn started(major: u16, data: &Path) -> Result<Cluster> {
+    let server = Cluster::builder(major).open(data)?;
+    server.wait_primary(SOON)?;
+    Ok(server)
+}
+
+fn main_path(major: u16) -> Result<()> {
+    let cluster = Cluster::start_new(major)?;
+    let sandbox = sandbox(&cluster, Mode::Streaming).build()?;
+    cluster.create_tablespace("ts_out")?;
+    cluster.sql("CREATE TABLE load (i int, filler text)")?;
+    cluster.sql("CREATE TABLE mark (name text) TABLESPACE ts_out")?;
+    let _receiver = sandbox.barman()?.spawn(["receive-wal", "main"])?;
+    wait_until("WAL is streamed", SOON, || Ok(cluster.sql_value("SELECT count(*) FROM pg_stat_replication")? == "1"))?;
+    cluster.switch_wal()?;
+    wait_until("the check is content", SOON, || Ok(sandbox.barman()?.run(["check", "main"])?.code == Some(0)))?;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = load(&cluster, &stop)?;
+    let done = sandbox.barman()?.ok(["backup", "--immediate-checkpoint", "--wait", "--wait-timeout", "30", "main"])?;
+    stop.store(true, Ordering::Relaxed);
+    let rows = writer.join().unwrap()?;
+    ensure!(rows > 10, "no load: {rows}");
+    let id = id_of(&done)?;
+    assert_eq!(field(&sandbox, &id, "status")?, "DONE", "{done}");
+
+    let mark = |name: &str| cluster.sql(&format!("INSERT INTO mark VALUES ('{name}')"));
+    mark("a")?;
+    let lsn = cluster.sql_value("SELECT pg_current_wal_insert_lsn()")?;
+    mark("b")?;
+    let time = cluster.sql_value("SELECT clock_timestamp()")?;
+    cluster.sql("SELECT pg_sleep(0.01)")?;
+    mark("c")?;
+    cluster.sql("SELECT pg_create_restore_point('before_d')")?;
+    mark("d")?;
+    let last = cluster.switch_wal()?;
+    let archived = sandbox.server_dir().join("wals").join(&last[..16]).join(&last);
+    wait_until("the last WAL is archived", SOON, || {
+        sandbox.barman()?.ok(["archive-wal", "main"])?;
+        Ok(archived.exists())
+    })?;
+
+    let (_, marks) = marks_of(&sandbox, major, &id, "by_lsn", &["--target-lsn", &lsn])?;
+    assert_eq!(marks, ["a"]);
+    let (_, marks) = marks_of(&sandbox, major, &id, "by_time", &["--target-time", &time])?;
+    assert_eq!(marks, ["a", "b"]);
+    let (_, marks) = marks_of(&sandbox, major, &id, "by_name", &["--target-name", "before_d"])?;
+    assert_eq!(marks, ["a", "b", "c"]);
+    let own_point = format!("barman_{id}");
+    let (_, marks) = marks_of(&sandbox, major, &id, "by_own_name", &["--target-name", &own_point])?;
+    assert_eq!(marks, [""; 0]);
+    let (server, marks) = marks_of(&sandbox, major, &id, "to_the_end", &[])?;
+    assert_eq!(marks, ["a", "b", "c", "d"]);
+    assert_eq!(server.sql_value("SELECT count(*) FROM load")?, rows.to_string());
+    assert_eq!(server.sql_value("SELECT count(*) FROM pg_tablespace WHERE spcname = 'ts_out'")?, "1");
+    Ok(())
+}
+
+#[test]
+fn the_main_path_restores_what_was_committed_15() -> Result<()> {
+    main_path(15)
+}
+
+#[test]
+fn the_main_path_restores_what_was_committed_18() -> Result<()> {
+    main_path(18)
+}
+
+#[test]
+fn a_backup_from_a_standby_restores() -> Result<()> {
+    let primary = Cluster::start_new(15)?;
+    primary.sql("CREATE TABLE mark (name text)")?;
+    primary.sql("INSERT INTO mark VALUES ('a')")?;
+    let standby = Cluster::builder(15).standby_of(&primary)?;
+    let mut sandbox = sandbox(&standby, Mode::Streaming).build()?;
+    sandbox.set_option("primary_conninfo", &primary.conninfo())?;
+    let _receiver = sandbox.barman()?.spawn(["receive-wal", "main"])?;
+    wait_until("WAL is streamed", SOON, || Ok(standby.sql_value("SELECT count(*) FROM pg_stat_replication")? == "1"))?;
+    primary.switch_wal()?;
+    wait_until("the check is content", SOON, || Ok(sandbox.barman()?.run(["check", "main"])?.code == Some(0)))?;
+    let done = sandbox.barman()?.ok(["backup", "--immediate-checkpoint", "--wait", "--wait-timeout", "30", "main"])?;
+    let id = id_of(&done)?;
+    let start = done.stdout.lines().find(|line| line.starts_with("Backup start at LSN: ")).context("no start line")?;
+    ensure!(!start.contains('('), "the file is not known on a standby: {start}");
+    assert_eq!(field(&sandbox, &id, "status")?, "DONE", "{done}");
+    let to = sandbox.dir().join("restored");
+    sandbox.barman()?.ok(["restore", "--target-immediate", "--target-action", "promote", "main", &id, to.to_str().unwrap()])?;
+    // Without standby.signal of the source it is a server of its own.
+    let server = started(15, &to)?;
+    assert_eq!(server.sql_value("SELECT string_agg(name, ',') FROM mark")?, "a");
+    Ok(())
+}

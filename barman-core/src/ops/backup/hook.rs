@@ -1,0 +1,69 @@
+//! The hook scripts around a backup.
+
+use barman_catalog::{BackupInfo, Catalog, Layout};
+
+use crate::config::ServerConfig;
+use crate::context::Context;
+use crate::host::hooks::{self, HookError, HookEvent, HookPhase};
+
+/// Runs the scripts of this phase with what is known about the backup.
+///
+/// # Errors
+/// A `pre` retry script that asks to stop; a request to stop.
+pub(super) fn run(
+    config: &ServerConfig,
+    layout: &Layout,
+    info: &BackupInfo,
+    phase: HookPhase,
+    ctx: &Context<'_>,
+) -> Result<(), HookError> {
+    if !hooks::configured(config, HookEvent::Backup, phase) {
+        return Ok(());
+    }
+    // Neighbours are for information: scripts run even if the catalogue cannot be listed.
+    let catalog = Catalog::load(layout).unwrap_or_default();
+    hooks::run(config, HookEvent::Backup, phase, &variables(layout, info, &catalog), ctx)
+}
+
+fn variables(layout: &Layout, info: &BackupInfo, catalog: &Catalog) -> Vec<(&'static str, String)> {
+    let id = |backup: Option<&BackupInfo>| backup.map(|backup| backup.id.to_string()).unwrap_or_default();
+    vec![
+        ("BARMAN_BACKUP_DIR", layout.base_directory(info.id).display().to_string()),
+        ("BARMAN_BACKUP_INFO_PATH", layout.backup_info(info.id).display().to_string()),
+        ("BARMAN_BACKUP_ID", info.id.to_string()),
+        ("BARMAN_PREVIOUS_ID", id(catalog.previous(info.id))),
+        ("BARMAN_NEXT_ID", id(catalog.next(info.id))),
+        ("BARMAN_STATUS", info.status.to_string()),
+        ("BARMAN_ERROR", info.error.clone().unwrap_or_default()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use barman_catalog::{BackupMode, BackupStatus};
+
+    #[test]
+    fn scripts_learn_the_neighbours_that_can_be_restored() {
+        let backup = |id: &str, status| {
+            let mut info = BackupInfo::new(id.parse().unwrap(), "main", Some(BackupMode::Postgres));
+            info.status = status;
+            info
+        };
+        let mut failed = backup("20261121T000003", BackupStatus::Failed);
+        failed.error = Some("failure copying files (KeyboardInterrupt)".to_owned());
+        let catalog = Catalog::from_backups(
+            "main",
+            [backup("20261121T000001", BackupStatus::Done), backup("20261121T000002", BackupStatus::Failed), failed.clone()],
+        );
+        let layout = Layout::new("main", "/b");
+        let found = variables(&layout, &failed, &catalog);
+        let value = |name: &str| found.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
+        assert_eq!(value("BARMAN_PREVIOUS_ID"), Some("20261121T000001"));
+        assert_eq!(value("BARMAN_NEXT_ID"), Some(""));
+        assert_eq!(value("BARMAN_STATUS"), Some("FAILED"));
+        assert_eq!(value("BARMAN_ERROR"), Some("failure copying files (KeyboardInterrupt)"));
+        assert_eq!(value("BARMAN_BACKUP_DIR"), Some("/b/main/base/20261121T000003"));
+        assert_eq!(value("BARMAN_BACKUP_INFO_PATH"), Some("/b/main/meta/20261121T000003-backup.info"));
+    }
+}
