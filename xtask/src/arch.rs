@@ -1,4 +1,278 @@
-//! x
-pub fn run() -> anyhow::Result<()> {
+//! `cargo xtask arch`: which crate may depend on which, and which layer of `barman-core` may use which.
+//!
+//! The rules are those of `docs/architecture.md`; whoever changes one changes the other.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use crate::run;
+
+/// Our crates and those of ours that each may use in what it ships (normal and build dependencies). A crate that is not listed may not exist.
+const EDGES: [(&str, &[&str]); 8] = [
+    ("barman-wal", &[]),
+    ("barman-pg", &["barman-wal"]),
+    ("barman-catalog", &["barman-wal"]),
+    ("barman-core", &["barman-wal", "barman-pg", "barman-catalog"]),
+    ("patroni-barman", &[]),
+    // The types that barman-core's functions take and return belong to the three below it.
+    (
+        "barman-cli",
+        &[
+            "barman-core",
+            "barman-wal",
+            "barman-pg",
+            "barman-catalog",
+            "patroni-barman",
+        ],
+    ),
+    ("testkit", &[]),
+    ("xtask", &["testkit"]),
+];
+
+/// The layers of `barman-core`, lowest first: each may use the ones before it.
+const LAYERS: [&str; 4] = ["config", "host", "copy", "ops"];
+
+/// Runs the task.
+pub fn run() -> Result<()> {
+    let mut command = run::cargo();
+    let text = run::quiet(command.args(["metadata", "--no-deps", "--format-version", "1", "--quiet"]))?;
+    let metadata: Metadata = serde_json::from_str(&text).context("parse the output of cargo metadata")?;
+    let mut faults = wrong_edges(&metadata);
+    let source = run::root().join("barman-core/src");
+    let mut files = 0;
+    each_source(&source, &source, &mut |relative, text| {
+        files += 1;
+        faults.extend(upward_uses(relative, text));
+    })?;
+    ensure!(files > 0, "no source file below {}", source.display());
+    for fault in &faults {
+        eprintln!("arch: {fault}");
+    }
+    if !faults.is_empty() {
+        bail!("{} violation(s) of docs/architecture.md", faults.len());
+    }
+    println!(
+        "arch: {} crates and {files} files of barman-core keep to docs/architecture.md",
+        metadata.packages.len()
+    );
     Ok(())
+}
+
+#[derive(Debug, Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Package {
+    name: String,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Dependency {
+    name: String,
+    /// `None` = normal, else `build` or `dev`.
+    kind: Option<String>,
+}
+
+fn wrong_edges(metadata: &Metadata) -> Vec<String> {
+    let allowed: BTreeMap<&str, &[&str]> = EDGES.into_iter().collect();
+    let mut faults = Vec::new();
+    for package in &metadata.packages {
+        let Some(may_use) = allowed.get(package.name.as_str()) else {
+            faults.push(format!("crate {} is not in the map", package.name));
+            continue;
+        };
+        for dependency in &package.dependencies {
+            let ours = metadata.packages.iter().any(|p| p.name == dependency.name);
+            let shipped = dependency.kind.as_deref() != Some("dev");
+            if ours && shipped && !may_use.contains(&dependency.name.as_str()) {
+                faults.push(format!("{} must not depend on {}", package.name, dependency.name));
+            }
+        }
+    }
+    faults
+}
+
+fn each_source(root: &Path, dir: &Path, action: &mut impl FnMut(&Path, &str)) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            each_source(root, &path, action)?;
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+            action(path.strip_prefix(root).unwrap_or(&path), &text);
+        }
+    }
+    Ok(())
+}
+
+/// Places in one file where a layer names a higher one, by `crate::<layer>`.
+fn upward_uses(file: &Path, text: &str) -> Vec<String> {
+    let first = file
+        .components()
+        .next()
+        .map(|c| c.as_os_str().to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let Some(own) = LAYERS
+        .iter()
+        .position(|layer| first == *layer || first == format!("{layer}.rs"))
+    else {
+        return Vec::new();
+    };
+    let code = without_comments(text);
+    let mut faults = Vec::new();
+    for (at, path) in code.match_indices("crate::") {
+        // Not the end of a longer word.
+        if code
+            .get(..at)
+            .and_then(|before| before.chars().next_back())
+            .is_some_and(|c| c.is_alphanumeric() || c == '_')
+        {
+            continue;
+        }
+        let rest = code.get(at + path.len()..).unwrap_or_default();
+        for name in first_names(rest) {
+            if LAYERS
+                .iter()
+                .position(|layer| *layer == name)
+                .is_some_and(|rank| rank > own)
+            {
+                let line = code.get(..at).unwrap_or_default().matches('\n').count() + 1;
+                faults.push(format!(
+                    "barman-core/src/{}:{line}: layer `{first}` uses `crate::{name}`",
+                    file.display()
+                ));
+            }
+        }
+    }
+    faults
+}
+
+/// The first names of the paths that follow `crate::`: one, or those of a `{a::b, c}` group.
+fn first_names(rest: &str) -> Vec<String> {
+    let name = |text: &str| {
+        text.trim_start()
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect::<String>()
+    };
+    let Some(group) = rest.trim_start().strip_prefix('{') else {
+        return vec![name(rest)];
+    };
+    let mut names = vec![name(group)];
+    let mut depth = 0;
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => names.push(name(group.get(at + 1..).unwrap_or_default())),
+            _ => {}
+        }
+    }
+    names
+}
+
+/// The text with line comments blanked, doc comments too: those may point anywhere.
+fn without_comments(text: &str) -> String {
+    text.lines()
+        .map(|line| line.split_once("//").map_or(line, |(code, _)| code))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(edges: &[(&str, &str, Option<&str>)]) -> Metadata {
+        let packages = EDGES.map(|(name, _)| Package {
+            name: name.to_owned(),
+            dependencies: edges
+                .iter()
+                .filter(|(from, ..)| *from == name)
+                .map(|(_, to, kind)| Dependency {
+                    name: (*to).to_owned(),
+                    kind: kind.map(str::to_owned),
+                })
+                .collect(),
+        });
+        Metadata {
+            packages: packages.into(),
+        }
+    }
+
+    #[test]
+    fn only_the_edges_of_the_map_pass() {
+        let cases = [
+            ("barman-core", "barman-pg", None, true),
+            ("barman-core", "serde", None, true),
+            ("barman-pg", "testkit", Some("dev"), true),
+            ("barman-pg", "testkit", None, false),
+            ("barman-pg", "barman-catalog", None, false),
+            ("barman-wal", "barman-core", Some("build"), false),
+            ("patroni-barman", "barman-wal", None, false),
+        ];
+        for (from, to, kind, passes) in cases {
+            let faults = wrong_edges(&metadata(&[(from, to, kind)]));
+            assert_eq!(faults.is_empty(), passes, "{from} -> {to} ({kind:?}): {faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_crate_that_the_map_does_not_know_fails() {
+        let stray = Package {
+            name: "stray".to_owned(),
+            dependencies: Vec::new(),
+        };
+        assert_eq!(
+            wrong_edges(&Metadata {
+                packages: vec![stray]
+            }),
+            ["crate stray is not in the map"]
+        );
+    }
+
+    #[test]
+    fn a_layer_may_use_only_the_ones_below() {
+        let cases = [
+            ("config/mod.rs", "use crate::host::Hook;", 1),
+            ("config.rs", "use crate::ops;", 1),
+            ("host/mod.rs", "use crate::config::Config;", 0),
+            ("copy/tree.rs", "let x = crate::ops::backup::run();", 1),
+            (
+                "copy/tree.rs",
+                "use crate::{config::{Config, Level}, host, ops::{self, delete}};",
+                1,
+            ),
+            ("copy/tree.rs", "use crate::{\n    ops,\n    copy::Tree,\n};", 1),
+            (
+                "ops/backup/mod.rs",
+                "use crate::{copy, host, config, ops::check};",
+                0,
+            ),
+            ("host/mod.rs", "/// Used by [`crate::ops`].\n// crate::copy", 0),
+            ("host/mod.rs", "use my_crate::ops; use crate::operations;", 0),
+            ("context.rs", "use crate::ops;", 0),
+        ];
+        for (file, text, expected) in cases {
+            let faults = upward_uses(Path::new(file), text);
+            assert_eq!(faults.len(), expected, "{file}: {text}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_violation_names_the_line() {
+        let faults = upward_uses(Path::new("host/run.rs"), "// one\n\nuse crate::copy;\n");
+        assert_eq!(
+            faults,
+            ["barman-core/src/host/run.rs:3: layer `host` uses `crate::copy`"]
+        );
+    }
 }
