@@ -1,19 +1,50 @@
 //! Configuration files: Barman's INI dialect, the table of options, resolved servers and models.
+//!
+//! ```
+//! use barman_core::config::{Config, MainFile};
+//!
+//! let directory = tempfile::tempdir()?;
+//! let path = directory.path().join("barman.conf");
+//! std::fs::write(&path, "[barman]\nbarman_home = /var/lib/barman\n[main]\nconninfo = host=pg\narchiver = on\n")?;
+//! let config: Config = MainFile::read(&path)?.complete(None)?;
+//! let main = config.server("main").expect("configured above");
+//! assert_eq!(main.wals_directory.to_str(), Some("/var/lib/barman/main/wals"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Loading never connects to anything, and a bad section never hides the others: its server is disabled and says why
+//! in [`ServerConfig::messages`].
 
+mod build;
+pub mod error;
+mod files;
 pub mod globals;
+pub mod ini;
+pub mod interpolation;
+pub mod load;
+pub mod model;
+pub mod parse;
+mod paths;
 pub mod registry;
+mod resolve;
+pub mod select;
 pub mod server;
 pub mod types;
+mod validate;
 pub mod value;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+pub use error::{ConfigError, ConfigWarning};
 pub use globals::GlobalConfig;
+pub use load::{MainFile, Search, locate};
+pub use model::ModelConfig;
+pub use select::{Selected, Selection};
 pub use server::ServerConfig;
 pub use types::{
     BackupCompression, BackupMethod, BackupOptions, CombineMode, CompressionFormat, CompressionLevel,
-    CompressionLocation, CreateSlot, Encryption, RecoveryOptions, RetentionPolicy, ReuseBackup, StagingLocation,
-    WalCompression, WindowUnit,
+    CompressionLocation, CreateSlot, Encryption, RecoveryOptions, RetentionPolicy, ReuseBackup,
+    StagingLocation, WalCompression, WindowUnit,
 };
 pub use value::Value;
 
@@ -26,14 +57,46 @@ pub struct Config {
     pub globals: GlobalConfig,
     /// The servers, sorted by name.
     pub servers: Vec<ServerConfig>,
+    /// The models, sorted by name.
+    pub models: Vec<ModelConfig>,
     /// Conflicts between directories of different servers; any one refuses every command that looks up servers.
     pub path_conflicts: Vec<String>,
+    /// What every command tells: unknown options of `[barman]`, files that were left out.
+    pub global_warnings: Vec<ConfigWarning>,
+    /// What every command that looks at servers tells, in the order of the files. What concerns one server only when it
+    /// is used is in [`ServerConfig::notices`].
+    pub warnings: Vec<ConfigWarning>,
+    /// Every section as the files have it.
+    merged: files::Merged,
 }
 
 impl Config {
+    /// Reads main file and included files in one go, for callers that do not change the user in between.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(path: &Path, home: Option<&Path>) -> Result<Self, ConfigError> {
+        MainFile::read(path)?.complete(home)
+    }
+
+    /// The file that set an option of a section last (`diagnose --show-config-source`).
+    #[must_use]
+    pub fn source(&self, section: &str, option: &str) -> Option<&Path> {
+        let entry = self
+            .merged
+            .section(section)?
+            .entries
+            .iter()
+            .find(|entry| entry.key == option)?;
+        self.merged.files.get(entry.file).map(PathBuf::as_path)
+    }
+
     /// The server of that name.
     #[must_use]
     pub fn server(&self, name: &str) -> Option<&ServerConfig> {
-        self.servers.iter().find(|server| server.name == name)
+        self.servers
+            .binary_search_by(|server| server.name.as_str().cmp(name))
+            .ok()
+            .and_then(|at| self.servers.get(at))
     }
 }

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::error::ConfigWarning;
 use super::types::{
     BackupCompression, BackupMethod, BackupOptions, CombineMode, CompressionFormat, CompressionLevel,
-    CompressionLocation, CreateSlot, Encryption, RecoveryOptions, RetentionPolicy, ReuseBackup, StagingLocation,
-    WalCompression,
+    CompressionLocation, CreateSlot, Encryption, RecoveryOptions, RetentionPolicy, ReuseBackup,
+    StagingLocation, WalCompression,
 };
 use super::value::Value;
 
@@ -25,6 +26,8 @@ pub struct ServerConfig {
     pub disabled: bool,
     /// Configuration errors of this server, in the order of detection (`msg_list` of `diagnose`).
     pub messages: Vec<String>,
+    /// What to tell when this server is used (no archiver enabled ...); not repeated for servers that are not.
+    pub notices: Vec<ConfigWarning>,
     /// Name of the model in force, from `<backup_directory>/.active-model.auto`.
     pub active_model: Option<String>,
     /// `description`.
@@ -236,7 +239,10 @@ impl ServerConfig {
 
     /// Every option with its resolved value, sorted by name, as `show-servers` lists them.
     pub fn values(&self) -> impl Iterator<Item = (&'static str, &Value)> {
-        super::registry::SERVER_OPTIONS.iter().map(|option| option.name).zip(&self.values)
+        super::registry::SERVER_OPTIONS
+            .iter()
+            .map(|option| option.name)
+            .zip(&self.values)
     }
 
     /// What follows the name in headers of `check` and `show-servers`.

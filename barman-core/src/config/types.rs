@@ -262,7 +262,9 @@ impl RetentionPolicy {
         let words: Vec<String> = text.split_whitespace().map(str::to_uppercase).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let number = |digits: &str| {
-            (!digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
+            (!digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+                .then(|| digits.parse().ok())
+                .flatten()
         };
         match words.as_slice() {
             ["REDUNDANCY", count] => number(count).map(Self::Redundancy),
