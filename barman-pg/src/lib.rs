@@ -1,1 +1,47 @@
-//! Placeholder.
+//! Talks to PostgreSQL (10 to 18) about backups, without libpq: connection strings as libpq understands them, one
+//! connector for SQL and replication sessions, slots, WAL streams and base backups.
+//!
+//! The API blocks. Every wait on the network has a limit and looks at an interrupt flag several times a second; every
+//! byte that a server sends is checked before it is believed, and costs bounded memory. Nothing here reads a
+//! configuration, prints, installs a logger or writes outside the directories that it is given; the environment is
+//! read in one place ([`process_environment`]), which callers can replace. No error, log line or `Debug` output holds a
+//! password.
+//!
+//! ```no_run
+//! use barman_pg::{ConnInfo, ConnectOptions, ReplicationClient, SqlClient};
+//!
+//! let options = ConnectOptions::default();
+//! let conninfo: ConnInfo = "host=pg user=barman dbname=postgres".parse()?;
+//! let mut sql = SqlClient::connect(&conninfo, &options)?;
+//! println!("{} is at {:?}", sql.version(), sql.current_position()?.location);
+//!
+//! let streaming: ConnInfo = "host=pg user=streaming_barman".parse()?;
+//! let mut replication = ReplicationClient::connect(&streaming.streaming(), &options)?;
+//! println!("{:?}", replication.identify_system()?);
+//! # Ok::<(), barman_pg::Error>(())
+//! ```
+//!
+//! What runs without a server:
+//!
+//! ```
+//! use barman_pg::{ConnInfo, PgVersion};
+//!
+//! let info = ConnInfo::parse("host=/var/run/postgresql user=barman password='to p'")?;
+//! assert_eq!(info.to_string(), "host=/var/run/postgresql password=*REDACTED* user=barman");
+//! assert_eq!(PgVersion::from_report("15.18 (Debian)").map(|v| v.major()), Some(15));
+//! # Ok::<(), barman_pg::ConnInfoError>(())
+//! ```
+
+mod connect;
+pub mod conninfo;
+mod error;
+pub mod replication;
+pub mod sql;
+mod version;
+
+pub use connect::{ConnectOptions, process_environment};
+pub use conninfo::{ConnInfo, ConnInfoError};
+pub use error::{Error, ServerMessage, sqlstate};
+pub use replication::{ReplicationClient, ReserveWal, SystemIdentification, WalEvent, WalStream};
+pub use sql::SqlClient;
+pub use version::{PgVersion, major_of_text};

@@ -1,0 +1,262 @@
+//! Sockets: addresses of a host, a connect with a deadline that can be interrupted, and reads and writes that never
+//! block longer than they are told.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+
+use super::plan::{Host, Place};
+use super::{ConnectOptions, Deadline, LOOK, Plan};
+use crate::error::Error;
+
+const DOING: &str = "connecting";
+
+/// Where to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Address {
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+/// A connected socket in non-blocking mode.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ready {
+    Read,
+    Write,
+}
+
+impl Socket {
+    /// Waits at most `slice` until the socket can be read from or written to; false if it cannot yet.
+    pub(crate) fn wait(&self, ready: Ready, slice: Duration) -> io::Result<bool> {
+        wait_fd(self.as_fd(), ready, slice)
+    }
+}
+
+fn wait_fd(fd: BorrowedFd<'_>, ready: Ready, slice: Duration) -> io::Result<bool> {
+    let flags = match ready {
+        Ready::Read => PollFlags::IN,
+        Ready::Write => PollFlags::OUT,
+    };
+    let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
+    let timeout = Timespec {
+        tv_sec: i64::try_from(slice.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(slice.subsec_nanos()).into(),
+    };
+    match rustix::event::poll(&mut fds, Some(&timeout)) {
+        Ok(count) => Ok(count > 0),
+        // A signal: the caller looks at its flag and comes back.
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(stream) => stream.as_fd(),
+            Self::Tcp(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.read(buf),
+            Self::Tcp(stream) => stream.read(buf),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.write(buf),
+            Self::Tcp(stream) => stream.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The system's words for an error, without Rust's "(os error N)".
+pub(crate) fn describe(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}
+
+/// The addresses that a host stands for. Name resolution happens in a thread of its own because nothing can stop it.
+pub(super) fn addresses(host: &Host, plan: &Plan, options: &ConnectOptions) -> Result<Vec<Address>, Error> {
+    let (name, port) = match &host.place {
+        Place::Unix(path) => return Ok(vec![Address::Unix(path.clone())]),
+        Place::Name(name) => (name.clone(), host.port),
+        Place::Address { address, .. } => (address.clone(), host.port),
+    };
+    if let Ok(ip) = name.parse() {
+        return Ok(vec![Address::Tcp(SocketAddr::new(ip, port))]);
+    }
+    let failed = |reason: String| Error::Connect {
+        address: host.label(),
+        reason,
+        sqlstate: None,
+    };
+    if matches!(host.place, Place::Address { .. }) {
+        return Err(failed(format!("could not parse network address \"{name}\"")));
+    }
+    let (sender, receiver) = mpsc::channel();
+    let query = name.clone();
+    let spawned = std::thread::Builder::new()
+        .name("resolve".to_owned())
+        .spawn(move || {
+            let found = (query.as_str(), port)
+                .to_socket_addrs()
+                .map(Iterator::collect::<Vec<SocketAddr>>);
+            let _ = sender.send(found);
+        });
+    if let Err(error) = spawned {
+        return Err(failed(describe(&error)));
+    }
+    let deadline = Deadline::after(plan.connect_timeout);
+    loop {
+        let Some(slice) = deadline.slice() else {
+            return Err(failed(format!(
+                "could not translate host name \"{name}\" to address: timeout expired"
+            )));
+        };
+        match receiver.recv_timeout(slice) {
+            Ok(Ok(found)) => return Ok(found.into_iter().map(Address::Tcp).collect()),
+            Ok(Err(error)) => {
+                let reason = describe(&error).replace("failed to lookup address information: ", "");
+                return Err(failed(format!(
+                    "could not translate host name \"{name}\" to address: {reason}"
+                )));
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(failed(format!(
+                    "could not translate host name \"{name}\" to address"
+                )));
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+        if options.interrupted() {
+            return Err(Error::Interrupted { doing: DOING.into() });
+        }
+    }
+}
+
+/// Opens a connection to one address.
+pub(super) fn connect(
+    address: &Address,
+    plan: &Plan,
+    options: &ConnectOptions,
+    deadline: Deadline,
+) -> Result<Socket, Error> {
+    use socket2::{Domain, SockAddr, Type};
+
+    let broken = |source: io::Error| Error::Io {
+        doing: DOING.into(),
+        address: String::new(),
+        source,
+    };
+    let (domain, target) = match address {
+        Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path).map_err(broken)?),
+        Address::Tcp(address) => (Domain::for_address(*address), SockAddr::from(*address)),
+    };
+    let socket = socket2::Socket::new(domain, Type::STREAM.nonblocking().cloexec(), None).map_err(broken)?;
+    if domain != Domain::UNIX {
+        socket.set_tcp_nodelay(true).map_err(broken)?;
+        if let Some(keepalive) = plan.keepalive {
+            let settings = socket2::TcpKeepalive::new()
+                .with_time(keepalive.idle)
+                .with_interval(keepalive.interval)
+                .with_retries(keepalive.retries);
+            socket.set_tcp_keepalive(&settings).map_err(broken)?;
+            if keepalive.user_timeout.is_some() {
+                socket
+                    .set_tcp_user_timeout(keepalive.user_timeout)
+                    .map_err(broken)?;
+            }
+        }
+    }
+    loop {
+        match socket.connect(&target) {
+            Ok(()) => break,
+            Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {
+                wait_connected(&socket, options, deadline)?;
+                break;
+            }
+            // A Unix socket whose backlog is full says so instead of waiting.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let Some(slice) = deadline.slice() else {
+                    return Err(expired());
+                };
+                std::thread::sleep(slice.min(LOOK / 10));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                wait_connected(&socket, options, deadline)?;
+                break;
+            }
+            Err(error) => return Err(broken(error)),
+        }
+        if options.interrupted() {
+            return Err(Error::Interrupted { doing: DOING.into() });
+        }
+    }
+    Ok(match address {
+        Address::Unix(_) => Socket::Unix(UnixStream::from(std::os::fd::OwnedFd::from(socket))),
+        Address::Tcp(_) => Socket::Tcp(TcpStream::from(socket)),
+    })
+}
+
+fn expired() -> Error {
+    Error::Timeout {
+        doing: DOING.into(),
+        address: String::new(),
+        after: Duration::ZERO,
+    }
+}
+
+fn wait_connected(
+    socket: &socket2::Socket,
+    options: &ConnectOptions,
+    deadline: Deadline,
+) -> Result<(), Error> {
+    let broken = |source: io::Error| Error::Io {
+        doing: DOING.into(),
+        address: String::new(),
+        source,
+    };
+    loop {
+        if options.interrupted() {
+            return Err(Error::Interrupted { doing: DOING.into() });
+        }
+        let Some(slice) = deadline.slice() else {
+            return Err(expired());
+        };
+        if wait_fd(socket.as_fd(), Ready::Write, slice).map_err(broken)? {
+            return match socket.take_error().map_err(broken)? {
+                None => Ok(()),
+                Some(error) => Err(broken(error)),
+            };
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The URI form, `postgresql://[user[:password]@][host[:port],...][/dbname][?name=value&...]`, as libpq reads it.
+
+use super::ConnInfoError;
+
+/// The two schemes that libpq takes.
+const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
+
+/// Whether the string has the form of a URI.
+pub(super) fn is_uri(text: &str) -> bool {
+    SCHEMES.iter().any(|scheme| text.starts_with(scheme))
+}
+
+fn invalid<T>(what: impl Into<String>) -> Result<T, ConnInfoError> {
+    Err(ConnInfoError::InvalidUri { what: what.into() })
+}
+
+/// Takes the URI apart into pairs; keywords of the query part are checked by the caller.
+pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> {
+    let rest = SCHEMES
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme))
+        .unwrap_or(text);
+    let mut pairs = Vec::new();
+    let mut push = |keyword: &str, value: String| {
+        if !value.is_empty() {
+            pairs.push((keyword.to_owned(), value));
+        }
+    };
+
+    let (before_query, query) = match rest.split_once('?') {
+        Some((before, query)) => (before, Some(query)),
+        None => (rest, None),
+    };
+    // The user part ends at the first '@' before any '/'.
+    let authority_end = before_query.find('/').unwrap_or(before_query.len());
+    let (authority, path) = before_query.split_at(authority_end);
+    let hosts = match authority.split_once('@') {
+        None => authority,
+        Some((credentials, hosts)) => {
+            let (user, password) = match credentials.split_once(':') {
+                Some((user, password)) => (user, Some(password)),
+                None => (credentials, None),
+            };
+            push("user", decode(user)?);
+            if let Some(password) = password {
+                push("password", decode(password)?);
+            }
+            hosts
+        }
+    };
+    let (hosts, ports) = host_list(hosts)?;
+    push("host", decode(&hosts)?);
+    push("port", decode(&ports)?);
+    if let Some(dbname) = path.strip_prefix('/') {
+        push("dbname", decode(dbname)?);
+    }
+    if let Some(query) = query {
+        for part in query.split('&').filter(|part| !part.is_empty()) {
+            let Some((name, value)) = part.split_once('=') else {
+                return invalid(format!(
+                    "missing key/value separator \"=\" in query parameter \"{part}\""
+                ));
+            };
+            if value.contains('=') {
+                return invalid(format!(
+                    "extra key/value separator \"=\" in query parameter \"{name}\""
+                ));
+            }
+            let (name, value) = (decode(name)?, decode(value)?);
+            // JDBC's spelling, which libpq takes too.
+            if name == "ssl" && value == "true" {
+                pairs.push(("sslmode".to_owned(), "require".to_owned()));
+            } else {
+                pairs.push((name, value));
+            }
+        }
+    }
+    Ok(pairs)
+}
+
+/// Splits `host:port,host:port` into the two comma separated lists that `host` and `port` hold.
+fn host_list(text: &str) -> Result<(String, String), ConnInfoError> {
+    let mut hosts = Vec::new();
+    let mut ports = Vec::new();
+    let mut rest = text;
+    loop {
+        let (host, after) = if let Some(inner) = rest.strip_prefix('[') {
+            match inner.split_once(']') {
+                None => {
+                    return invalid(
+                        "end of string reached when looking for matching \"]\" in IPv6 host address",
+                    );
+                }
+                Some(("", _)) => return invalid("IPv6 host address may not be empty"),
+                Some((host, after)) => (host, after),
+            }
+        } else {
+            rest.split_at(rest.find([':', ',']).unwrap_or(rest.len()))
+        };
+        hosts.push(host);
+        let (port, after) = match after.strip_prefix(':') {
+            Some(after) => after.split_at(after.find(',').unwrap_or(after.len())),
+            None => ("", after),
+        };
+        ports.push(port);
+        match after.strip_prefix(',') {
+            Some(next) => rest = next,
+            None if after.is_empty() => break,
+            None => return invalid("unexpected character after a host address"),
+        }
+    }
+    let ports = if ports.iter().all(|port| port.is_empty()) {
+        String::new()
+    } else {
+        ports.join(",")
+    };
+    Ok((hosts.join(","), ports))
+}
+
+/// Resolves `%XX`.
+fn decode(text: &str) -> Result<String, ConnInfoError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16));
+        match (digit(rest.next()), digit(rest.next())) {
+            (Some(0), Some(0)) => return invalid("forbidden value %00 in percent-encoded value"),
+            (Some(high), Some(low)) => bytes.push(u8::try_from(high * 16 + low).unwrap_or_default()),
+            _ => return invalid("invalid percent-encoded token"),
+        }
+    }
+    String::from_utf8(bytes).or_else(|_| invalid("a percent-encoded value is not UTF-8"))
+}

@@ -1,0 +1,248 @@
+//! What can go wrong with a connection: which server, what was being done, and why it failed. No text here ever
+//! holds a password.
+
+use std::borrow::Cow;
+use std::io;
+use std::time::Duration;
+
+use crate::conninfo::ConnInfoError;
+
+/// SQLSTATE values that callers tell apart (PostgreSQL, `errcodes.txt`).
+pub mod sqlstate {
+    /// `invalid_password`.
+    pub const INVALID_PASSWORD: &str = "28P01";
+    /// `invalid_authorization_specification`: no `pg_hba.conf` entry, unknown role.
+    pub const INVALID_AUTHORIZATION: &str = "28000";
+    /// `invalid_catalog_name`: the database does not exist.
+    pub const UNKNOWN_DATABASE: &str = "3D000";
+    /// `too_many_connections`: also "no free WAL sender".
+    pub const TOO_MANY_CONNECTIONS: &str = "53300";
+    /// `cannot_connect_now`: starting up or shutting down.
+    pub const CANNOT_CONNECT_NOW: &str = "57P03";
+    /// `duplicate_object`: the slot exists already.
+    pub const DUPLICATE_OBJECT: &str = "42710";
+    /// `configuration_limit_exceeded`: all replication slots are in use.
+    pub const SLOTS_FULL: &str = "53400";
+    /// `undefined_object`: the slot does not exist.
+    pub const UNDEFINED_OBJECT: &str = "42704";
+    /// `object_in_use`: the slot is active.
+    pub const OBJECT_IN_USE: &str = "55006";
+    /// `undefined_file`: a requested WAL segment has already been removed.
+    pub const UNDEFINED_FILE: &str = "58P01";
+}
+
+/// An error, warning or notice that the server sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServerMessage {
+    /// `ERROR`, `FATAL`, `NOTICE`, `WARNING` ..., not translated.
+    pub severity: String,
+    /// The five characters of the SQLSTATE.
+    pub sqlstate: String,
+    /// The primary message.
+    pub message: String,
+    /// The DETAIL line, if any.
+    pub detail: Option<String>,
+    /// The HINT line, if any.
+    pub hint: Option<String>,
+}
+
+impl std::fmt::Display for ServerMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:  {}", self.severity, self.message)
+    }
+}
+
+/// A failure of a connection or of a statement on it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The connection string is not one that libpq would take.
+    #[error(transparent)]
+    ConnInfo(#[from] ConnInfoError),
+
+    /// The connection string asks for something that this crate does not do.
+    #[error("connection option \"{option}\" with value \"{value}\" is not supported: {why}")]
+    Unsupported {
+        /// The option's keyword, or the environment variable's name.
+        option: String,
+        /// Its value (never that of a secret option).
+        value: String,
+        /// Why not.
+        why: &'static str,
+    },
+
+    /// No session could be opened.
+    #[error("connection to {address} failed: {reason}")]
+    Connect {
+        /// `server at "host", port N` or `server on socket "path"`.
+        address: String,
+        /// The operating system's or the server's words.
+        reason: String,
+        /// Set if the server itself refused.
+        sqlstate: Option<String>,
+    },
+
+    /// The server answered a command with an error.
+    #[error("{doing} on {address}: {}", message.message)]
+    Server {
+        /// What was being done.
+        doing: Cow<'static, str>,
+        /// Which server.
+        address: String,
+        /// What the server said.
+        message: Box<ServerMessage>,
+    },
+
+    /// The connection broke.
+    #[error("{doing} on {address}: connection lost: {source}")]
+    Io {
+        /// What was being done.
+        doing: Cow<'static, str>,
+        /// Which server.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+
+    /// The server closed the connection.
+    #[error("{doing} on {address}: server closed the connection unexpectedly")]
+    Closed {
+        /// What was being done.
+        doing: Cow<'static, str>,
+        /// Which server.
+        address: String,
+    },
+
+    /// Nothing came (or could be sent) for too long.
+    #[error("{doing} on {address}: no answer within {} seconds", after.as_secs_f32())]
+    Timeout {
+        /// What was being done.
+        doing: Cow<'static, str>,
+        /// Which server.
+        address: String,
+        /// The limit that was exceeded.
+        after: Duration,
+    },
+
+    /// The caller's interrupt flag was raised.
+    #[error("{doing}: interrupted")]
+    Interrupted {
+        /// What was being done.
+        doing: Cow<'static, str>,
+    },
+
+    /// The server sent something that the protocol does not allow or that cannot be understood.
+    #[error("{doing} on {address}: unexpected answer: {what}")]
+    Protocol {
+        /// What was being done.
+        doing: Cow<'static, str>,
+        /// Which server.
+        address: String,
+        /// What was wrong with it.
+        what: String,
+    },
+
+    /// The role may not call the backup functions (`switch_wal`).
+    #[error(
+        "user \"{user}\" lacks the privileges that are required for backup functions: EXECUTE on the backup functions together with pg_read_all_settings and pg_read_all_stats (or pg_monitor), or superuser"
+    )]
+    BackupPrivileges {
+        /// The role of the session.
+        user: String,
+    },
+
+    /// The role may not read the monitoring views.
+    #[error(
+        "user \"{user}\" lacks the privileges that are required for monitoring: pg_monitor, or both pg_read_all_settings and pg_read_all_stats, or superuser"
+    )]
+    MonitoringPrivileges {
+        /// The role of the session.
+        user: String,
+    },
+
+    /// The role may not run CHECKPOINT.
+    #[error(
+        "user \"{user}\" may not run CHECKPOINT: it must be superuser or have the privileges of pg_checkpoint"
+    )]
+    CheckpointPrivileges {
+        /// The role of the session.
+        user: String,
+    },
+
+    /// A standby cannot do this.
+    #[error("{doing}: the server is in recovery (a standby)")]
+    InRecovery {
+        /// What was being done.
+        doing: Cow<'static, str>,
+    },
+}
+
+impl Error {
+    /// The SQLSTATE, if the failure came from the server.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&str> {
+        match self {
+            Self::Connect { sqlstate, .. } => sqlstate.as_deref(),
+            Self::Server { message, .. } => Some(&message.sqlstate),
+            _ => None,
+        }
+    }
+
+    /// Whether the caller's own interrupt flag ended it.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Interrupted { .. })
+    }
+
+    /// Whether there is no usable session after this failure (never opened, lost, timed out, out of step).
+    #[must_use]
+    pub fn is_connection_lost(&self) -> bool {
+        match self {
+            Self::Connect { .. }
+            | Self::Io { .. }
+            | Self::Closed { .. }
+            | Self::Timeout { .. }
+            | Self::Protocol { .. }
+            | Self::ConnInfo(_)
+            | Self::Unsupported { .. } => true,
+            Self::Server { message, .. } => message.severity == "FATAL" || message.severity == "PANIC",
+            _ => false,
+        }
+    }
+
+    /// The DETAIL that the server sent with its error, if any.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Server { message, .. } => message.detail.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// What the user can do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        if let Self::Server { message, .. } = self
+            && let Some(hint) = &message.hint
+        {
+            return Some(hint.clone());
+        }
+        Some(
+            match self.sqlstate()? {
+                sqlstate::INVALID_PASSWORD => {
+                    "check the password in the connection string or in the password file"
+                }
+                sqlstate::INVALID_AUTHORIZATION => {
+                    "check pg_hba.conf and the role's attributes on the server"
+                }
+                sqlstate::UNKNOWN_DATABASE => "check dbname in the connection string",
+                sqlstate::TOO_MANY_CONNECTIONS => {
+                    "raise max_wal_senders or max_connections, or end idle sessions"
+                }
+                sqlstate::SLOTS_FULL => "free a replication slot or raise max_replication_slots",
+                _ => return None,
+            }
+            .to_owned(),
+        )
+    }
+}

@@ -1,0 +1,377 @@
+//! A physical WAL stream: what `START_REPLICATION` sends, and the status messages that answer it.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use barman_wal::{Lsn, TimelineId};
+use bytes::BytesMut;
+use pgwire::messages::copy;
+
+use super::session::Answer;
+use super::wire::{BUFFER, Doing, Filled, Patience};
+use super::{ReplicationClient, lsn_at, timeline_at};
+use crate::error::{Error, ServerMessage};
+
+/// Seconds from the Unix epoch to PostgreSQL's, 2000-01-01 00:00:00 UTC.
+const POSTGRES_EPOCH: Duration = Duration::from_secs(946_684_800);
+
+/// Type, start, end of WAL, time: what precedes the WAL in an XLogData message.
+const XLOG_DATA_HEADER: usize = 1 + 8 + 8 + 8;
+
+const DOING: Doing = Doing::Borrowed("streaming WAL");
+
+/// Something that happened in the stream.
+#[derive(Debug, PartialEq, Eq)]
+pub enum WalEvent<'a> {
+    /// A piece of WAL. Pieces follow each other without gaps, but not always at page or record borders.
+    Data {
+        /// The position of the first byte.
+        start: Lsn,
+        /// The server's current end of WAL.
+        server_end: Lsn,
+        /// The WAL, at least one byte, in the connection's own buffer.
+        bytes: &'a [u8],
+    },
+    /// The server is alive.
+    KeepAlive {
+        /// The server's current end of WAL.
+        server_end: Lsn,
+        /// Whether it wants a status message now.
+        reply_requested: bool,
+    },
+    /// The requested timeline ends here; all of its WAL has come. The stream must be ended with [`WalStream::stop`].
+    EndOfTimeline {
+        /// The timeline that follows.
+        next_timeline: TimelineId,
+        /// Where it begins.
+        switch_point: Lsn,
+    },
+    /// Nothing came within the time given, or the interrupt flag was raised.
+    Idle,
+}
+
+/// A running stream; the client it was started on can be used again when it has been stopped.
+///
+/// Dropping it without [`WalStream::stop`] breaks the connection off.
+#[derive(Debug)]
+pub struct WalStream<'c> {
+    client: &'c mut ReplicationClient,
+    /// Where the next data must begin.
+    next: Lsn,
+    last_heard: Instant,
+    /// When the server was last asked for a sign of life.
+    asked: Option<Instant>,
+    /// The positions of the last status message.
+    reported: (Lsn, Lsn, Lsn),
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Streaming,
+    /// The server has ended the copy and told what follows.
+    Ended(TimelineId, Lsn),
+    Stopped,
+}
+
+impl<'c> WalStream<'c> {
+    pub(super) fn start(client: &'c mut ReplicationClient, sql: &str, start: Lsn) -> Result<Self, Error> {
+        let doing = Doing::Borrowed("starting WAL streaming");
+        let patience = client.patience();
+        let session = &mut client.session;
+        session.query(sql, &doing)?;
+        let mut state = State::Streaming;
+        let mut successor = None;
+        loop {
+            match session.answer(patience, &doing)? {
+                Answer::CopyBoth => break,
+                // Nothing left on this timeline: the server answers with the next one instead of a stream.
+                Answer::Row(row) => successor = timeline_at(&row, 0).zip(lsn_at(&row, 1)),
+                Answer::Ready => match successor {
+                    Some((timeline, switch)) => {
+                        state = State::Ended(timeline, switch);
+                        break;
+                    }
+                    None => return Err(session.wire.protocol(&doing, "no WAL stream")),
+                },
+                Answer::Notice(notice) => log_notice(&notice),
+                Answer::Columns | Answer::Complete => {}
+                Answer::Failed(message) => return Err(session.fail(message, patience, &doing)),
+                other => return Err(session.wire.protocol(&doing, format!("{other:?}"))),
+            }
+        }
+        session.wire.set_buffer(BUFFER);
+        Ok(Self {
+            client,
+            next: start,
+            last_heard: Instant::now(),
+            asked: None,
+            reported: (Lsn(0), Lsn(0), Lsn(0)),
+            state,
+        })
+    }
+
+    /// The next event; waits at most `timeout`. What is already there is returned without waiting, so a zero timeout
+    /// drains the connection.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] and [`Error::Io`] if the connection or the server went away, [`Error::Timeout`] if nothing
+    /// was heard for the connection's `io_timeout` although the server was asked, [`Error::Server`] if the server gave
+    /// up, [`Error::Protocol`] for data that does not continue the stream.
+    pub fn next(&mut self, timeout: Duration) -> Result<WalEvent<'_>, Error> {
+        match self.state {
+            State::Streaming => {}
+            State::Ended(next_timeline, switch_point) => {
+                return Ok(WalEvent::EndOfTimeline {
+                    next_timeline,
+                    switch_point,
+                });
+            }
+            State::Stopped => return Ok(WalEvent::Idle),
+        }
+        let until = Instant::now().checked_add(timeout);
+        let frame = loop {
+            if let Some(frame) = self.client.session.wire.buffered(&DOING)? {
+                break frame;
+            }
+            self.keep_alive()?;
+            let left = until.map_or(Duration::from_secs(1), |at| {
+                at.saturating_duration_since(Instant::now())
+            });
+            let slice = left.min(self.client.session.wire.io_timeout / 4);
+            match self
+                .client
+                .session
+                .wire
+                .fill(Patience::Limit(Some(slice)), &DOING)?
+            {
+                Filled::Bytes => {
+                    self.last_heard = Instant::now();
+                    self.asked = None;
+                }
+                Filled::Interrupted => return Ok(WalEvent::Idle),
+                Filled::Nothing if left.is_zero() || slice == left => return Ok(WalEvent::Idle),
+                Filled::Nothing => {}
+            }
+        };
+        match self.client.session.interpret(&frame, &DOING)? {
+            Some(Answer::Data(range)) => self.decode(range),
+            Some(Answer::CopyDone) => self.end_of_copy(),
+            Some(Answer::Notice(notice)) => {
+                log_notice(&notice);
+                Ok(WalEvent::Idle)
+            }
+            Some(Answer::Failed(message)) => {
+                Err(self
+                    .client
+                    .session
+                    .fail(message, Patience::Stubborn(Duration::from_secs(2)), &DOING))
+            }
+            // A server that shuts down completes the command and goes.
+            Some(Answer::Complete) => {
+                self.client.session.wire.broken = true;
+                Err(Error::Closed {
+                    doing: DOING,
+                    address: self.client.session.wire.address.clone(),
+                })
+            }
+            None => Ok(WalEvent::Idle),
+            Some(other) => Err(self.client.session.wire.protocol(&DOING, format!("{other:?}"))),
+        }
+    }
+
+    /// Asks a silent server for a sign of life; fails if it gave none.
+    fn keep_alive(&mut self) -> Result<(), Error> {
+        let limit = self.client.session.wire.io_timeout;
+        let silent = self.last_heard.elapsed();
+        if silent >= limit {
+            return Err(self.client.session.wire.timeout(&DOING, limit));
+        }
+        if silent >= limit / 2 && self.asked.is_none() {
+            self.asked = Some(Instant::now());
+            let (write, flush, apply) = self.reported;
+            self.send_status(write, flush, apply, true)?;
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self, range: std::ops::Range<usize>) -> Result<WalEvent<'_>, Error> {
+        let body = self.client.session.wire.bytes(&range);
+        let number =
+            |at: usize| -> Option<u64> { Some(u64::from_be_bytes(*body.get(at..)?.first_chunk::<8>()?)) };
+        match body.first() {
+            Some(b'w') => {
+                let (Some(start), Some(end)) = (number(1), number(9)) else {
+                    return Err(self
+                        .client
+                        .session
+                        .wire
+                        .protocol(&DOING, "WAL data message cut short"));
+                };
+                let length = body.len().saturating_sub(XLOG_DATA_HEADER);
+                if body.len() <= XLOG_DATA_HEADER {
+                    return Err(self
+                        .client
+                        .session
+                        .wire
+                        .protocol(&DOING, "WAL data message cut short"));
+                }
+                if start != self.next.0 {
+                    let what = format!("WAL at {}, expected {}", Lsn(start), self.next);
+                    return Err(self.client.session.wire.protocol(&DOING, what));
+                }
+                let Some(next) = u64::try_from(length)
+                    .ok()
+                    .and_then(|length| start.checked_add(length))
+                else {
+                    return Err(self
+                        .client
+                        .session
+                        .wire
+                        .protocol(&DOING, "WAL beyond the largest position"));
+                };
+                self.next = Lsn(next);
+                let bytes = self
+                    .client
+                    .session
+                    .wire
+                    .bytes(&(range.start + XLOG_DATA_HEADER..range.end));
+                Ok(WalEvent::Data {
+                    start: Lsn(start),
+                    server_end: Lsn(end),
+                    bytes,
+                })
+            }
+            Some(b'k') => match (number(1), body.get(17)) {
+                (Some(end), Some(reply)) => Ok(WalEvent::KeepAlive {
+                    server_end: Lsn(end),
+                    reply_requested: *reply != 0,
+                }),
+                _ => Err(self
+                    .client
+                    .session
+                    .wire
+                    .protocol(&DOING, "keep-alive message cut short")),
+            },
+            other => {
+                let what = format!("copy message of type {other:?}");
+                Err(self.client.session.wire.protocol(&DOING, what))
+            }
+        }
+    }
+
+    /// The server has ended the copy: ends ours, and reads what follows this timeline.
+    fn end_of_copy(&mut self) -> Result<WalEvent<'_>, Error> {
+        self.send(&copy::CopyDone::new(), Patience::Io)?;
+        let patience = Patience::Limit(Some(self.client.session.wire.io_timeout));
+        let mut successor = None;
+        loop {
+            match self.client.session.answer(patience, &DOING)? {
+                Answer::Row(row) => successor = timeline_at(&row, 0).zip(lsn_at(&row, 1)),
+                Answer::Columns | Answer::Complete | Answer::CopyDone => {}
+                Answer::Notice(notice) => log_notice(&notice),
+                Answer::Failed(message) => return Err(self.client.session.fail(message, patience, &DOING)),
+                Answer::Ready => break,
+                other => return Err(self.client.session.wire.protocol(&DOING, format!("{other:?}"))),
+            }
+        }
+        let Some((next_timeline, switch_point)) = successor else {
+            return Err(self
+                .client
+                .odd(&DOING, "the timeline ended and no next one was named"));
+        };
+        self.state = State::Ended(next_timeline, switch_point);
+        Ok(WalEvent::EndOfTimeline {
+            next_timeline,
+            switch_point,
+        })
+    }
+
+    /// Tells the server what has been written, made durable, and applied (a receiver of WAL files applies nothing:
+    /// `Lsn(0)`). Only what is on stable storage may be given as flushed: the server removes it then.
+    ///
+    /// # Errors
+    /// The connection was lost, or the message could not be sent within `io_timeout`.
+    pub fn send_status(
+        &mut self,
+        write: Lsn,
+        flush: Lsn,
+        apply: Lsn,
+        reply_requested: bool,
+    ) -> Result<(), Error> {
+        if self.state != State::Streaming {
+            return Ok(());
+        }
+        self.reported = (write, flush, apply);
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let micros = u64::try_from(now.saturating_sub(POSTGRES_EPOCH).as_micros()).unwrap_or(u64::MAX);
+        let mut body = Vec::with_capacity(34);
+        body.push(b'r');
+        for number in [write.0, flush.0, apply.0, micros] {
+            body.extend_from_slice(&number.to_be_bytes());
+        }
+        body.push(u8::from(reply_requested));
+        self.send(
+            &copy::CopyData::new(body.into()),
+            Patience::Stubborn(self.client.session.wire.io_timeout),
+        )
+    }
+
+    fn send(&mut self, message: &impl pgwire::messages::Message, patience: Patience) -> Result<(), Error> {
+        let wire = &mut self.client.session.wire;
+        let mut out = BytesMut::with_capacity(64);
+        message
+            .encode(&mut out)
+            .map_err(|error| wire.protocol(&DOING, error.to_string()))?;
+        wire.send(&out, patience, &DOING)
+    }
+
+    /// The position up to which WAL has come.
+    #[must_use]
+    pub fn received(&self) -> Lsn {
+        self.next
+    }
+
+    /// The server's version (15.18 is `150018`).
+    #[must_use]
+    pub fn version(&self) -> crate::version::PgVersion {
+        self.client.version()
+    }
+
+    /// Ends the stream in an orderly way; WAL that is still on its way is dropped. Waits at most `limit`, and does not
+    /// look at the interrupt flag: it is what an interrupted receiver does last.
+    ///
+    /// # Errors
+    /// The connection was lost or the server did not answer in time; the client cannot be used any more then.
+    pub fn stop(mut self, limit: Duration) -> Result<(), Error> {
+        if self.state != State::Streaming {
+            self.state = State::Stopped;
+            return Ok(());
+        }
+        let until = Instant::now() + limit.min(Duration::from_secs(3600));
+        self.send(&copy::CopyDone::new(), Patience::Stubborn(limit))?;
+        loop {
+            let patience = Patience::Stubborn(until.saturating_duration_since(Instant::now()));
+            match self.client.session.answer(patience, &DOING)? {
+                Answer::Ready => break,
+                Answer::Failed(message) => return Err(self.client.session.fail(message, patience, &DOING)),
+                _ => {}
+            }
+        }
+        self.state = State::Stopped;
+        Ok(())
+    }
+}
+
+impl Drop for WalStream<'_> {
+    fn drop(&mut self) {
+        if self.state == State::Streaming {
+            self.client.session.wire.broken = true;
+        }
+    }
+}
+
+fn log_notice(notice: &ServerMessage) {
+    log::info!(target: "barman.postgres", "{notice}");
+}
