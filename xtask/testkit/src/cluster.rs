@@ -18,6 +18,7 @@ use crate::ports::PortLease;
 use crate::process::{Background, spawn_tied};
 use crate::template::{self, BARMAN_PASSWORD, STREAMING_PASSWORD, Shape};
 use crate::trees::PgTree;
+use crate::wait::check_interrupt;
 use crate::{tree, user, wait_until};
 
 /// How long a server may take to accept connections.
@@ -238,6 +239,7 @@ impl Cluster {
             if self.accepts_connections() {
                 return Ok(());
             }
+            check_interrupt()?;
             if Instant::now() > deadline {
                 bail!(
                     "PostgreSQL {} does not accept connections\n{}",
@@ -562,6 +564,7 @@ impl Cluster {
                     self.log_tail()
                 );
             }
+            check_interrupt()?;
             thread::sleep(Duration::from_millis(20));
         }
     }

@@ -50,4 +50,4 @@ pub use dirs::TestDir;
 pub use process::{Background, Finished, Program};
 pub use sandbox::{Mode, Sandbox, SandboxBuilder};
 pub use trees::{ALL_MAJORS, PgTree};
-pub use wait::wait_until;
+pub use wait::{interrupt_flag, wait_until};

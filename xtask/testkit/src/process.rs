@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal};
 
 use crate::dirs::MARK;
+use crate::wait::check_interrupt;
 
 /// How long a program may run unless told otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -323,6 +324,7 @@ impl Background {
                 self.kill();
                 bail!("killed after {timeout:?}: {}", self.finished()?);
             }
+            check_interrupt()?;
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(20));
         }

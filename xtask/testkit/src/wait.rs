@@ -1,9 +1,23 @@
 //! Polling with a deadline and a message that says what was waited for.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
+
+/// A flag that, once set (by a signal handler), makes every wait of the kit fail, so that whatever was started is cleaned up on the way out.
+pub fn interrupt_flag() -> &'static Arc<AtomicBool> {
+    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    FLAG.get_or_init(Arc::default)
+}
+
+/// Fails when the flag of [`interrupt_flag`] is set.
+pub(crate) fn check_interrupt() -> Result<()> {
+    ensure!(!interrupt_flag().load(Ordering::Relaxed), "interrupted");
+    Ok(())
+}
 
 /// Calls `condition` every few milliseconds until it is `Ok(true)`. An error of the condition counts as "not yet" and is quoted when the time is up.
 ///
@@ -13,6 +27,7 @@ pub fn wait_until(what: &str, timeout: Duration, mut condition: impl FnMut() -> 
     let start = Instant::now();
     let mut pause = Duration::from_millis(2);
     loop {
+        check_interrupt()?;
         let outcome = condition();
         if matches!(outcome, Ok(true)) {
             return Ok(());
