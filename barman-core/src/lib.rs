@@ -16,4 +16,4 @@ pub mod server;
 
 pub use context::{Cancel, CancelCause, Clock, Context, Level, Message, Progress};
 pub use failure::{Class, Failure};
-pub use server::Server;
+pub use server::{Server, ServerError};

@@ -40,7 +40,7 @@ pub(super) fn connections(server: &ServerConfig, messages: &mut Vec<String>) {
 
 /// libpq's grammar, or words with `=`, which is all that Barman asks for (the server then says what is wrong).
 fn acceptable(conninfo: &str) -> bool {
-    conninfo.starts_with("postgres") || conninfo.split_whitespace().all(|word| word.contains('='))
+    barman_pg::ConnInfo::parse(conninfo).is_ok() || conninfo.split_whitespace().all(|word| word.contains('='))
 }
 
 fn invalid(option: &str, text: &str) -> String {

@@ -36,7 +36,11 @@ impl CommandLine {
     /// `/bin/sh -c <script>`.
     #[must_use]
     pub fn shell(script: &str) -> Self {
-        Self { program: "/bin/sh".into(), args: vec!["-c".into(), script.into()], ..Self::default() }
+        Self {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), script.into()],
+            ..Self::default()
+        }
     }
 }
 
@@ -119,9 +123,16 @@ pub fn run(
 ) -> Result<Finished, CommandError> {
     let program = || command.program.to_string_lossy().into_owned();
     let mut process = Command::new(&command.program);
-    process.args(&command.args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    process
+        .args(&command.args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     process.envs(command.env.iter().map(|(name, value)| (name, value)));
-    let mut child = process.spawn().map_err(|source| CommandError::Start { program: program(), source })?;
+    let mut child = process.spawn().map_err(|source| CommandError::Start {
+        program: program(),
+        source,
+    })?;
 
     let (sender, lines) = mpsc::sync_channel(64);
     if let Some(stdout) = child.stdout.take() {
@@ -133,7 +144,9 @@ pub fn run(
     drop(sender);
 
     let ignore_cancel = cancel.is_requested();
-    let deadline = command.timeout.and_then(|limit| Instant::now().checked_add(limit));
+    let deadline = command
+        .timeout
+        .and_then(|limit| Instant::now().checked_add(limit));
     let mut finished = Finished::default();
     let mut open = true;
     let mut pause = Duration::from_millis(1);
@@ -142,13 +155,19 @@ pub fn run(
             match lines.recv_timeout(Duration::from_millis(50)) {
                 Ok((stream, line)) => {
                     keep(&mut finished, stream, &line);
-                    on_line(stream, String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
+                    on_line(
+                        stream,
+                        String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']),
+                    );
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => open = false,
             }
         } else {
-            let status = child.try_wait().map_err(|source| CommandError::Wait { program: program(), source })?;
+            let status = child.try_wait().map_err(|source| CommandError::Wait {
+                program: program(),
+                source,
+            })?;
             if let Some(status) = status {
                 finished.code = status.code();
                 finished.signal = status.signal();
@@ -164,12 +183,19 @@ pub fn run(
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             end(&mut child);
             let limit = command.timeout.unwrap_or_default();
-            return Err(CommandError::Timeout { program: program(), limit });
+            return Err(CommandError::Timeout {
+                program: program(),
+                limit,
+            });
         }
     }
 }
 
-fn read_lines(stream: Stream, source: impl Read + Send + 'static, sender: mpsc::SyncSender<(Stream, Vec<u8>)>) {
+fn read_lines(
+    stream: Stream,
+    source: impl Read + Send + 'static,
+    sender: mpsc::SyncSender<(Stream, Vec<u8>)>,
+) {
     std::thread::spawn(move || {
         let mut source = std::io::BufReader::new(source);
         loop {
@@ -201,7 +227,9 @@ fn keep(finished: &mut Finished, stream: Stream, line: &[u8]) {
 
 /// SIGTERM, some time to obey, SIGKILL; always reaps.
 fn end(child: &mut Child) {
-    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
@@ -221,10 +249,18 @@ mod tests {
     use super::*;
     use crate::context::CancelCause;
 
-    fn collect(script: &str, timeout: Option<Duration>) -> (Result<Finished, CommandError>, Vec<(Stream, String)>) {
+    fn collect(
+        script: &str,
+        timeout: Option<Duration>,
+    ) -> (Result<Finished, CommandError>, Vec<(Stream, String)>) {
         let mut lines = Vec::new();
-        let command = CommandLine { timeout, ..CommandLine::shell(script) };
-        let result = run(&command, &Cancel::new(), &mut |stream, line| lines.push((stream, line.to_owned())));
+        let command = CommandLine {
+            timeout,
+            ..CommandLine::shell(script)
+        };
+        let result = run(&command, &Cancel::new(), &mut |stream, line| {
+            lines.push((stream, line.to_owned()))
+        });
         (result, lines)
     }
 
@@ -234,9 +270,19 @@ mod tests {
         let finished = result.unwrap();
         assert_eq!((finished.code, finished.signal), (Some(3), None));
         assert_eq!(finished.stdout, b"one\ntwo");
-        assert_eq!(lines, [(Stream::Stdout, "one".to_owned()), (Stream::Stdout, "two".to_owned())]);
+        assert_eq!(
+            lines,
+            [
+                (Stream::Stdout, "one".to_owned()),
+                (Stream::Stdout, "two".to_owned())
+            ]
+        );
         assert_eq!(collect("kill -9 $$", None).0.unwrap().signal, Some(9));
-        assert_eq!(collect("cat; echo done", None).0.unwrap().stdout, b"done\n", "standard input is at its end");
+        assert_eq!(
+            collect("cat; echo done", None).0.unwrap().stdout,
+            b"done\n",
+            "standard input is at its end"
+        );
     }
 
     #[test]
@@ -259,15 +305,22 @@ mod tests {
     fn a_request_to_stop_ends_it() {
         let cancel = Cancel::new();
         let other = cancel.clone();
-        let result = run(&CommandLine::shell("echo up; exec sleep 60"), &cancel, &mut |_, _| {
-            other.request(CancelCause::Terminate);
-        });
+        let result = run(
+            &CommandLine::shell("echo up; exec sleep 60"),
+            &cancel,
+            &mut |_, _| {
+                other.request(CancelCause::Terminate);
+            },
+        );
         assert!(matches!(result, Err(CommandError::Cancelled { .. })));
     }
 
     #[test]
     fn a_missing_program_is_an_error() {
-        let command = CommandLine { program: "/nonexistent/program".into(), ..CommandLine::default() };
+        let command = CommandLine {
+            program: "/nonexistent/program".into(),
+            ..CommandLine::default()
+        };
         let error = run(&command, &Cancel::new(), &mut |_, _| ()).unwrap_err();
         assert!(matches!(error, CommandError::Start { .. }), "{error}");
     }

@@ -4,7 +4,10 @@ use std::ffi::OsString;
 
 /// Value of an environment variable.
 #[must_use]
-#[allow(clippy::disallowed_methods, reason = "this module is the one place that reads the environment")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this module is the one place that reads the environment"
+)]
 pub fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }

@@ -103,7 +103,9 @@ impl Failure for HookError {
 /// ask first.
 #[must_use]
 pub fn configured(config: &ServerConfig, event: HookEvent, phase: HookPhase) -> bool {
-    [false, true].iter().any(|retry| config.hook(&option_name(event, phase, *retry)).is_some())
+    [false, true]
+        .iter()
+        .any(|retry| config.hook(&option_name(event, phase, *retry)).is_some())
 }
 
 /// Runs the scripts of one event and phase: `pre` the standard one, then the retry one; `post` the other way round.
@@ -126,9 +128,19 @@ pub fn run(
     };
     for retry in order {
         let option = option_name(event, phase, retry);
-        let Some(script) = config.hook(&option) else { continue };
-        let hook = Hook { option: &option, script, env: environment_of(config, event, phase, retry, variables) };
-        if retry { hook.run_until_done(phase, ctx)? } else { hook.run_once(ctx)? };
+        let Some(script) = config.hook(&option) else {
+            continue;
+        };
+        let hook = Hook {
+            option: &option,
+            script,
+            env: environment_of(config, event, phase, retry, variables),
+        };
+        if retry {
+            hook.run_until_done(phase, ctx)?
+        } else {
+            hook.run_once(ctx)?
+        };
     }
     Ok(())
 }
@@ -161,7 +173,11 @@ fn environment_of(
         env.push(("PATH".into(), path));
     }
     // A later pair of the same name replaces an earlier one. A NUL cannot be passed on and never belongs there.
-    env.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), value.replace('\0', "").into())));
+    env.extend(
+        variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.replace('\0', "").into())),
+    );
     env
 }
 
@@ -177,7 +193,10 @@ struct Hook<'a> {
 
 impl Hook<'_> {
     fn attempt(&self, ctx: &Context<'_>) -> Result<Option<i32>, HookError> {
-        let command = CommandLine { env: self.env.clone(), ..CommandLine::shell(self.script) };
+        let command = CommandLine {
+            env: self.env.clone(),
+            ..CommandLine::shell(self.script)
+        };
         log::debug!(target: TARGET, "Attempt to run {}: {}", self.option, self.script);
         let result = command::run(&command, ctx.cancel, &mut |stream, line| match stream {
             Stream::Stdout => log::debug!(target: TARGET, "{line}"),
@@ -192,7 +211,9 @@ impl Hook<'_> {
                 }
                 Ok(finished.code)
             }
-            Err(CommandError::Cancelled { .. }) => Err(HookError::Interrupted { option: self.option.to_owned() }),
+            Err(CommandError::Cancelled { .. }) => Err(HookError::Interrupted {
+                option: self.option.to_owned(),
+            }),
             Err(error) => {
                 log::error!(target: TARGET, "Error running {}: {error}", self.option);
                 Ok(None)
@@ -237,8 +258,10 @@ impl Hook<'_> {
                     return Ok(());
                 }
                 Some(ABORT_STOP) => {
-                    let abort =
-                        HookError::AbortStop { option: self.option.to_owned(), command: self.script.to_owned() };
+                    let abort = HookError::AbortStop {
+                        option: self.option.to_owned(),
+                        command: self.script.to_owned(),
+                    };
                     return match phase {
                         HookPhase::Pre => Err(abort),
                         HookPhase::Post => {
@@ -252,8 +275,16 @@ impl Hook<'_> {
             if interrupted_before {
                 return Ok(());
             }
-            let wait = if failures < ATTEMPTS_BEFORE_BREAK { RETRY_TIME } else { BREAK_TIME };
-            failures = if failures < ATTEMPTS_BEFORE_BREAK { failures + 1 } else { 0 };
+            let wait = if failures < ATTEMPTS_BEFORE_BREAK {
+                RETRY_TIME
+            } else {
+                BREAK_TIME
+            };
+            failures = if failures < ATTEMPTS_BEFORE_BREAK {
+                failures + 1
+            } else {
+                0
+            };
             log::warn!(
                 target: TARGET,
                 "hook script '{}' failed: trying again in {} seconds",
@@ -270,7 +301,9 @@ impl Hook<'_> {
         let mut left = total;
         while !left.is_zero() {
             if ctx.cancel.is_requested() {
-                return Err(HookError::Interrupted { option: self.option.to_owned() });
+                return Err(HookError::Interrupted {
+                    option: self.option.to_owned(),
+                });
             }
             let slice = left.min(SLICE);
             ctx.clock.sleep(slice);

@@ -4,6 +4,12 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use barman_wal::lock;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use crate::context::Context;
 
 /// Whether background children keep standard output and standard error (`cron --keep-descriptors`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,7 +40,12 @@ impl SelfCommand {
     /// The program cannot be started.
     pub fn spawn(&self, args: &[&str]) -> io::Result<u32> {
         let mut command = Command::new(&self.program);
-        command.arg("-c").arg(&self.config).arg("-q").args(args).stdin(Stdio::null());
+        command
+            .arg("-c")
+            .arg(&self.config)
+            .arg("-q")
+            .args(args)
+            .stdin(Stdio::null());
         if self.descriptors == Descriptors::Close {
             command.stdout(Stdio::null()).stderr(Stdio::null());
         }
@@ -45,7 +56,10 @@ impl SelfCommand {
 }
 
 /// Makes the child leader of a new session, so that a signal to our terminal's process group does not reach it.
-#[allow(unsafe_code, reason = "pre_exec is the only way to call setsid between fork and exec")]
+#[allow(
+    unsafe_code,
+    reason = "pre_exec is the only way to call setsid between fork and exec"
+)]
 fn new_session(command: &mut Command) {
     // SAFETY: the closure runs between fork and exec of a possibly multi-threaded process, where only
     // async-signal-safe calls are allowed. setsid(2) is one, and mapping its error allocates nothing.
@@ -69,20 +83,220 @@ pub struct TaskProcess {
 /// The task that a lock file name of this very server stands for. `pg` never matches the locks of `pg-standby`.
 #[must_use]
 pub fn task_of_lock(server: &str, file_name: &str) -> Option<&'static str> {
-    let middle = file_name.strip_prefix('.')?.strip_prefix(server)?.strip_prefix('-')?.strip_suffix(".lock")?;
+    let middle = file_name
+        .strip_prefix('.')?
+        .strip_prefix(server)?
+        .strip_prefix('-')?
+        .strip_suffix(".lock")?;
     if let Some(id) = middle.strip_suffix("-sync-backup") {
         return is_backup_id(id).then_some("sync-backup");
     }
-    ["receive-wal", "backup", "cron", "archive-wal", "sync-wal"].into_iter().find(|task| *task == middle)
+    ["receive-wal", "backup", "cron", "archive-wal", "sync-wal"]
+        .into_iter()
+        .find(|task| *task == middle)
 }
 
 fn is_backup_id(text: &str) -> bool {
     text.len() == 15
-        && text.bytes().enumerate().all(|(index, byte)| if index == 8 { byte == b'T' } else { byte.is_ascii_digit() })
+        && text.bytes().enumerate().all(|(index, byte)| {
+            if index == 8 {
+                byte == b'T'
+            } else {
+                byte.is_ascii_digit()
+            }
+        })
 }
 
 /// The path of a task's lock.
 #[must_use]
 pub fn task_lock(lock_directory: &Path, server: &str, task: &str) -> PathBuf {
     lock_directory.join(format!(".{server}-{task}.lock"))
+}
+
+/// The processes that hold locks of this very server, in the order of the lock directory.
+///
+/// # Errors
+/// The lock directory cannot be read.
+pub fn list(lock_directory: &Path, server: &str) -> io::Result<Vec<TaskProcess>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(lock_directory)? {
+        let entry = entry?;
+        let Some(task) = task_of_lock(server, &entry.file_name().to_string_lossy()) else {
+            continue;
+        };
+        found.extend(holder(task, entry.path()));
+    }
+    Ok(found)
+}
+
+/// The process that holds a task's lock, if there is one and the lock says who it is.
+#[must_use]
+pub fn find(lock_directory: &Path, server: &str, task: &str) -> Option<TaskProcess> {
+    let lock = task_lock(lock_directory, server, task);
+    let name = lock.file_name()?.to_string_lossy().into_owned();
+    task_of_lock(server, &name).and_then(|task| holder(task, lock))
+}
+
+fn holder(task: &str, path: PathBuf) -> Option<TaskProcess> {
+    match lock::probe(&path) {
+        Ok(pid) => Some(TaskProcess {
+            name: task.to_owned(),
+            pid: pid?,
+            lock: path,
+        }),
+        Err(error) => {
+            log::warn!(target: "barman.process", "Skipping lock file: {error}");
+            None
+        }
+    }
+}
+
+/// How asking a process to end went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Termination {
+    /// It is gone.
+    Stopped,
+    /// It is still there, or belongs to somebody else.
+    StillRunning,
+}
+
+/// How often a process is looked at after it was asked to end, a second apart.
+const PROBES: u32 = 10;
+
+/// Sends SIGINT and waits up to ten seconds for the process to go.
+pub fn terminate(process: &TaskProcess, ctx: &Context<'_>) -> Termination {
+    let Some(pid) = i32::try_from(process.pid)
+        .ok()
+        .filter(|pid| *pid > 1)
+        .and_then(Pid::from_raw)
+    else {
+        return Termination::StillRunning;
+    };
+    match kill_process(pid, Signal::INT) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::SRCH) => return Termination::Stopped,
+        Err(_) => return Termination::StillRunning,
+    }
+    // A zombie that nobody reaps still answers signal 0, but holds no lock any more.
+    let gone = || {
+        test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
+            || !matches!(lock::probe(&process.lock), Ok(Some(holder)) if holder == process.pid)
+    };
+    const SLICE: Duration = Duration::from_millis(50);
+    for _ in 0..PROBES * 20 {
+        if gone() {
+            return Termination::Stopped;
+        }
+        ctx.clock.sleep(SLICE);
+    }
+    if gone() {
+        Termination::Stopped
+    } else {
+        Termination::StillRunning
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::{Cancel, Silent, SystemClock};
+    use barman_wal::lock::Lock;
+
+    #[test]
+    fn locks_belong_to_exactly_one_server() {
+        for (server, file, task) in [
+            ("pg", ".pg-receive-wal.lock", Some("receive-wal")),
+            ("pg", ".pg-standby-receive-wal.lock", None),
+            ("pg-standby", ".pg-standby-receive-wal.lock", Some("receive-wal")),
+            ("pg", ".pg-backup.lock", Some("backup")),
+            ("pg", ".pg-cron.lock", Some("cron")),
+            ("pg", ".pg-sync-wal.lock", Some("sync-wal")),
+            ("pg", ".pg-20261121T044724-sync-backup.lock", Some("sync-backup")),
+            ("pg", ".pg-20261121T044724.lock", None),
+            ("pg", ".pg-xlogdb.lock", None),
+            ("pg", ".pg-x-sync-backup.lock", None),
+            ("pg", "pg-cron.lock", None),
+        ] {
+            assert_eq!(task_of_lock(server, file), task, "{server}: {file}");
+        }
+    }
+
+    #[test]
+    fn holders_are_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(list(dir.path(), "pg").unwrap(), []);
+        let _other = Lock::try_acquire(&task_lock(dir.path(), "pg-standby", "cron")).unwrap();
+        let held = Lock::try_acquire(&task_lock(dir.path(), "pg", "cron")).unwrap();
+        drop(Lock::try_acquire(&task_lock(dir.path(), "pg", "backup")).unwrap());
+        let processes = list(dir.path(), "pg").unwrap();
+        assert_eq!(processes.len(), 1);
+        assert_eq!(
+            (processes[0].name.as_str(), processes[0].pid),
+            ("cron", std::process::id())
+        );
+        assert_eq!(find(dir.path(), "pg", "cron").as_ref(), processes.first());
+        assert_eq!(
+            serde_json::to_value(&processes[0])
+                .unwrap()
+                .as_object()
+                .unwrap()
+                .len(),
+            2
+        );
+        drop(held);
+        assert_eq!(find(dir.path(), "pg", "cron"), None);
+    }
+
+    #[test]
+    fn a_process_is_stopped() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let process = TaskProcess {
+            name: "backup".into(),
+            pid: child.id(),
+            lock: "/nonexistent".into(),
+        };
+        let cancel = Cancel::new();
+        let ctx = Context {
+            progress: &Silent,
+            cancel: &cancel,
+            clock: &SystemClock,
+        };
+        assert_eq!(terminate(&process, &ctx), Termination::Stopped);
+        let _ = child.wait();
+        assert_eq!(
+            terminate(&process, &ctx),
+            Termination::Stopped,
+            "it is gone already"
+        );
+    }
+
+    #[test]
+    fn children_get_a_session_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("barman");
+        let out = dir.path().join("out");
+        let script = format!(
+            "#!/bin/sh\necho \"$@\" > {0}.tmp\nps -o sid= -p $$ >> {0}.tmp\necho $$ >> {0}.tmp\nmv {0}.tmp {0}\n",
+            out.display()
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let barman = SelfCommand {
+            program,
+            config: "/c.conf".into(),
+            descriptors: Descriptors::Close,
+        };
+        let pid = barman.spawn(&["archive-wal", "s"]).unwrap();
+        let start = std::time::Instant::now();
+        while !out.exists() {
+            assert!(start.elapsed().as_secs() < 10);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let text = std::fs::read_to_string(&out).unwrap();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(
+            lines,
+            ["-c /c.conf -q archive-wal s", &pid.to_string(), &pid.to_string()]
+        );
+    }
 }
