@@ -24,10 +24,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod backup_label;
+pub mod control;
 pub mod durable;
+pub mod history;
 pub mod lock;
 pub mod lsn;
+pub mod page;
 pub mod segment;
+pub mod tablespace_map;
 pub mod timeline;
 
 mod text;
