@@ -168,6 +168,13 @@ impl Catalog {
         self.backups.values().filter(|b| !self.deleting.contains(&b.id))
     }
 
+    /// Takes a backup out, as its deletion does on disk.
+    pub fn forget(&mut self, id: BackupId) {
+        self.backups.remove(&id);
+        self.kept.remove(&id);
+        self.deleting.remove(&id);
+    }
+
     /// One backup.
     #[must_use]
     pub fn get(&self, id: BackupId) -> Option<&BackupInfo> {
@@ -233,27 +240,16 @@ impl Catalog {
         backup.status.is_copy_done() && !self.deleting.contains(&backup.id)
     }
 
-    /// The direct incremental children of a backup, ascending: every backup that names it as its parent, and every
-    /// one it names as its child that does not contradict. Ids without a backup are left out.
+    /// The direct incremental children of a backup, ascending: the backups that name it as their parent. What the
+    /// parent says in `children_backup_ids` adds nothing to that: Barman keeps both, and after a crash or a lost
+    /// update only the child's own word is sure.
     #[must_use]
     pub fn children(&self, id: BackupId) -> Vec<BackupId> {
-        let named = self.get(id).map_or(&[][..], |b| &b.children_backup_ids);
-        let mut children: BTreeSet<BackupId> = named
-            .iter()
-            .copied()
-            .filter(|child| *child != id)
-            .filter(|child| {
-                self.get(*child)
-                    .is_some_and(|c| c.parent_backup_id.is_none_or(|p| p == id) && c.is_incremental())
-            })
-            .collect();
-        children.extend(
-            self.backups
-                .values()
-                .filter(|b| b.parent_backup_id == Some(id) && b.id != id)
-                .map(|b| b.id),
-        );
-        children.into_iter().collect()
+        self.backups
+            .values()
+            .filter(|b| b.parent_backup_id == Some(id) && b.id != id)
+            .map(|b| b.id)
+            .collect()
     }
 
     /// The backups that depend on `id`, leaves first, `id` itself last. Loops in the metadata end the descent.

@@ -20,11 +20,17 @@
 
 pub mod accounting;
 pub mod annotations;
+pub mod archive;
 pub mod backup_info;
 pub mod catalog;
+pub mod completeness;
+pub mod deletion;
+pub mod identity;
 pub mod ids;
 pub mod layout;
 pub mod python_literal;
+pub mod repair;
+pub mod retention;
 pub mod timestamp;
 pub mod xlogdb;
 

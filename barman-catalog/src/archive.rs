@@ -1,0 +1,158 @@
+//! What lies in the WAL archive, by its directories rather than by its catalogue.
+
+use crate::completeness::ArchiveView;
+use crate::layout::Layout;
+use barman_wal::{SegmentName, TimelineId, WalFileName};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+/// The latest complete segment of each timeline that has one.
+///
+/// # Errors
+/// The archive exists and cannot be read.
+pub fn latest_segments(layout: &Layout) -> io::Result<BTreeMap<TimelineId, SegmentName>> {
+    let mut latest = BTreeMap::new();
+    for directory in archive_directories(layout)? {
+        let Some(timeline) = directory.get(..8).and_then(TimelineId::from_hex8) else {
+            continue;
+        };
+        if latest.contains_key(&timeline) {
+            continue;
+        }
+        if let Some(segment) = latest_in(&layout.wals_directory.join(&directory), timeline)? {
+            latest.insert(timeline, segment);
+        }
+    }
+    Ok(latest)
+}
+
+/// The latest complete segment of one timeline.
+///
+/// # Errors
+/// The archive exists and cannot be read.
+pub fn latest_segment(layout: &Layout, timeline: TimelineId) -> io::Result<Option<SegmentName>> {
+    let prefix = timeline.hex8();
+    for directory in archive_directories(layout)? {
+        if directory
+            .get(..8)
+            .is_some_and(|p| p.eq_ignore_ascii_case(&prefix))
+            && let Some(segment) = latest_in(&layout.wals_directory.join(&directory), timeline)?
+        {
+            return Ok(Some(segment));
+        }
+    }
+    Ok(None)
+}
+
+/// The names of the archive's directories, descending.
+fn archive_directories(layout: &Layout) -> io::Result<Vec<String>> {
+    let mut directories: Vec<String> = match std::fs::read_dir(&layout.wals_directory) {
+        Ok(entries) => entries
+            .map(|e| Ok(e?.file_name().into_string().unwrap_or_default()))
+            .collect::<io::Result<Vec<_>>>()?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(e) => return Err(e),
+    };
+    directories.retain(|d| d.len() == 16 && d.bytes().all(|b| b.is_ascii_hexdigit()));
+    directories.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(directories)
+}
+
+fn latest_in(directory: &Path, timeline: TimelineId) -> io::Result<Option<SegmentName>> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        // Emptied and removed meanwhile, or a file.
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(e) => return Err(e),
+    };
+    let mut latest = None;
+    for entry in entries {
+        if let Some(Ok(WalFileName::Segment(segment))) = entry?.file_name().to_str().map(str::parse)
+            && segment.timeline == timeline
+        {
+            latest = latest.max(Some(segment));
+        }
+    }
+    Ok(latest)
+}
+
+/// The archive on disk as [`crate::completeness::assess`] sees it.
+#[derive(Debug, Clone)]
+pub struct DiskArchive<'a> {
+    layout: &'a Layout,
+    latest: Option<SegmentName>,
+}
+
+impl<'a> DiskArchive<'a> {
+    /// Looks up the latest segment on `timeline`; the rest is looked up when asked for.
+    ///
+    /// # Errors
+    /// The archive exists and cannot be read.
+    pub fn on_timeline(layout: &'a Layout, timeline: TimelineId) -> io::Result<Self> {
+        Ok(Self {
+            layout,
+            latest: latest_segment(layout, timeline)?,
+        })
+    }
+}
+
+impl ArchiveView for DiskArchive<'_> {
+    fn latest_on_timeline_of(&self, segment: SegmentName) -> Option<SegmentName> {
+        self.latest.filter(|latest| latest.timeline == segment.timeline)
+    }
+
+    fn is_archived(&self, segment: SegmentName) -> bool {
+        self.layout.wal_path(&segment.into()).exists()
+    }
+
+    fn is_arriving(&self, segment: SegmentName) -> bool {
+        let name = segment.to_string();
+        let partial = format!("{name}.partial");
+        self.layout.incoming_wals_directory.join(&name).exists()
+            || self.layout.streaming_wals_directory.join(&name).exists()
+            || self.layout.streaming_wals_directory.join(partial).exists()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_segment_of_each_timeline() {
+        let home = tempfile::tempdir().unwrap();
+        let layout = Layout::new("s", home.path());
+        assert!(latest_segments(&layout).unwrap().is_empty());
+        for name in [
+            "000000010000000000000003",
+            "0000000100000001000000FE",
+            "0000000100000001000000FF.partial",
+            "000000020000000200000001.00000028.backup",
+            "000000020000000100000005",
+        ] {
+            let path = layout.wal_path(&name.parse().unwrap());
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        std::fs::write(layout.wals_directory.join("00000003.history"), "").unwrap();
+        std::fs::create_dir(layout.wals_directory.join("0000000300000000")).unwrap();
+        let latest: Vec<String> = latest_segments(&layout)
+            .unwrap()
+            .values()
+            .map(ToString::to_string)
+            .collect();
+        // The directory with a label only does not hide the segment below it.
+        assert_eq!(latest, ["0000000100000001000000FE", "000000020000000100000005"]);
+        let two = TimelineId::new(2).unwrap();
+        assert_eq!(
+            latest_segment(&layout, two)
+                .unwrap()
+                .map(|s| s.to_string())
+                .as_deref(),
+            Some("000000020000000100000005")
+        );
+    }
+}

@@ -1,0 +1,268 @@
+//! Removing a backup, step by step.
+
+use super::{Trigger, WalDecision, WalRemoval, remove_wal, wal_decision};
+use crate::annotations::{self, AnnotationError, DELETE_THIS, KEEP};
+use crate::backup_info::{self, BackupInfo, BackupStatus, BackupType, StoreError};
+use crate::catalog::Catalog;
+use crate::files;
+use crate::ids::BackupId;
+use crate::layout::Layout;
+use crate::xlogdb::{CustomMagic, WalRecord, XlogDbError};
+use barman_wal::durable;
+use barman_wal::lock::Lock;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// How long to wait for the lock of a parent that somebody else is changing.
+const PARENT_LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Whoever wants to know of the steps of a deletion, and may stop it: the place for hook scripts.
+pub trait DeletionObserver {
+    /// The backup is marked for deletion, nothing is removed yet. An error takes the mark back and ends the deletion.
+    ///
+    /// # Errors
+    /// The reason to stop.
+    fn begun(&mut self, backup: &BackupInfo) -> Result<(), String> {
+        let _ = backup;
+        Ok(())
+    }
+
+    /// A file of the archive is about to be removed. An error leaves it and all further ones.
+    ///
+    /// # Errors
+    /// The reason to stop.
+    fn before_wal(&mut self, record: &WalRecord, path: &Path) -> Result<(), String> {
+        let _ = (record, path);
+        Ok(())
+    }
+
+    /// A file of the archive has been removed, or could not be.
+    fn after_wal(&mut self, record: &WalRecord, path: &Path, error: Option<&str>) {
+        let _ = (record, path, error);
+    }
+
+    /// What of the archive went with the backup.
+    fn wal_done(&mut self, decision: &WalDecision, removal: &WalRemoval) {
+        let _ = (decision, removal);
+    }
+
+    /// Something that went wrong without stopping the deletion.
+    fn warning(&mut self, text: &str) {
+        log::warn!(target: "barman.backup", "{text}");
+    }
+}
+
+/// Nobody.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct NoObserver;
+
+impl DeletionObserver for NoObserver {}
+
+/// Why a backup could not be deleted. What has been done stays marked, and the next attempt goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum DeletionError {
+    /// The metadata.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The mark.
+    #[error(transparent)]
+    Annotation(#[from] AnnotationError),
+    /// The WAL catalogue.
+    #[error(transparent)]
+    XlogDb(#[from] XlogDbError),
+    /// A file or directory of the backup.
+    #[error("cannot remove {}: {source}", path.display())]
+    Remove {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The observer.
+    #[error("the deletion of backup {id} was stopped: {reason}")]
+    Stopped {
+        /// The backup.
+        id: BackupId,
+        /// Why.
+        reason: String,
+    },
+    /// The backup is a set of cloud snapshots.
+    #[error("backup {id} consists of cloud snapshots, which cannot be deleted from here")]
+    Snapshots {
+        /// The backup.
+        id: BackupId,
+    },
+}
+
+/// Deletes one backup, not its incremental children, with the WAL that nothing needs after it, and takes it out of
+/// `catalog`. The caller holds the lock of the backup and has read `catalog` under it.
+///
+/// # Errors
+/// The first step that failed.
+pub fn delete_backup(
+    layout: &Layout,
+    catalog: &mut Catalog,
+    id: BackupId,
+    trigger: Trigger,
+    custom: &CustomMagic,
+    observer: &mut dyn DeletionObserver,
+    cancel: Option<&AtomicBool>,
+) -> Result<(), DeletionError> {
+    let backup = backup_info::load(layout, id)?;
+    if backup.snapshots_info.is_some() {
+        return Err(DeletionError::Snapshots { id });
+    }
+    let resumed = catalog.is_being_deleted(id);
+    annotations::write(layout, id, DELETE_THIS, b"delete")?;
+    if let Err(reason) = observer.begun(&backup) {
+        if !resumed {
+            annotations::remove(layout, id, DELETE_THIS)?;
+        }
+        return Err(DeletionError::Stopped { id, reason });
+    }
+    let decision = wal_decision(catalog, id, trigger);
+    let next = catalog.next(id).cloned();
+    if backup.status != BackupStatus::Failed {
+        // From here on it must not look whole, to Barman neither, which knows only the status.
+        backup_info::update_locked(layout, id, |info| {
+            info.set_failed_because("deletion not completed")
+        })?;
+    }
+    for tablespace in &backup.tablespaces {
+        remove_tree(&layout.tablespace_directory(id, tablespace.oid))?;
+    }
+    remove_tree(&layout.data_directory(id))?;
+    let removal = match &decision {
+        WalDecision::Remove(plan) => remove_wal(layout, plan, custom, observer, cancel)?,
+        WalDecision::Keep(_) => WalRemoval::default(),
+    };
+    observer.wal_done(&decision, &removal);
+    if let Some(reason) = removal.stopped {
+        return Err(DeletionError::Stopped { id, reason });
+    }
+    remove_tree(&layout.base_directory(id))?;
+    // Before the backup vanishes: Barman cannot work with a parent that names a child it does not find.
+    if let Some(parent) = backup.parent_backup_id {
+        forget_child(layout, parent, id, observer);
+    }
+    let info = layout.backup_info(id);
+    files::remove(&info).map_err(|source| DeletionError::Remove { path: info, source })?;
+    catalog.forget(id);
+    annotations::remove(layout, id, KEEP)?;
+    annotations::remove(layout, id, DELETE_THIS)?;
+    if let Some(next) = next.filter(|n| n.backup_type() == BackupType::Rsync) {
+        remeasure(layout, next.id, observer);
+    }
+    let _ = files::remove(&layout.sync_backup_lock(id));
+    Ok(())
+}
+
+fn remove_tree(path: &Path) -> Result<(), DeletionError> {
+    match durable::remove_tree_durable(path) {
+        Ok(_) => Ok(()),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound) => Ok(()),
+        Err(e) => Err(DeletionError::Remove {
+            path: path.to_path_buf(),
+            source: e.into(),
+        }),
+    }
+}
+
+/// Takes a child out of its parent's list.
+fn forget_child(layout: &Layout, parent: BackupId, child: BackupId, observer: &mut dyn DeletionObserver) {
+    let lock = match Lock::acquire_within(&layout.id_lock(parent), PARENT_LOCK_WAIT, None) {
+        Ok(lock) => lock,
+        Err(e) => {
+            return observer.warning(&format!(
+                "cannot take backup {child} out of its parent {parent}: {e}"
+            ));
+        }
+    };
+    match backup_info::load(layout, parent) {
+        Ok(mut info) if info.children_backup_ids.contains(&child) => {
+            info.children_backup_ids.retain(|c| *c != child);
+            if let Err(e) = backup_info::save(layout, &info) {
+                observer.warning(&format!(
+                    "cannot take backup {child} out of its parent {parent}: {e}"
+                ));
+            }
+        }
+        Ok(_) | Err(StoreError::Missing { .. }) => {}
+        Err(e) => observer.warning(&format!(
+            "cannot take backup {child} out of its parent {parent}: {e}"
+        )),
+    }
+    // A file nobody needs once the lock is free; left behind it would be cleaned up by the next cron.
+    drop(lock);
+}
+
+/// Measures a backup again whose files shared links with the deleted one.
+fn remeasure(layout: &Layout, id: BackupId, observer: &mut dyn DeletionObserver) {
+    let result = measure(&layout.base_directory(id))
+        .map_err(|e| e.to_string())
+        .and_then(|sizes| {
+            backup_info::update(layout, id, |info| {
+                info.size = Some(sizes.size);
+                info.deduplicated_size = Some(sizes.deduplicated);
+            })
+            .map_err(|e| e.to_string())
+        });
+    if let Err(e) = result {
+        observer.warning(&format!("cannot measure backup {id} again: {e}"));
+    }
+}
+
+/// How much room a backup takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sizes {
+    /// Bytes of all its files.
+    pub size: u64,
+    /// Bytes of those that share their content with no other backup.
+    pub deduplicated: u64,
+}
+
+/// Measures everything below `directory`. Links to files count what they lead to; links to directories are not
+/// followed.
+///
+/// # Errors
+/// A directory that cannot be read.
+pub fn measure(directory: &Path) -> io::Result<Sizes> {
+    let mut sizes = Sizes::default();
+    let mut directories = vec![directory.to_path_buf()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                directories.push(entry.path());
+                continue;
+            }
+            // A link to nothing counts nothing.
+            let Ok(metadata) = std::fs::metadata(entry.path()) else {
+                continue;
+            };
+            if metadata.is_file() {
+                sizes.size = sizes.size.saturating_add(metadata.len());
+                if metadata.nlink() == 1 {
+                    sizes.deduplicated = sizes.deduplicated.saturating_add(metadata.len());
+                }
+            }
+        }
+    }
+    Ok(sizes)
+}
+
+/// Removes marks of deletions that were interrupted after the very last step but one: the backup is gone, the mark is
+/// not.
+///
+/// # Errors
+/// A mark that cannot be removed.
+pub fn sweep_stale_marks(layout: &Layout, catalog: &Catalog) -> Result<(), AnnotationError> {
+    for id in catalog.stale_deletions() {
+        annotations::remove(layout, id, KEEP)?;
+        annotations::remove(layout, id, DELETE_THIS)?;
+    }
+    Ok(())
+}

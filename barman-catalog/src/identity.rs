@@ -1,0 +1,127 @@
+//! `identity.json`: the system identifier a server's backups belong to.
+
+use crate::backup_info::read_bounded;
+use crate::files;
+use crate::layout::Layout;
+use std::io;
+use std::path::PathBuf;
+
+/// The cluster a server directory belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Identity {
+    /// The system identifier, decimal.
+    pub systemid: Option<String>,
+    /// The major version of PostgreSQL (`15`).
+    pub version: Option<String>,
+}
+
+/// Why `identity.json` could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A system call failed.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not the JSON it should be.
+    #[error("{} is not an identity file: {reason}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The identity on record, if there is one.
+///
+/// # Errors
+/// A file that cannot be read or is no JSON object.
+pub fn read(layout: &Layout) -> Result<Option<Identity>, IdentityError> {
+    let path = layout.identity();
+    let content = match read_bounded(&path) {
+        Ok(content) => content,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(IdentityError::Io {
+                what: "read",
+                path,
+                source,
+            });
+        }
+    };
+    let invalid = |reason: String| IdentityError::Invalid {
+        path: path.clone(),
+        reason,
+    };
+    let json: serde_json::Value = serde_json::from_slice(&content).map_err(|e| invalid(e.to_string()))?;
+    let object = json
+        .as_object()
+        .ok_or_else(|| invalid("not an object".to_owned()))?;
+    let text = |key| match object.get(key) {
+        Some(serde_json::Value::String(text)) => Some(text.clone()),
+        Some(serde_json::Value::Number(number)) => Some(number.to_string()),
+        _ => None,
+    };
+    Ok(Some(Identity {
+        systemid: text("systemid"),
+        version: text("version"),
+    }))
+}
+
+/// Records an identity, durably.
+///
+/// # Errors
+/// The file system's errors.
+pub fn write(layout: &Layout, identity: &Identity) -> Result<(), IdentityError> {
+    let path = layout.identity();
+    let text = to_text(identity);
+    files::replace(&path, text.as_bytes()).map_err(|source| IdentityError::Io {
+        what: "write",
+        path,
+        source,
+    })
+}
+
+/// The content of the file: sorted keys, four blanks, a final line end.
+fn to_text(identity: &Identity) -> String {
+    let value = |text: &Option<String>| match text {
+        Some(text) => serde_json::Value::from(text.as_str()).to_string(),
+        None => "null".to_owned(),
+    };
+    format!(
+        "{{\n    \"systemid\": {},\n    \"version\": {}\n}}\n",
+        value(&identity.systemid),
+        value(&identity.version)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_barman_writes_is_written_and_read() {
+        let home = tempfile::tempdir().unwrap();
+        let layout = Layout::new("pg", home.path());
+        assert_eq!(read(&layout).unwrap(), None);
+        let identity = Identity {
+            systemid: Some("7710481529789920731".to_owned()),
+            version: Some("15".to_owned()),
+        };
+        write(&layout, &identity).unwrap();
+        let text = std::fs::read_to_string(layout.identity()).unwrap();
+        assert_eq!(
+            text,
+            "{\n    \"systemid\": \"7710481529789920731\",\n    \"version\": \"15\"\n}\n"
+        );
+        assert_eq!(read(&layout).unwrap(), Some(identity));
+        std::fs::write(layout.identity(), "{\"systemid\": ").unwrap();
+        assert!(matches!(read(&layout), Err(IdentityError::Invalid { .. })));
+    }
+}
