@@ -3,7 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-#[allow(clippy::disallowed_methods, reason = "this module is the one place that reads the environment")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this module is the one place that reads the environment"
+)]
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
@@ -24,10 +27,4 @@ pub fn home() -> Option<PathBuf> {
 #[must_use]
 pub fn no_color() -> bool {
     variable("NO_COLOR").is_some()
-}
-
-/// The address of the ssh client that called us, if one did.
-#[must_use]
-pub fn ssh_client() -> Option<String> {
-    variable("SSH_CONNECTION")?.to_str()?.split_whitespace().next().map(str::to_owned)
 }

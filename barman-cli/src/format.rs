@@ -4,7 +4,9 @@ use jiff::Zoned;
 use std::time::Duration;
 
 const SIZE_UNITS: [&str; 9] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"];
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 /// A number of bytes in the first unit of base 1024 that leaves less than 1024 of it: `0 B`, `1023 B`, `22.2 MiB`.
@@ -15,7 +17,11 @@ pub fn size(bytes: f64) -> String {
     let mut value = bytes;
     for (power, unit) in SIZE_UNITS.iter().enumerate() {
         if value.abs() < 1024.0 || power + 1 == SIZE_UNITS.len() {
-            return if power == 0 { format!("{:.0} {unit}", value.trunc() + 0.0) } else { format!("{value:.1} {unit}") };
+            return if power == 0 {
+                format!("{:.0} {unit}", value.trunc() + 0.0)
+            } else {
+                format!("{value:.1} {unit}")
+            };
         }
         value /= 1024.0;
     }
@@ -36,7 +42,12 @@ pub fn interval(duration: Duration) -> String {
     if seconds == 0 {
         return "less than one second".to_owned();
     }
-    let parts = [(seconds / 86_400, "day"), (seconds / 3600 % 24, "hour"), (seconds / 60 % 60, "minute"), (seconds % 60, "second")];
+    let parts = [
+        (seconds / 86_400, "day"),
+        (seconds / 3600 % 24, "hour"),
+        (seconds / 60 % 60, "minute"),
+        (seconds % 60, "second"),
+    ];
     let words: Vec<String> = parts
         .iter()
         .filter(|(count, _)| *count > 0)
@@ -49,7 +60,11 @@ pub fn interval(duration: Duration) -> String {
 #[must_use]
 pub fn signed_interval(seconds: i64) -> String {
     let words = interval(Duration::from_secs(seconds.unsigned_abs()));
-    if seconds < 0 { format!("{words} ago") } else { words }
+    if seconds < 0 {
+        format!("{words} ago")
+    } else {
+        words
+    }
 }
 
 /// A ratio (1.0 is everything) as a percentage of two decimals: `99.90%`.
@@ -67,8 +82,14 @@ pub fn hourly_rate(per_hour: f64) -> String {
 /// The C library's `ctime` form, in the offset that the value carries: `Sat Jan  3 04:05:06 2026`.
 #[must_use]
 pub fn ctime(time: &Zoned) -> String {
-    let weekday = usize::try_from(time.weekday().to_monday_zero_offset()).ok().and_then(|day| WEEKDAYS.get(day)).unwrap_or(&"");
-    let month = usize::try_from(time.month() - 1).ok().and_then(|month| MONTHS.get(month)).unwrap_or(&"");
+    let weekday = usize::try_from(time.weekday().to_monday_zero_offset())
+        .ok()
+        .and_then(|day| WEEKDAYS.get(day))
+        .unwrap_or(&"");
+    let month = usize::try_from(time.month() - 1)
+        .ok()
+        .and_then(|month| MONTHS.get(month))
+        .unwrap_or(&"");
     format!(
         "{weekday} {month} {:>2} {:02}:{:02}:{:02} {}",
         time.day(),
@@ -89,7 +110,11 @@ pub fn timestamp(time: &Zoned) -> String {
 #[must_use]
 pub fn naive_timestamp(time: &Zoned) -> String {
     let micros = time.subsec_nanosecond() / 1000;
-    let fraction = if micros == 0 { String::new() } else { format!(".{micros:06}") };
+    let fraction = if micros == 0 {
+        String::new()
+    } else {
+        format!(".{micros:06}")
+    };
     format!(
         "{:04}-{:02}-{:02} {:02}:{:02}:{:02}{fraction}",
         time.year(),
@@ -105,7 +130,11 @@ fn offset(seconds: i32) -> String {
     let sign = if seconds < 0 { '-' } else { '+' };
     let total = seconds.unsigned_abs();
     let (hours, minutes, rest) = (total / 3600, total / 60 % 60, total % 60);
-    if rest == 0 { format!("{sign}{hours:02}:{minutes:02}") } else { format!("{sign}{hours:02}:{minutes:02}:{rest:02}") }
+    if rest == 0 {
+        format!("{sign}{hours:02}:{minutes:02}")
+    } else {
+        format!("{sign}{hours:02}:{minutes:02}:{rest:02}")
+    }
 }
 
 /// Seconds since 1970 as the `*_timestamp` members of the JSON documents carry them: a string of a whole number.
@@ -173,9 +202,24 @@ mod tests {
     #[test]
     fn times() {
         let table = [
-            ("2026-01-03T04:05:06+00:00[UTC]", "Sat Jan  3 04:05:06 2026", "2026-01-03 04:05:06+00:00", "1767413106"),
-            ("2026-11-21T04:59:48.453522+00:00[UTC]", "Sat Nov 21 04:59:48 2026", "2026-11-21 04:59:48.453522+00:00", "1795237188"),
-            ("2026-11-21T04:59:48.0005-05:30[-05:30]", "Sat Nov 21 04:59:48 2026", "2026-11-21 04:59:48.000500-05:30", "1795256988"),
+            (
+                "2026-01-03T04:05:06+00:00[UTC]",
+                "Sat Jan  3 04:05:06 2026",
+                "2026-01-03 04:05:06+00:00",
+                "1767413106",
+            ),
+            (
+                "2026-11-21T04:59:48.453522+00:00[UTC]",
+                "Sat Nov 21 04:59:48 2026",
+                "2026-11-21 04:59:48.453522+00:00",
+                "1795237188",
+            ),
+            (
+                "2026-11-21T04:59:48.0005-05:30[-05:30]",
+                "Sat Nov 21 04:59:48 2026",
+                "2026-11-21 04:59:48.000500-05:30",
+                "1795256988",
+            ),
         ];
         for (input, c, stamp, seconds) in table {
             let time: Zoned = input.parse().unwrap();

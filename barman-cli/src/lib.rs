@@ -9,11 +9,99 @@
 //! assert_eq!(early.exit_code, 0);
 //! ```
 
+pub mod app;
 pub mod args;
+pub mod commands;
 mod environment;
 pub mod format;
 pub mod logging;
 pub mod output;
 pub mod redact;
+pub mod select;
 pub mod signals;
+pub mod startup;
 pub mod user;
+
+use app::{App, CLI};
+use args::{Command, Invocation};
+use barman_core::Cancel;
+use output::Output;
+use signals::Ignored;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Runs the program with these words, the first one its own name, and returns the exit code.
+///
+/// Installs the log, signal handling and a panic hook: call it once, from `main`.
+#[must_use]
+pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
+    let invocation = match args::parse(words) {
+        Ok(invocation) => invocation,
+        Err(early) => {
+            // A closed stream changes nothing about what was asked.
+            let _ = if early.exit_code == 0 {
+                io::stdout()
+                    .write_all(early.text.as_bytes())
+                    .and_then(|()| io::stdout().flush())
+            } else {
+                io::stderr().write_all(early.text.as_bytes())
+            };
+            return early.exit_code;
+        }
+    };
+    match startup::start(&invocation).and_then(startup::Started::complete) {
+        Ok((output, config)) => run_command(&invocation, &config, &output),
+        Err(code) => code,
+    }
+}
+
+fn run_command(invocation: &Invocation, config: &barman_core::config::Config, output: &Output) -> u8 {
+    log::debug!(target: CLI, "Initialised {} (config: {}, args: {invocation:?})", args::VERSION, config.path.display());
+    let command = invocation.command.clone().unwrap_or(Command::Help);
+    let cancel = Cancel::new();
+    let ignored = if matches!(command, Command::ReceiveWal(_)) {
+        Ignored::ExceptInterrupt
+    } else {
+        Ignored::Keep
+    };
+    if let Err(error) = signals::listen(cancel.clone(), ignored) {
+        output.warning(
+            CLI,
+            &format!("cannot listen for signals, they end the program at once: {error}"),
+        );
+    }
+    let panic = remember_panics();
+    let app = App {
+        config,
+        output,
+        cancel: &cancel,
+    };
+    if catch_unwind(AssertUnwindSafe(|| commands::dispatch(&app, &command))).is_err() {
+        let text = panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        output.exception(CLI, &text.unwrap_or_else(|| "internal error".to_owned()));
+    }
+    output.finish()
+}
+
+/// Keeps the text of a panic instead of printing it, so that the output layer can tell it in its own form.
+fn remember_panics() -> Arc<Mutex<Option<String>>> {
+    let memory = Arc::new(Mutex::new(None));
+    let slot = Arc::clone(&memory);
+    std::panic::set_hook(Box::new(move |info| {
+        let payload = info.payload();
+        let text = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let what = text.unwrap_or("unknown reason");
+        let place = info
+            .location()
+            .map_or_else(String::new, |location| format!(" at {location}"));
+        let text = format!("internal error: {what}{place}");
+        log::error!(target: CLI, "{text}\n{}", std::backtrace::Backtrace::capture());
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }));
+    memory
+}

@@ -20,12 +20,12 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     let mut result = String::with_capacity(text.len());
     let mut copied = 0;
     for (start, end) in secrets {
-        // A URI password may contain `password=`: the wider range was replaced already.
+        // A secret within a secret was replaced with it.
         if start >= copied {
             result.push_str(text.get(copied..start).unwrap_or_default());
             result.push_str(REDACTED);
+            copied = end;
         }
-        copied = copied.max(end);
     }
     result.push_str(text.get(copied..).unwrap_or_default());
     Cow::Owned(result)
@@ -39,7 +39,9 @@ fn password_values(text: &str) -> Vec<(usize, usize)> {
         let in_uri = at > 0 && matches!(text.as_bytes().get(at - 1), Some(b'?' | b'&'));
         let after = at + KEY.len();
         let Some(rest) = text.get(after..) else { continue };
-        let Some(value) = rest.trim_start_matches([' ', '\t']).strip_prefix('=') else { continue };
+        let Some(value) = rest.trim_start_matches([' ', '\t']).strip_prefix('=') else {
+            continue;
+        };
         let value = value.trim_start_matches([' ', '\t']);
         let start = text.len() - value.len();
         let length = value_length(value, in_uri);
@@ -64,7 +66,9 @@ fn value_length(value: &str, in_uri: bool) -> usize {
         }
         return value.trim_end().len();
     }
-    let end = value.find(|c: char| c.is_whitespace() || (in_uri && c == '&')).unwrap_or(value.len());
+    let end = value
+        .find(|c: char| c.is_whitespace() || (in_uri && c == '&'))
+        .unwrap_or(value.len());
     let word = value.get(..end).unwrap_or_default();
     // `changed from 'host=h password=x' to ...`: the closing quote (and a comma after it) is the sentence's.
     let trimmed = word.trim_end_matches(['\'', '"', ',', '.', ';', ':', ')', ']', '}']);
@@ -83,10 +87,16 @@ fn uri_passwords(text: &str) -> Vec<(usize, usize)> {
         for (at, _) in text.match_indices(scheme) {
             let start = at + scheme.len();
             let Some(rest) = text.get(start..) else { continue };
-            let authority_end = rest.find(|c: char| c.is_whitespace() || matches!(c, '/' | '\'' | '"')).unwrap_or(rest.len());
+            let authority_end = rest
+                .find(|c: char| c.is_whitespace() || matches!(c, '/' | '\'' | '"'))
+                .unwrap_or(rest.len());
             let authority = rest.get(..authority_end).unwrap_or_default();
-            let Some(at_sign) = authority.rfind('@') else { continue };
-            let Some(colon) = authority.get(..at_sign).and_then(|user| user.find(':')) else { continue };
+            let Some(at_sign) = authority.rfind('@') else {
+                continue;
+            };
+            let Some(colon) = authority.get(..at_sign).and_then(|user| user.find(':')) else {
+                continue;
+            };
             found.push((start + colon + 1, start + at_sign));
         }
     }
@@ -101,14 +111,26 @@ mod tests {
     fn table() {
         let table = [
             ("nothing here", "nothing here"),
-            ("host=h password=s3cret port=1", "host=h password=*REDACTED* port=1"),
-            ("host=h password=s3cret\nnext line", "host=h password=*REDACTED*\nnext line"),
+            (
+                "host=h password=s3cret port=1",
+                "host=h password=*REDACTED* port=1",
+            ),
+            (
+                "host=h password=s3cret\nnext line",
+                "host=h password=*REDACTED*\nnext line",
+            ),
             ("password='a b' user=u", "password=*REDACTED* user=u"),
             (r"password='a\'b c' user=u", "password=*REDACTED* user=u"),
             ("password='never closed", "password=*REDACTED*"),
             ("password = s3cret user=u", "password = *REDACTED* user=u"),
-            ("sslpassword=x PGPASSWORD=y z", "sslpassword=*REDACTED* PGPASSWORD=*REDACTED* z"),
-            ("from 'host=h password=x' to 'host=h password=y'", "from 'host=h password=*REDACTED*' to 'host=h password=*REDACTED*'"),
+            (
+                "sslpassword=x PGPASSWORD=y z",
+                "sslpassword=*REDACTED* PGPASSWORD=*REDACTED* z",
+            ),
+            (
+                "from 'host=h password=x' to 'host=h password=y'",
+                "from 'host=h password=*REDACTED*' to 'host=h password=*REDACTED*'",
+            ),
             ("'a password=x', 'b'", "'a password=*REDACTED*', 'b'"),
             ("password=p'wd x", "password=*REDACTED* x"),
             ("password=end.", "password=*REDACTED*"),
@@ -117,7 +139,10 @@ mod tests {
             ("postgresql://u:p@h/db", "postgresql://u:*REDACTED*@h/db"),
             ("postgres://u:p@ss@h/db", "postgres://u:*REDACTED*@h/db"),
             ("postgres://u@h:5432/db", "postgres://u@h:5432/db"),
-            ("postgresql://h/db?password=x&sslmode=require", "postgresql://h/db?password=*REDACTED*&sslmode=require"),
+            (
+                "postgresql://h/db?password=x&sslmode=require",
+                "postgresql://h/db?password=*REDACTED*&sslmode=require",
+            ),
             ("postgresql://u:password=x@h/db", "postgresql://u:*REDACTED*@h/db"),
             ("é password=é é", "é password=*REDACTED* é"),
         ];

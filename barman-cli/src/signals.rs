@@ -27,19 +27,21 @@ pub fn listen(cancel: Cancel, ignored: Ignored) -> io::Result<()> {
         !is_ignored || (*signal == SIGINT && ignored == Ignored::ExceptInterrupt)
     });
     let mut signals = Signals::new(wanted)?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for signal in signals.forever() {
-            if cancel.is_requested() {
-                // Somebody insists: end as if nobody had ever listened.
-                let _ = emulate_default_handler(signal);
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if cancel.is_requested() {
+                    // Somebody insists: end as if nobody had ever listened.
+                    let _ = emulate_default_handler(signal);
+                }
+                cancel.request(match signal {
+                    SIGTERM => CancelCause::Terminate,
+                    SIGHUP => CancelCause::Hangup,
+                    _ => CancelCause::Interrupt,
+                });
             }
-            cancel.request(match signal {
-                SIGTERM => CancelCause::Terminate,
-                SIGHUP => CancelCause::Hangup,
-                _ => CancelCause::Interrupt,
-            });
-        }
-    })?;
+        })?;
     Ok(())
 }
 
@@ -56,7 +58,8 @@ pub fn exit_code(cause: CancelCause) -> u8 {
 /// The signals that are ignored, from the text of `/proc/self/status`: bit 0 is signal 1.
 fn ignored_mask(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -71,7 +74,12 @@ mod tests {
 
     #[test]
     fn codes() {
-        let codes = [CancelCause::Interrupt, CancelCause::Terminate, CancelCause::Hangup].map(exit_code);
+        let codes = [
+            CancelCause::Interrupt,
+            CancelCause::Terminate,
+            CancelCause::Hangup,
+        ]
+        .map(exit_code);
         assert_eq!(codes, [1, 143, 129]);
     }
 }

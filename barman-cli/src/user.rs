@@ -29,12 +29,18 @@ pub enum UserError {
 ///
 /// The user does not exist, or this process may not become it.
 pub fn switch_to(user: &str) -> Result<(), UserError> {
-    let account =
-        User::from_name(user).ok().flatten().ok_or_else(|| UserError::Unknown { user: user.to_owned() })?;
+    let account = User::from_name(user)
+        .ok()
+        .flatten()
+        .ok_or_else(|| UserError::Unknown {
+            user: user.to_owned(),
+        })?;
     if account.uid == getuid() {
         return Ok(());
     }
-    become_account(&account).map_err(|_| UserError::NotPermitted { user: user.to_owned() })?;
+    become_account(&account).map_err(|_| UserError::NotPermitted {
+        user: user.to_owned(),
+    })?;
     set_home(&account.dir);
     Ok(())
 }
@@ -45,11 +51,18 @@ fn become_account(account: &User) -> nix::Result<()> {
     setgid(account.gid)?;
     setuid(account.uid)?;
     // Whoever could get root back would write files that the next run cannot touch.
-    if account.uid != Uid::from_raw(0) && setuid(Uid::from_raw(0)).is_ok() { Err(nix::Error::EPERM) } else { Ok(()) }
+    if account.uid != Uid::from_raw(0) && setuid(Uid::from_raw(0)).is_ok() {
+        Err(nix::Error::EPERM)
+    } else {
+        Ok(())
+    }
 }
 
 /// Children and libpq's `~/.pgpass` look at `HOME`, so it has to be in the environment itself.
-#[allow(unsafe_code, reason = "the standard library has no other way to change the own environment")]
+#[allow(
+    unsafe_code,
+    reason = "the standard library has no other way to change the own environment"
+)]
 fn set_home(home: &Path) {
     // SAFETY: `set_var` is only unsound while another thread reads the environment. `switch_to` runs at start-up,
     // before the log, the signal thread and every operation: there is one thread.
@@ -71,7 +84,16 @@ mod tests {
     #[test]
     fn texts() {
         let error = switch_to("no-such-user-here").unwrap_err();
-        assert_eq!(error.to_string(), "the configured user 'no-such-user-here' does not exists");
-        assert_eq!(UserError::NotPermitted { user: "barman".into() }.to_string(), "please run barman as 'barman' user");
+        assert_eq!(
+            error.to_string(),
+            "the configured user 'no-such-user-here' does not exists"
+        );
+        assert_eq!(
+            UserError::NotPermitted {
+                user: "barman".into()
+            }
+            .to_string(),
+            "please run barman as 'barman' user"
+        );
     }
 }

@@ -1,7 +1,9 @@
 //! Every sub-command with its options and positionals (`cli.md` 9 to 16): parsing, help and completion derive from
 //! these definitions.
 
-use super::values::{TargetTimeline, absolute_path, backup_name, integer, non_negative, positive, size, target_timeline};
+use super::values::{
+    TargetTimeline, absolute_path, backup_name, integer, non_negative, path, positive, size, target_timeline,
+};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -27,7 +29,9 @@ pub enum Command {
     /// Archive the WAL files that have arrived from a server
     ArchiveWal(ServerArgs),
     /// Take a base backup of servers ('all' for every server)
-    #[command(after_help = "Examples:\n  barman backup main\n  barman backup --wait --name before-upgrade main\n  barman backup all")]
+    #[command(
+        after_help = "Examples:\n  barman backup main\n  barman backup --wait --name before-upgrade main\n  barman backup all"
+    )]
     Backup(BackupArgs),
     /// Check that servers are ready for backups and WAL archiving
     #[command(after_help = "Examples:\n  barman check main\n  barman check --nagios all")]
@@ -57,7 +61,9 @@ pub enum Command {
     /// Write the backup manifest of a backup that has none
     GenerateManifest(BackupIdArgs),
     /// Write a WAL file of the archive to standard output, or into a directory
-    #[command(after_help = "Examples:\n  barman get-wal main 00000001000000000000000A > wal\n  barman get-wal -o /tmp main 00000001000000000000000A\n  barman get-wal --peek 5 main 00000001000000000000000A")]
+    #[command(
+        after_help = "Examples:\n  barman get-wal main 00000001000000000000000A > wal\n  barman get-wal -o /tmp main 00000001000000000000000A\n  barman get-wal --peek 5 main 00000001000000000000000A"
+    )]
     GetWal(GetWalArgs),
     /// Show this help
     Help,
@@ -83,7 +89,9 @@ pub enum Command {
     /// Rebuild the WAL catalogue from the archive
     RebuildXlogdb(ServersArgs),
     /// Receive WAL from a server by streaming replication
-    #[command(after_help = "Examples:\n  barman receive-wal main\n  barman receive-wal --create-slot --if-not-exists main")]
+    #[command(
+        after_help = "Examples:\n  barman receive-wal main\n  barman receive-wal --create-slot --if-not-exists main"
+    )]
     ReceiveWal(ReceiveWalArgs),
     /// Show the clients that stream from servers
     ReplicationStatus(ReplicationStatusArgs),
@@ -305,7 +313,12 @@ struct OptionalSizeParser;
 impl clap::builder::TypedValueParser for OptionalSizeParser {
     type Value = OptionalSize;
 
-    fn parse_ref(&self, command: &clap::Command, arg: Option<&clap::Arg>, value: &std::ffi::OsStr) -> Result<OptionalSize, clap::Error> {
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<OptionalSize, clap::Error> {
         let parser = |text: &str| size(text).map(OptionalSize);
         clap::builder::TypedValueParser::parse_ref(&parser, command, arg, value)
     }
@@ -357,7 +370,7 @@ pub struct CloudWalArchiveArgs {
     #[arg(value_name = "SERVER")]
     pub server: String,
     /// Path of the WAL file (%p of archive_command)
-    #[arg(value_name = "WAL_PATH")]
+    #[arg(value_name = "WAL_PATH", value_parser = path())]
     pub wal_path: PathBuf,
     /// Number of files archived at the same time
     #[arg(short, long, value_name = "N", value_parser = integer)]
@@ -374,13 +387,13 @@ pub struct CloudWalRestoreArgs {
     #[arg(value_name = "WAL_NAME")]
     pub wal_name: String,
     /// Where to put it (%p of restore_command)
-    #[arg(value_name = "WAL_DEST")]
+    #[arg(value_name = "WAL_DEST", value_parser = path())]
     pub wal_dest: PathBuf,
     /// Number of files fetched ahead at the same time
     #[arg(short, long, value_name = "N", value_parser = integer)]
     pub parallel: Option<i64>,
     /// Where files fetched ahead wait
-    #[arg(long, value_name = "DIR", default_value = "/var/tmp/walrestore")]
+    #[arg(long, value_name = "DIR", default_value = "/var/tmp/walrestore", value_parser = path())]
     pub spool_dir: PathBuf,
 }
 
@@ -443,7 +456,7 @@ pub struct ExportBackupArgs {
     #[arg(value_name = "BACKUP_ID")]
     pub backup_id: String,
     /// Where the tarball is written
-    #[arg(value_name = "OUTPUT_DIRECTORY")]
+    #[arg(value_name = "OUTPUT_DIRECTORY", value_parser = path())]
     pub output_directory: PathBuf,
     /// Compression of the tarball
     #[arg(long, value_enum)]
@@ -463,7 +476,7 @@ pub struct GetWalArgs {
     #[arg(value_name = "WAL_NAME")]
     pub wal_name: String,
     /// Write <DIR>/<WAL_NAME> instead of standard output
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = path())]
     pub output_directory: Option<PathBuf>,
     /// Also look for a partial WAL file
     #[arg(short = 'P', long)]
@@ -492,7 +505,7 @@ pub struct ImportBackupArgs {
     #[arg(value_name = "SERVER")]
     pub server: String,
     /// A tarball written by export-backup
-    #[arg(value_name = "TARBALL")]
+    #[arg(value_name = "TARBALL", value_parser = path())]
     pub tarball: PathBuf,
 }
 

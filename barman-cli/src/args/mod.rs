@@ -12,8 +12,38 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The line of `barman --version`. Scripts compare its first word, the version of Barman whose behaviour this is.
-pub const VERSION: &str =
-    concat!("3.20.1 Barman by EnterpriseDB (www.enterprisedb.com), as implemented by barman-rs ", env!("CARGO_PKG_VERSION"));
+pub const VERSION: &str = concat!(
+    "3.20.1 Barman by EnterpriseDB (www.enterprisedb.com), as implemented by barman-rs ",
+    env!("CARGO_PKG_VERSION")
+);
+
+/// Commands whose work is not there yet: they parse, and are refused by name.
+pub const NOT_YET_AVAILABLE: [&str; 24] = [
+    "check-archived-wal-range",
+    "check-wal-archive",
+    "cloud-wal-archive",
+    "cloud-wal-restore",
+    "config-switch",
+    "config-update",
+    "diagnose",
+    "export-backup",
+    "generate-manifest",
+    "import-backup",
+    "keep",
+    "list-files",
+    "list-processes",
+    "lock-directory-cleanup",
+    "put-wal",
+    "rebuild-xlogdb",
+    "replication-status",
+    "show-servers",
+    "status",
+    "sync-backup",
+    "sync-info",
+    "sync-wals",
+    "terminate-process",
+    "verify-backup",
+];
 
 const OVERVIEW: &str = "\
 Where to start:
@@ -83,7 +113,7 @@ pub struct Invocation {
     #[arg(short, long, action = ArgAction::Version)]
     version: Option<bool>,
     /// Configuration file (default: $BARMAN_CONFIG_FILE, ~/.barman.conf, /etc/barman.conf, /etc/barman/barman.conf)
-    #[arg(short, long, value_name = "PATH")]
+    #[arg(short, long, value_name = "PATH", value_parser = values::path())]
     pub config: Option<PathBuf>,
     /// Coloured console output
     #[arg(long, value_enum, default_value = "auto", overrides_with = "colour")]
@@ -124,11 +154,15 @@ pub struct Early {
 ///
 /// Help, version, or what is wrong with the command line.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Early> {
+    let words: Vec<OsString> = words.into_iter().collect();
     let parsed = grammar()
-        .try_get_matches_from(words)
+        .try_get_matches_from(&words)
         .and_then(|matches| Invocation::from_arg_matches(&matches))
-        .map_err(|error| early(&error))?;
-    Ok(Invocation { color: parsed.colour.unwrap_or(parsed.color), ..parsed })
+        .map_err(|error| early(&error, &words))?;
+    Ok(Invocation {
+        color: parsed.colour.unwrap_or(parsed.color),
+        ..parsed
+    })
 }
 
 /// The help of the program.
@@ -140,28 +174,50 @@ pub fn help() -> String {
 /// The whole grammar, for parsing, help, completion scripts and the manual.
 #[must_use]
 pub fn grammar() -> clap::Command {
-    accept_negative_numbers(Invocation::command())
+    let grammar = accept_negative_numbers(Invocation::command());
+    grammar.mut_subcommands(|command| {
+        if !NOT_YET_AVAILABLE.contains(&command.get_name()) {
+            return command;
+        }
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        command.about(format!("{about} (not yet available)"))
+    })
 }
 
 /// `-1` is a value, not an option: options are letters here.
 fn accept_negative_numbers(command: clap::Command) -> clap::Command {
-    let command = command.mut_args(|arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg });
+    let command = command.mut_args(|arg| {
+        if arg.get_action().takes_values() {
+            arg.allow_negative_numbers(true)
+        } else {
+            arg
+        }
+    });
     command.mut_subcommands(accept_negative_numbers)
 }
 
-fn early(error: &clap::Error) -> Early {
+fn early(error: &clap::Error, words: &[OsString]) -> Early {
     match error.kind() {
-        ErrorKind::DisplayVersion => Early { text: format!("{VERSION}\n"), exit_code: 0 },
-        ErrorKind::DisplayHelp => Early { text: error.to_string(), exit_code: 0 },
-        _ => Early { text: usage_error(error), exit_code: 2 },
+        ErrorKind::DisplayVersion => Early {
+            text: format!("{VERSION}\n"),
+            exit_code: 0,
+        },
+        ErrorKind::DisplayHelp => Early {
+            text: error.to_string(),
+            exit_code: 0,
+        },
+        _ => Early {
+            text: usage_error(error, words),
+            exit_code: 2,
+        },
     }
 }
 
 /// Usage, the reason behind the name of the program and command, and what was probably meant.
-fn usage_error(error: &clap::Error) -> String {
+fn usage_error(error: &clap::Error, words: &[OsString]) -> String {
     let usage = match error.get(ContextKind::Usage) {
         Some(ContextValue::StyledStr(usage)) => usage.to_string(),
-        _ => grammar().render_usage().to_string(),
+        _ => usage_of_argument(&context(error, ContextKind::InvalidArg), words),
     };
     let usage = usage.trim();
     // `Usage: barman backup [OPTIONS] ...` tells which command it was about.
@@ -179,16 +235,39 @@ fn usage_error(error: &clap::Error) -> String {
     text
 }
 
+/// Errors about a value do not tell whose argument it is: it is the sub-command's if that has one of this form.
+fn usage_of_argument(argument: &str, words: &[OsString]) -> String {
+    let mut grammar = grammar();
+    grammar.build();
+    let matches = grammar
+        .clone()
+        .ignore_errors(true)
+        .try_get_matches_from(words)
+        .ok();
+    let name = matches.as_ref().and_then(clap::ArgMatches::subcommand_name);
+    let owner = name.and_then(|name| grammar.find_subcommand_mut(name));
+    match owner.filter(|command| command.get_arguments().any(|known| known.to_string() == argument)) {
+        Some(command) => command.render_usage().to_string(),
+        None => grammar.render_usage().to_string(),
+    }
+}
+
 fn reason(error: &clap::Error) -> String {
     let argument = context(error, ContextKind::InvalidArg);
     let value = context(error, ContextKind::InvalidValue);
     match error.kind() {
         ErrorKind::UnknownArgument => format!("unrecognized arguments: {argument}"),
-        ErrorKind::InvalidSubcommand => format!("invalid command: '{}'", context(error, ContextKind::InvalidSubcommand)),
+        ErrorKind::InvalidSubcommand => format!(
+            "invalid command: '{}'",
+            context(error, ContextKind::InvalidSubcommand)
+        ),
         ErrorKind::MissingRequiredArgument => format!("the following arguments are required: {argument}"),
         ErrorKind::InvalidValue if value.is_empty() => format!("argument {argument}: expected one argument"),
         ErrorKind::InvalidValue => {
-            format!("argument {argument}: invalid choice: '{value}' (choose from {})", context(error, ContextKind::ValidValue))
+            format!(
+                "argument {argument}: invalid choice: '{value}' (choose from {})",
+                context(error, ContextKind::ValidValue)
+            )
         }
         ErrorKind::ValueValidation => match std::error::Error::source(error) {
             Some(source) => format!("argument {argument}: {source}"),
@@ -203,17 +282,28 @@ fn reason(error: &clap::Error) -> String {
 }
 
 fn suggestions(error: &clap::Error) -> Vec<String> {
-    [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
-        .into_iter()
-        .map(|kind| context(error, kind))
-        .filter(|words| !words.is_empty())
-        .map(|words| format!("did you mean {words}?"))
-        .collect()
+    [
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedValue,
+    ]
+    .into_iter()
+    .map(|kind| context(error, kind))
+    .filter(|words| !words.is_empty())
+    .map(|words| format!("did you mean {words}?"))
+    .collect()
 }
 
 fn context(error: &clap::Error, kind: ContextKind) -> String {
     match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
+        // The best suggestion is the last one.
+        Some(ContextValue::Strings(list)) if kind == ContextKind::SuggestedSubcommand => list
+            .iter()
+            .rev()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", "),
         Some(ContextValue::Strings(list)) => list.join(", "),
         _ => String::new(),
     }

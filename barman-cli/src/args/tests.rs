@@ -4,10 +4,18 @@ use super::*;
 
 /// `ok: <debug text of the command>`, or `<exit code>: <last line that is no hint>`.
 fn outcome(line: &[&str]) -> String {
-    match parse(std::iter::once("barman").chain(line.iter().copied()).map(OsString::from)) {
+    match parse(
+        std::iter::once("barman")
+            .chain(line.iter().copied())
+            .map(OsString::from),
+    ) {
         Ok(invocation) => format!("ok: {:?}", invocation.command),
         Err(early) => {
-            let line = early.text.lines().rfind(|line| !line.starts_with("HINT:")).unwrap_or_default();
+            let line = early
+                .text
+                .lines()
+                .rfind(|line| !line.starts_with("HINT:"))
+                .unwrap_or_default();
             format!("{}: {line}", early.exit_code)
         }
     }
@@ -18,7 +26,11 @@ fn words(line: &str) -> Vec<&str> {
 }
 
 fn parsed(line: &str) -> Invocation {
-    match parse(std::iter::once("barman").chain(line.split_whitespace()).map(OsString::from)) {
+    match parse(
+        std::iter::once("barman")
+            .chain(line.split_whitespace())
+            .map(OsString::from),
+    ) {
         Ok(invocation) => invocation,
         Err(early) => panic!("{line}: {}", early.text),
     }
@@ -41,7 +53,10 @@ fn every_command_and_alias_is_there() {
         let got = outcome(&[command, "--help"]);
         assert!(got.starts_with("0: "), "{command}: {got}");
     }
-    let listed: Vec<String> = grammar().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let listed: Vec<String> = grammar()
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
     let mut sorted = listed.clone();
     sorted.sort_unstable();
     assert_eq!(listed, sorted);
@@ -52,8 +67,13 @@ fn names_are_those_of_the_grammar() {
     let given = ["s", "b", "d"];
     for command in grammar().get_subcommands() {
         let name = command.get_name();
-        let count = command.get_positionals().filter(|positional| positional.is_required_set()).count();
-        let line: Vec<&str> = std::iter::once(name).chain(given.into_iter().take(count)).collect();
+        let count = command
+            .get_positionals()
+            .filter(|positional| positional.is_required_set())
+            .count();
+        let line: Vec<&str> = std::iter::once(name)
+            .chain(given.into_iter().take(count))
+            .collect();
         let invocation = parse(std::iter::once("barman").chain(line).map(OsString::from)).unwrap();
         assert_eq!(invocation.command.unwrap().name(), name);
     }
@@ -103,36 +123,114 @@ fn accepted() {
 #[test]
 fn refused() {
     let rows = [
-        ("check", "barman check: error: the following arguments are required: <SERVER>..."),
+        (
+            "check",
+            "barman check: error: the following arguments are required: <SERVER>...",
+        ),
         ("chec main", "barman: error: invalid command: 'chec'"),
         ("list main", "barman: error: invalid command: 'list'"),
         ("nosuch", "barman: error: invalid command: 'nosuch'"),
-        ("check main -f json", "barman check: error: unrecognized arguments: -f"),
-        ("list-servers -v", "barman list-servers: error: unrecognized arguments: -v"),
-        ("backup --no main", "barman backup: error: unrecognized arguments: --no"),
-        ("--col never list-servers", "barman: error: unrecognized arguments: --col"),
-        ("--color sometimes list-servers", "barman: error: argument --color <COLOR>: invalid choice: 'sometimes' (choose from never, always, auto)"),
-        ("--log-level info list-servers", "barman: error: argument --log-level <LEVEL>: invalid choice: 'info' (choose from NOTSET, DEBUG, INFO, WARNING, ERROR, CRITICAL)"),
-        ("-f xml list-servers", "barman: error: argument --format <FORMAT>: invalid choice: 'xml' (choose from console, json)"),
-        ("backup --reuse-backup main", "barman backup: error: argument --reuse-backup [<MODE>]: invalid choice: 'main' (choose from copy, link, off)"),
-        ("backup --jobs 0 main", "barman backup: error: argument --jobs <N>: '0' is not a valid positive integer"),
-        ("backup --jobs 2.0 main", "barman backup: error: argument --jobs <N>: '2.0' is not a valid positive integer"),
-        ("backup --bwlimit -1 main", "barman backup: error: argument --bwlimit <KBPS>: '-1' is not a valid non negative integer"),
-        ("backup --name latest main", "barman backup: error: argument --name <NAME>: 'latest' is a reserved word"),
-        ("backup --name 20261121T045851 main", "barman backup: error: argument --name <NAME>: '20261121T045851' looks like a backup ID"),
-        ("backup --cloud-staging-directory rel main", "barman backup: error: argument --cloud-staging-directory <PATH>: 'rel' is not an absolute path"),
-        ("backup --cloud-staging-max-size 1X main", "barman backup: error: argument --cloud-staging-max-size <SIZE>: '1X' is not a valid size (digits and one of k, Ki, M, Mi, G, Gi, T, Ti)"),
-        ("backup main --wait-timeout", "barman backup: error: argument --wait-timeout <SECONDS>: expected one argument"),
-        ("restore main latest", "barman restore: error: the following arguments are required: <DESTINATION_DIRECTORY>"),
-        ("recover main latest", "barman restore: error: the following arguments are required: <DESTINATION_DIRECTORY>"),
-        ("restore --target-tli 0 m b d", "barman restore: error: argument --target-tli <TLI>: '0' is not 'current', 'latest' or a valid positive integer"),
-        ("restore --target-action stop m b d", "barman restore: error: argument --target-action <TARGET_ACTION>: invalid choice: 'stop' (choose from pause, shutdown, promote)"),
-        ("get-wal main", "barman get-wal: error: the following arguments are required: <WAL_NAME>"),
-        ("get-wal --peek 0 main w", "barman get-wal: error: argument --peek <N>: '0' is not a valid positive integer"),
-        ("archive-wal a b", "barman archive-wal: error: unrecognized arguments: b"),
+        (
+            "check main -f json",
+            "barman check: error: unrecognized arguments: -f",
+        ),
+        (
+            "list-servers -v",
+            "barman list-servers: error: unrecognized arguments: -v",
+        ),
+        (
+            "backup --no main",
+            "barman backup: error: unrecognized arguments: --no",
+        ),
+        (
+            "--col never list-servers",
+            "barman: error: unrecognized arguments: --col",
+        ),
+        (
+            "--color sometimes list-servers",
+            "barman: error: argument --color <COLOR>: invalid choice: 'sometimes' (choose from never, always, auto)",
+        ),
+        (
+            "--log-level info list-servers",
+            "barman: error: argument --log-level <LEVEL>: invalid choice: 'info' (choose from NOTSET, DEBUG, INFO, WARNING, ERROR, CRITICAL)",
+        ),
+        (
+            "-f xml list-servers",
+            "barman: error: argument --format <FORMAT>: invalid choice: 'xml' (choose from console, json)",
+        ),
+        (
+            "backup --reuse-backup main",
+            "barman backup: error: argument --reuse-backup [<MODE>]: invalid choice: 'main' (choose from copy, link, off)",
+        ),
+        (
+            "backup --jobs 0 main",
+            "barman backup: error: argument --jobs <N>: '0' is not a valid positive integer",
+        ),
+        (
+            "backup --jobs 2.0 main",
+            "barman backup: error: argument --jobs <N>: '2.0' is not a valid positive integer",
+        ),
+        (
+            "backup --bwlimit -1 main",
+            "barman backup: error: argument --bwlimit <KBPS>: '-1' is not a valid non negative integer",
+        ),
+        (
+            "backup --name latest main",
+            "barman backup: error: argument --name <NAME>: 'latest' is a reserved word",
+        ),
+        (
+            "backup --name 20261121T045851 main",
+            "barman backup: error: argument --name <NAME>: '20261121T045851' looks like a backup ID",
+        ),
+        (
+            "backup --cloud-staging-directory rel main",
+            "barman backup: error: argument --cloud-staging-directory <PATH>: 'rel' is not an absolute path",
+        ),
+        (
+            "backup --cloud-staging-max-size 1X main",
+            "barman backup: error: argument --cloud-staging-max-size <SIZE>: '1X' is not a valid size (digits and one of k, Ki, M, Mi, G, Gi, T, Ti)",
+        ),
+        (
+            "backup main --wait-timeout",
+            "barman backup: error: argument --wait-timeout <SECONDS>: expected one argument",
+        ),
+        (
+            "restore main latest",
+            "barman restore: error: the following arguments are required: <DESTINATION_DIRECTORY>",
+        ),
+        (
+            "recover main latest",
+            "barman restore: error: the following arguments are required: <DESTINATION_DIRECTORY>",
+        ),
+        (
+            "restore --target-tli 0 m b d",
+            "barman restore: error: argument --target-tli <TLI>: '0' is not 'current', 'latest' or a valid positive integer",
+        ),
+        (
+            "restore --target-action stop m b d",
+            "barman restore: error: argument --target-action <TARGET_ACTION>: invalid choice: 'stop' (choose from pause, shutdown, promote)",
+        ),
+        (
+            "get-wal main",
+            "barman get-wal: error: the following arguments are required: <WAL_NAME>",
+        ),
+        (
+            "get-wal --peek 0 main w",
+            "barman get-wal: error: argument --peek <N>: '0' is not a valid positive integer",
+        ),
+        (
+            "archive-wal a b",
+            "barman archive-wal: error: unrecognized arguments: b",
+        ),
         ("help check", "barman help: error: unrecognized arguments: check"),
-        ("list-servers x", "barman list-servers: error: unrecognized arguments: x"),
-        ("sync-info s w x", "barman sync-info: error: argument [LAST_POSITION]: 'x' is not a valid non negative integer"),
+        (
+            "list-servers x",
+            "barman list-servers: error: unrecognized arguments: x",
+        ),
+        (
+            "sync-info s w x",
+            "barman sync-info: error: argument [LAST_POSITION]: 'x' is not a valid non negative integer",
+        ),
     ];
     for (row, reason) in rows {
         assert_eq!(outcome(&words(row)), format!("2: {reason}"), "{row}");
@@ -146,18 +244,25 @@ fn the_last_one_wins() {
     else {
         panic!("not a backup")
     };
-    assert_eq!(commands::choice(backup.immediate_checkpoint, backup.no_immediate_checkpoint), Some(true));
+    assert_eq!(
+        commands::choice(backup.immediate_checkpoint, backup.no_immediate_checkpoint),
+        Some(true)
+    );
     assert_eq!(commands::choice(backup.manifest, backup.no_manifest), Some(false));
     assert_eq!((backup.copy.retries(), backup.copy.jobs), (Some(0), Some(4)));
-    let Some(Command::Restore(restore)) =
-        parsed("restore --get-wal --no-get-wal --no-retry --retry-times 3 --tablespace a:1 --tablespace b:2 m b d").command
+    let Some(Command::Restore(restore)) = parsed(
+        "restore --get-wal --no-get-wal --no-retry --retry-times 3 --tablespace a:1 --tablespace b:2 m b d",
+    )
+    .command
     else {
         panic!("not a restore")
     };
     assert_eq!(commands::choice(restore.get_wal, restore.no_get_wal), Some(false));
     assert_eq!(restore.copy.retries(), Some(3));
     assert_eq!(restore.tablespace, ["a:1", "b:2"]);
-    let Some(Command::GetWal(get_wal)) = parsed("get-wal -z -j -x m w").command else { panic!("not a get-wal") };
+    let Some(Command::GetWal(get_wal)) = parsed("get-wal -z -j -x m w").command else {
+        panic!("not a get-wal")
+    };
     assert!(get_wal.gzip && !get_wal.bzip2);
     assert_eq!(parsed("--color never --colour always help").color, Color::Always);
     assert_eq!(parsed("--colour always --color never help").color, Color::Never);
@@ -168,10 +273,18 @@ fn the_last_one_wins() {
 fn typing_errors_get_a_hint() {
     for (line, hint) in [
         ("chekc main", "HINT: did you mean check, check-backup?"),
-        ("backup --immediate-chekpoint main", "HINT: did you mean --immediate-checkpoint?"),
+        (
+            "backup --immediate-chekpoint main",
+            "HINT: did you mean --immediate-checkpoint?",
+        ),
         ("-f jsn list-servers", "HINT: did you mean json?"),
     ] {
-        let early = parse(std::iter::once("barman").chain(line.split_whitespace()).map(OsString::from)).unwrap_err();
+        let early = parse(
+            std::iter::once("barman")
+                .chain(line.split_whitespace())
+                .map(OsString::from),
+        )
+        .unwrap_err();
         let got = early.text.lines().last().unwrap_or_default();
         assert!(got.starts_with(hint.trim_end_matches('?')), "{line}: {got}");
     }
@@ -179,12 +292,26 @@ fn typing_errors_get_a_hint() {
 
 #[test]
 fn version_and_help() {
-    for line in [&["-v"][..], &["--version"], &["-c", "/nosuch", "--vers"], &["-v", "nosuch"]] {
-        assert!(outcome(line).starts_with("0: 3.20.1 Barman by EnterpriseDB (www.enterprisedb.com)"), "{line:?}");
+    for line in [
+        &["-v"][..],
+        &["--version"],
+        &["-c", "/nosuch", "--vers"],
+        &["-v", "nosuch"],
+    ] {
+        assert!(
+            outcome(line).starts_with("0: 3.20.1 Barman by EnterpriseDB (www.enterprisedb.com)"),
+            "{line:?}"
+        );
     }
     let help = help();
-    for piece in ["Usage: barman [OPTIONS] [COMMAND]", "\n  restore ", "recover", "Where to start:", "--log-level"] {
+    for piece in [
+        "Usage: barman [OPTIONS] [COMMAND]",
+        "\n  restore ",
+        "recover",
+        "Where to start:",
+        "--log-level",
+    ] {
         assert!(help.contains(piece), "{piece}\n{help}");
     }
-    assert_eq!(help.contains("colour"), false);
+    assert!(!help.contains("colour"));
 }

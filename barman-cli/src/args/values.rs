@@ -1,5 +1,6 @@
 //! The value types of options (`cli.md` 5.2): what each accepts, and the words with which it refuses.
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -15,7 +16,9 @@ pub fn integer(text: &str) -> Result<i64, String> {
         Some(rest) => (true, rest),
         None => (false, trimmed.strip_prefix('+').unwrap_or(trimmed)),
     };
-    let groups_are_digits = digits.split('_').all(|group| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit()));
+    let groups_are_digits = digits
+        .split('_')
+        .all(|group| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit()));
     if !groups_are_digits {
         return Err(refused());
     }
@@ -30,7 +33,10 @@ pub fn integer(text: &str) -> Result<i64, String> {
 ///
 /// As [`integer`], and negative values.
 pub fn non_negative(text: &str) -> Result<u64, String> {
-    integer(text).ok().and_then(|value| u64::try_from(value).ok()).ok_or_else(|| format!("'{text}' is not a valid non negative integer"))
+    integer(text)
+        .ok()
+        .and_then(|value| u64::try_from(value).ok())
+        .ok_or_else(|| format!("'{text}' is not a valid non negative integer"))
 }
 
 /// An integer of 1 or more.
@@ -39,7 +45,10 @@ pub fn non_negative(text: &str) -> Result<u64, String> {
 ///
 /// As [`integer`], and values below 1.
 pub fn positive(text: &str) -> Result<u64, String> {
-    non_negative(text).ok().filter(|value| *value > 0).ok_or_else(|| format!("'{text}' is not a valid positive integer"))
+    non_negative(text)
+        .ok()
+        .filter(|value| *value > 0)
+        .ok_or_else(|| format!("'{text}' is not a valid positive integer"))
 }
 
 /// The value of `--target-tli`.
@@ -91,7 +100,9 @@ pub fn size(text: &str) -> Result<Option<u64>, String> {
     }
     let refused = || format!("'{text}' is not a valid size (digits and one of k, Ki, M, Mi, G, Gi, T, Ti)");
     let trimmed = text.trim_end();
-    let digits_end = trimmed.find(|character: char| !character.is_ascii_digit()).unwrap_or(trimmed.len());
+    let digits_end = trimmed
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(trimmed.len());
     let (digits, suffix) = trimmed.split_at(digits_end);
     let factor: u64 = match suffix.trim_start() {
         "" => 1,
@@ -109,16 +120,34 @@ pub fn size(text: &str) -> Result<Option<u64>, String> {
     number.checked_mul(factor).map(Some).ok_or_else(refused)
 }
 
+/// Any path, the empty one too: what it means is decided by the command.
+pub fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
 /// A path from the root.
 ///
 /// # Errors
 ///
 /// Relative paths.
 pub fn absolute_path(text: &str) -> Result<PathBuf, String> {
-    if text.starts_with('/') { Ok(PathBuf::from(text)) } else { Err(format!("'{text}' is not an absolute path")) }
+    if text.starts_with('/') {
+        Ok(PathBuf::from(text))
+    } else {
+        Err(format!("'{text}' is not an absolute path"))
+    }
 }
 
-const RESERVED_NAMES: [&str; 8] = ["latest", "last", "oldest", "first", "last-failed", "latest-full", "last-full", "auto"];
+const RESERVED_NAMES: [&str; 8] = [
+    "latest",
+    "last",
+    "oldest",
+    "first",
+    "last-failed",
+    "latest-full",
+    "last-full",
+    "auto",
+];
 
 /// A friendly name for a backup.
 ///
@@ -141,7 +170,14 @@ pub fn backup_name(text: &str) -> Result<String, String> {
 fn is_backup_id(text: &str) -> bool {
     // The pattern's end also matches before a final newline.
     let text = text.strip_suffix('\n').unwrap_or(text).as_bytes();
-    text.len() == 15 && text.iter().enumerate().all(|(at, byte)| if at == 8 { *byte == b'T' } else { byte.is_ascii_digit() })
+    text.len() == 15
+        && text.iter().enumerate().all(|(at, byte)| {
+            if at == 8 {
+                *byte == b'T'
+            } else {
+                byte.is_ascii_digit()
+            }
+        })
 }
 
 #[cfg(test)]
@@ -153,7 +189,19 @@ mod tests {
         for (text, value) in [(" 3 ", 3), ("+2", 2), ("1_0", 10), ("-1", -1), ("007", 7)] {
             assert_eq!(integer(text), Ok(value), "{text}");
         }
-        for text in ["", " ", "2.0", "0x10", "1__0", "_1", "1_", "+-1", "- 1", "a", "99999999999999999999"] {
+        for text in [
+            "",
+            " ",
+            "2.0",
+            "0x10",
+            "1__0",
+            "_1",
+            "1_",
+            "+-1",
+            "- 1",
+            "a",
+            "99999999999999999999",
+        ] {
             assert!(integer(text).is_err(), "{text}");
         }
         assert_eq!((non_negative("0"), positive("1")), (Ok(0), Ok(1)));
@@ -162,7 +210,15 @@ mod tests {
 
     #[test]
     fn sizes() {
-        let table = [("", None), ("0", Some(0)), ("12", Some(12)), ("1k", Some(1000)), ("1 Ki ", Some(1024)), ("2 Ti", Some(2 << 40)), ("3G", Some(3_000_000_000))];
+        let table = [
+            ("", None),
+            ("0", Some(0)),
+            ("12", Some(12)),
+            ("1k", Some(1000)),
+            ("1 Ki ", Some(1024)),
+            ("2 Ti", Some(2 << 40)),
+            ("3G", Some(3_000_000_000)),
+        ];
         for (text, value) in table {
             assert_eq!(size(text), Ok(value), "{text}");
         }

@@ -43,7 +43,13 @@ pub struct Layout {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Literal(String),
-    Field { field: Field, left: bool, zeros: bool, width: usize, precision: Option<usize> },
+    Field {
+        field: Field,
+        left: bool,
+        zeros: bool,
+        width: usize,
+        precision: Option<usize>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +124,9 @@ impl Layout {
                 .and_then(|field| field.split_once(')'))
                 .ok_or_else(|| "a '%' is not followed by '(name)'".to_owned())?;
             let field = Field::named(name).ok_or_else(|| format!("there is no field '{name}'"))?;
-            let flags_end = conversion.find(|c: char| !matches!(c, '-' | '0' | '+' | ' ' | '#')).unwrap_or(conversion.len());
+            let flags_end = conversion
+                .find(|c: char| !matches!(c, '-' | '0' | '+' | ' ' | '#'))
+                .unwrap_or(conversion.len());
             let (flags, conversion) = conversion.split_at(flags_end);
             let (width, conversion) = number(conversion)?;
             let (precision, conversion) = match conversion.strip_prefix('.') {
@@ -130,7 +138,13 @@ impl Layout {
                 return Err(format!("'%({name})' has no known type behind it"));
             }
             rest = characters.as_str();
-            pieces.push(Piece::Field { field, left: flags.contains('-'), zeros: flags.contains('0'), width, precision });
+            pieces.push(Piece::Field {
+                field,
+                left: flags.contains('-'),
+                zeros: flags.contains('0'),
+                width,
+                precision,
+            });
         }
         pieces.push(Piece::Literal(rest.to_owned()));
         Ok(Self { pieces })
@@ -143,16 +157,28 @@ impl Layout {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(literal) => text.push_str(literal),
-                Piece::Field { field, left, zeros, width, precision } => {
+                Piece::Field {
+                    field,
+                    left,
+                    zeros,
+                    width,
+                    precision,
+                } => {
                     let value = value(*field, record);
                     let cut: String = match (precision, field) {
-                        (Some(length), Field::Name | Field::LevelName | Field::Message) => value.chars().take(*length).collect(),
+                        (Some(length), Field::Name | Field::LevelName | Field::Message) => {
+                            value.chars().take(*length).collect()
+                        }
                         _ => value,
                     };
                     let padding = width.saturating_sub(cut.chars().count());
                     let fill = if *zeros && !*left { '0' } else { ' ' };
                     let pad: String = std::iter::repeat_n(fill, padding).collect();
-                    let _ = if *left { write!(text, "{cut}{pad}") } else { write!(text, "{pad}{cut}") };
+                    let _ = if *left {
+                        write!(text, "{cut}{pad}")
+                    } else {
+                        write!(text, "{pad}{cut}")
+                    };
                 }
             }
         }
@@ -164,7 +190,15 @@ impl Layout {
 fn number(text: &str) -> Result<(usize, &str), String> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
-    let value = if digits.is_empty() { 0 } else { digits.parse().ok().filter(|value| *value <= 1000).ok_or("a width is too large")? };
+    let value = if digits.is_empty() {
+        0
+    } else {
+        digits
+            .parse()
+            .ok()
+            .filter(|value| *value <= 1000)
+            .ok_or("a width is too large")?
+    };
     Ok((value, rest))
 }
 
@@ -207,17 +241,32 @@ mod tests {
 
     fn line(template: &str) -> String {
         let time: jiff::Zoned = "2026-11-21T04:45:55.42+01:00[+01:00]".parse().unwrap();
-        let record =
-            Record { time: &time, name: "barman.cli", level: 40, message: "Unknown server 'x'\nsecond", file: "a/b.rs", line: 7 };
-        Layout::parse(template).map_or_else(|reason| format!("refused: {reason}"), |layout| layout.format(&record))
+        let record = Record {
+            time: &time,
+            name: "barman.cli",
+            level: 40,
+            message: "Unknown server 'x'\nsecond",
+            file: "a/b.rs",
+            line: 7,
+        };
+        Layout::parse(template).map_or_else(
+            |reason| format!("refused: {reason}"),
+            |layout| layout.format(&record),
+        )
     }
 
     #[test]
     fn templates() {
         let pid = std::process::id();
-        assert_eq!(line(DEFAULT), format!("2026-11-21 04:45:55,420 [{pid}] barman.cli ERROR: Unknown server 'x'\nsecond"));
+        assert_eq!(
+            line(DEFAULT),
+            format!("2026-11-21 04:45:55,420 [{pid}] barman.cli ERROR: Unknown server 'x'\nsecond")
+        );
         let table = [
-            ("%(levelname)-8s|%(levelname)8s|%(levelname).3s|%(lineno)04d", "ERROR   |   ERROR|ERR|0007"),
+            (
+                "%(levelname)-8s|%(levelname)8s|%(levelname).3s|%(lineno)04d",
+                "ERROR   |   ERROR|ERR|0007",
+            ),
             ("100%% %(levelno)s %(filename)s %(module)s", "100% 40 b.rs cli"),
             ("%(created)s %(msecs)03d", "1795232755.420 420"),
             ("plain", "plain"),

@@ -43,7 +43,9 @@ pub fn install(settings: &Settings<'_>) -> LogStreams {
     };
     let layout = settings.format.map_or_else(Layout::default, |template| {
         Layout::parse(template).unwrap_or_else(|reason| {
-            complaints.push(format!("the configured log_format cannot be used ({reason}): {template}"));
+            complaints.push(format!(
+                "the configured log_format cannot be used ({reason}): {template}"
+            ));
             Layout::default()
         })
     });
@@ -51,15 +53,25 @@ pub fn install(settings: &Settings<'_>) -> LogStreams {
         None => Sink::Stderr,
         Some(Ok(destination)) => Sink::File(destination),
         Some(Err((path, error))) => {
-            complaints.push(format!("Failed opening the requested log file '{}': {error}. Using standard error instead.", path.display()));
+            complaints.push(format!(
+                "Failed opening the requested log file '{}': {error}. Using standard error instead.",
+                path.display()
+            ));
             Sink::Stderr
         }
     };
     let streams = match sink {
         Sink::File(_) => LogStreams::default(),
-        Sink::Stderr => LogStreams { stderr: true, stdout: same_file() },
+        Sink::Stderr => LogStreams {
+            stderr: true,
+            stdout: same_file(),
+        },
     };
-    let logger = Logger { threshold, layout, sink: Mutex::new(sink) };
+    let logger = Logger {
+        threshold,
+        layout,
+        sink: Mutex::new(sink),
+    };
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(filter(threshold));
     }
@@ -146,11 +158,17 @@ impl Destination {
             Ok((file, (metadata.dev(), metadata.ino())))
         };
         let (file, id) = opened().map_err(|error| (path.to_owned(), error))?;
-        Ok(Self { path: path.to_owned(), file, id })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            id,
+        })
     }
 
     fn write(&mut self, line: &str) {
-        let current = std::fs::metadata(&self.path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+        let current = std::fs::metadata(&self.path)
+            .map(|metadata| (metadata.dev(), metadata.ino()))
+            .ok();
         if current != Some(self.id)
             && let Ok(reopened) = Self::open(&self.path)
         {
@@ -242,8 +260,13 @@ mod tests {
 
     #[test]
     fn foreign_records_need_to_be_warnings() {
-        let logger = Logger { threshold: 10, layout: Layout::default(), sink: Mutex::new(Sink::Stderr) };
-        let enabled = |target, level| logger.enabled(&Metadata::builder().target(target).level(level).build());
+        let logger = Logger {
+            threshold: 10,
+            layout: Layout::default(),
+            sink: Mutex::new(Sink::Stderr),
+        };
+        let enabled =
+            |target, level| logger.enabled(&Metadata::builder().target(target).level(level).build());
         assert!(enabled("barman.cli", log::Level::Debug) && enabled("Command", log::Level::Debug));
         assert!(!enabled("tokio_postgres::query", log::Level::Debug) && enabled("rustls", log::Level::Warn));
         assert!(!enabled("barman.cli", log::Level::Trace));

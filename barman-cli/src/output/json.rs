@@ -77,11 +77,17 @@ fn float_text(float: f64) -> String {
     if float != 0.0 && (float.abs() >= 1e16 || float.abs() < 1e-4) {
         let text = format!("{float:e}");
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+        let (sign, digits) = exponent
+            .strip_prefix('-')
+            .map_or(('+', exponent), |digits| ('-', digits));
         return format!("{mantissa}e{sign}{digits:0>2}");
     }
     let text = format!("{float}");
-    if text.contains('.') { text } else { format!("{text}.0") }
+    if text.contains('.') {
+        text
+    } else {
+        format!("{text}.0")
+    }
 }
 
 #[cfg(test)]
@@ -93,9 +99,15 @@ mod tests {
     fn table() {
         let table = [
             (json!({}), "{}"),
-            (json!({"b": 1, "a": [1, "x", null, true, false], "_INFO": ["i"]}), r#"{"_INFO": ["i"], "a": [1, "x", null, true, false], "b": 1}"#),
+            (
+                json!({"b": 1, "a": [1, "x", null, true, false], "_INFO": ["i"]}),
+                r#"{"_INFO": ["i"], "a": [1, "x", null, true, false], "b": 1}"#,
+            ),
             (json!({"s": {"z": {}, "k": []}}), r#"{"s": {"k": [], "z": {}}}"#),
-            (json!("tab\t nl\n cr\r quote\" back\\ slash/ bs\u{8} ff\u{c} nul\0 del\u{7f}"), r#""tab\t nl\n cr\r quote\" back\\ slash/ bs\b ff\f nul\u0000 del\u007f""#),
+            (
+                json!("tab\t nl\n cr\r quote\" back\\ slash/ bs\u{8} ff\u{c} nul\0 del\u{7f}"),
+                r#""tab\t nl\n cr\r quote\" back\\ slash/ bs\b ff\f nul\u0000 del\u007f""#,
+            ),
             (json!("é 日 😀"), r#""\u00e9 \u65e5 \ud83d\ude00""#),
             (json!(23_444_013.0), "23444013.0"),
             (json!(1.341_191), "1.341191"),

@@ -11,7 +11,9 @@ use barman_core::{Class, Failure, Level, Message, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nagios::CheckLine;
 use serde_json::{Map, Value};
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const YELLOW: &str = "\u{1b}[33m";
@@ -58,7 +60,14 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { format: Format::Console, quiet: false, debug: false, color: false, progress: false, log: LogStreams::default() }
+        Self {
+            format: Format::Console,
+            quiet: false,
+            debug: false,
+            color: false,
+            progress: false,
+            log: LogStreams::default(),
+        }
     }
 }
 
@@ -163,12 +172,21 @@ impl Output {
     /// An output on the standard streams of the process.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self::with_streams(settings, Box::new(io::stdout()), Box::new(io::stderr()))
+        // The descriptor itself: WAL files are bytes, not lines to be searched for.
+        let stdout: Box<dyn Write + Send> = match io::stdout().as_fd().try_clone_to_owned() {
+            Ok(descriptor) => Box::new(File::from(descriptor)),
+            Err(_) => Box::new(io::stdout()),
+        };
+        Self::with_streams(settings, stdout, Box::new(io::stderr()))
     }
 
     /// An output on other streams than those of the process.
     #[must_use]
-    pub fn with_streams(settings: Settings, stdout: Box<dyn Write + Send>, stderr: Box<dyn Write + Send>) -> Self {
+    pub fn with_streams(
+        settings: Settings,
+        stdout: Box<dyn Write + Send>,
+        stderr: Box<dyn Write + Send>,
+    ) -> Self {
         let state = State {
             stdout: Stream::new(stdout),
             stderr: Stream::new(stderr),
@@ -179,7 +197,10 @@ impl Output {
             raw: false,
             bar: None,
         };
-        Self { settings, state: Mutex::new(state) }
+        Self {
+            settings,
+            state: Mutex::new(state),
+        }
     }
 
     /// The form in which this output writes.
@@ -205,7 +226,12 @@ impl Output {
 
     /// Reports a failure that nobody foresaw: the exit code will be 1.
     pub fn exception(&self, target: &str, text: &str) {
-        self.tell(Kind::Exception, target, &format!("{text}\nSee log file for more details."), true);
+        self.tell(
+            Kind::Exception,
+            target,
+            &format!("{text}\nSee log file for more details."),
+            true,
+        );
     }
 
     /// Says what the user can do about the message before. Console only: it is an addition to Barman's output.
@@ -251,7 +277,10 @@ impl Output {
     pub fn nested_member(&self, key: &str, member: &str, value: Value) {
         if self.settings.format == Format::Json {
             let mut state = self.state();
-            let slot = state.document.entry(key.to_owned()).or_insert_with(|| Value::Object(Map::new()));
+            let slot = state
+                .document
+                .entry(key.to_owned())
+                .or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(members) = slot {
                 members.insert(member.to_owned(), value);
             }
@@ -268,13 +297,24 @@ impl Output {
                 (true, false) => "OK".to_owned(),
                 (false, false) => "FAILED".to_owned(),
             };
-            let hint = if line.hint.is_empty() { String::new() } else { format!(" ({})", line.hint) };
+            let hint = if line.hint.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", line.hint)
+            };
             self.line(&format!("\t{}: {status}{hint}", line.check));
         } else if self.settings.format == Format::Json {
             let mut entry = Map::new();
             entry.insert("hint".to_owned(), Value::String(line.hint.clone()));
-            entry.insert("status".to_owned(), Value::String(if line.ok { "OK" } else { "FAILED" }.to_owned()));
-            let key = line.check.to_lowercase().replace([' ', '-'], "_").replace('.', "");
+            entry.insert(
+                "status".to_owned(),
+                Value::String(if line.ok { "OK" } else { "FAILED" }.to_owned()),
+            );
+            let key = line
+                .check
+                .to_lowercase()
+                .replace([' ', '-'], "_")
+                .replace('.', "");
             self.nested_member(&line.server, &key, Value::Object(entry));
         }
         let mut state = self.state();
@@ -293,6 +333,11 @@ impl Output {
         let mut state = self.state();
         state.raw = true;
         state.stdout.sink.write_all(bytes)
+    }
+
+    /// Writes a text to standard output, whatever the format and however quiet: the help.
+    pub fn text(&self, text: &str) {
+        self.state().stdout.write(text.as_bytes());
     }
 
     /// Marks the run as failed without saying anything.
@@ -360,7 +405,10 @@ impl Output {
             Format::Console => self.tell_console(&mut state, kind, text),
             Format::Json => {
                 if kind != Kind::Debug || self.settings.debug {
-                    let list = state.document.entry(kind.json_key()).or_insert_with(|| Value::Array(Vec::new()));
+                    let list = state
+                        .document
+                        .entry(kind.json_key())
+                        .or_insert_with(|| Value::Array(Vec::new()));
                     if let Value::Array(items) = list {
                         items.push(Value::String(redact(text).into_owned()));
                     }
@@ -401,7 +449,9 @@ impl Output {
             Some(color) if self.settings.color => format!("{color}{text}{RESET}\n"),
             _ => format!("{text}\n"),
         };
-        let State { stdout, stderr, bar, .. } = state;
+        let State {
+            stdout, stderr, bar, ..
+        } = state;
         let stream = if to_stdout { stdout } else { stderr };
         match bar {
             Some(bar) => bar.suspend(|| stream.write(line.as_bytes())),

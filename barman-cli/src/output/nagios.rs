@@ -28,9 +28,23 @@ pub fn verdict(lines: &[CheckLine], errors: bool) -> (String, u8) {
             servers.push(&line.server);
         }
     }
-    let failed = |server: &str| lines.iter().filter(|line| line.server == server && !line.ok).collect::<Vec<_>>();
-    let active = |server: &str| lines.iter().filter(|line| line.server == server).all(|line| line.active);
-    let issues: Vec<&str> = servers.iter().copied().filter(|server| !failed(server).is_empty()).collect();
+    let failed = |server: &str| {
+        lines
+            .iter()
+            .filter(|line| line.server == server && !line.ok)
+            .collect::<Vec<_>>()
+    };
+    let active = |server: &str| {
+        lines
+            .iter()
+            .filter(|line| line.server == server)
+            .all(|line| line.active)
+    };
+    let issues: Vec<&str> = servers
+        .iter()
+        .copied()
+        .filter(|server| !failed(server).is_empty())
+        .collect();
     let critical = issues.iter().any(|server| active(server));
     if critical || (errors && !issues.is_empty()) {
         return (critical_text(lines, &servers, &issues, failed), 2);
@@ -38,11 +52,19 @@ pub fn verdict(lines: &[CheckLine], errors: bool) -> (String, u8) {
     if errors {
         return ("BARMAN CRITICAL - Global configuration errors\n".to_owned(), 2);
     }
-    let good: Vec<&str> = servers.iter().copied().filter(|server| failed(server).is_empty()).collect();
+    let good: Vec<&str> = servers
+        .iter()
+        .copied()
+        .filter(|server| failed(server).is_empty())
+        .collect();
     let mut text = match good.as_slice() {
         [] => "BARMAN OK - No server configured".to_owned(),
         [one] => format!("BARMAN OK - Ready to serve the Espresso backup for {one}"),
-        many => format!("BARMAN OK - Ready to serve the Espresso backup for {} servers * {}", many.len(), many.join(" * ")),
+        many => format!(
+            "BARMAN OK - Ready to serve the Espresso backup for {} servers * {}",
+            many.len(),
+            many.join(" * ")
+        ),
     };
     for server in &issues {
         let _ = write!(text, " * IGNORING: {server}");
@@ -54,7 +76,12 @@ pub fn verdict(lines: &[CheckLine], errors: bool) -> (String, u8) {
     (text, 0)
 }
 
-fn critical_text<'a>(lines: &'a [CheckLine], servers: &[&str], issues: &[&str], failed: impl Fn(&str) -> Vec<&'a CheckLine>) -> String {
+fn critical_text<'a>(
+    lines: &'a [CheckLine],
+    servers: &[&str],
+    issues: &[&str],
+    failed: impl Fn(&str) -> Vec<&'a CheckLine>,
+) -> String {
     let parts: Vec<String> = issues
         .iter()
         .map(|server| {
@@ -64,11 +91,19 @@ fn critical_text<'a>(lines: &'a [CheckLine], servers: &[&str], issues: &[&str], 
         .collect();
     let head = match servers {
         [only] => format!("BARMAN CRITICAL - server {only} has issues"),
-        _ => format!("BARMAN CRITICAL - {} server out of {} have issues", issues.len(), servers.len()),
+        _ => format!(
+            "BARMAN CRITICAL - {} server out of {} have issues",
+            issues.len(),
+            servers.len()
+        ),
     };
     let mut text = format!("{head} * {}{}\n", parts.join(" * "), performance(lines));
     for line in issues.iter().flat_map(|server| failed(server)) {
-        let hint = if line.hint.is_empty() { String::new() } else { format!(" ({})", line.hint) };
+        let hint = if line.hint.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", line.hint)
+        };
         let _ = writeln!(text, "{}.{}: FAILED{hint}", line.server, line.check);
     }
     text
@@ -83,7 +118,11 @@ fn performance(lines: &[CheckLine]) -> String {
             Some(format!("{}{suffix}={bytes}B", line.server))
         })
         .collect();
-    if values.is_empty() { String::new() } else { format!("|{}", values.join(" ")) }
+    if values.is_empty() {
+        String::new()
+    } else {
+        format!("|{}", values.join(" "))
+    }
 }
 
 #[cfg(test)]
@@ -91,7 +130,14 @@ mod tests {
     use super::*;
 
     fn line(server: &str, check: &str, ok: bool, active: bool, bytes: Option<u64>) -> CheckLine {
-        CheckLine { server: server.into(), check: check.into(), ok, hint: if ok { String::new() } else { "why".into() }, active, bytes }
+        CheckLine {
+            server: server.into(),
+            check: check.into(),
+            ok,
+            hint: if ok { String::new() } else { "why".into() },
+            active,
+            bytes,
+        }
     }
 
     #[test]
@@ -102,16 +148,36 @@ mod tests {
         let table: Vec<(Vec<CheckLine>, bool, &str, u8)> = vec![
             (vec![], false, "BARMAN OK - No server configured\n", 0),
             (vec![], true, "BARMAN CRITICAL - Global configuration errors\n", 2),
-            (vec![size("a"), wals("a")], false, "BARMAN OK - Ready to serve the Espresso backup for a|a=7B a_wals=0B\n", 0),
-            (vec![size("a")], true, "BARMAN CRITICAL - Global configuration errors\n", 2),
+            (
+                vec![size("a"), wals("a")],
+                false,
+                "BARMAN OK - Ready to serve the Espresso backup for a|a=7B a_wals=0B\n",
+                0,
+            ),
+            (
+                vec![size("a")],
+                true,
+                "BARMAN CRITICAL - Global configuration errors\n",
+                2,
+            ),
             (
                 vec![size("a"), size("b"), bad("i", false)],
                 false,
                 "BARMAN OK - Ready to serve the Espresso backup for 2 servers * a * b * IGNORING: i|a=7B b=7B\n",
                 0,
             ),
-            (vec![bad("i", false)], false, "BARMAN OK - No server configured * IGNORING: i\n", 0),
-            (vec![bad("i", false)], true, "BARMAN CRITICAL - server i has issues * i FAILED: ssh\ni.ssh: FAILED (why)\n", 2),
+            (
+                vec![bad("i", false)],
+                false,
+                "BARMAN OK - No server configured * IGNORING: i\n",
+                0,
+            ),
+            (
+                vec![bad("i", false)],
+                true,
+                "BARMAN CRITICAL - server i has issues * i FAILED: ssh\ni.ssh: FAILED (why)\n",
+                2,
+            ),
             (
                 vec![size("a"), bad("b", true), bad("b", true), bad("i", false)],
                 false,

@@ -43,11 +43,20 @@ fn run(settings: Settings, act: impl Fn(&Output)) -> String {
     let output = Output::with_streams(settings, Box::new(stdout.clone()), Box::new(stderr.clone()));
     act(&output);
     let code = output.finish();
-    format!("stdout: {:?}\nstderr: {:?}\nexit: {code}", stdout.text(), stderr.text())
+    format!(
+        "stdout: {:?}\nstderr: {:?}\nexit: {code}",
+        stdout.text(),
+        stderr.text()
+    )
 }
 
 fn everything(output: &Output) {
-    let message = |level, text| Message { level, text, target: "barman.cli", logged: true };
+    let message = |level, text| Message {
+        level,
+        text,
+        target: "barman.cli",
+        logged: true,
+    };
     output.message(message(Level::Debug, "d"));
     output.message(message(Level::Info, "conninfo password=x end"));
     output.message(message(Level::Warning, "w\nsecond"));
@@ -87,7 +96,11 @@ fn messages_on_a_quiet_console() {
 
 #[test]
 fn messages_in_json() {
-    let json = Settings { format: Format::Json, debug: true, ..Settings::default() };
+    let json = Settings {
+        format: Format::Json,
+        debug: true,
+        ..Settings::default()
+    };
     expect![[r#"
         stdout: "{\"_DEBUG\": [\"d\"], \"_ERROR\": [\"e password=*REDACTED*\"], \"_EXCEPTION\": [\"boom\\nSee log file for more details.\"], \"_INFO\": [\"conninfo password=*REDACTED* end\"], \"_WARNING\": [\"w\\nsecond\"], \"main\": {\"a\": null, \"b\": 1}}"
         stderr: ""
@@ -106,9 +119,19 @@ fn messages_in_json() {
 }
 
 fn one_check(output: &Output) {
-    for (check, ok, active) in [("has monitoring privileges (WAL streaming)", true, true), ("a.b-c", false, false)] {
+    for (check, ok, active) in [
+        ("has monitoring privileges (WAL streaming)", true, true),
+        ("a.b-c", false, false),
+    ] {
         let hint = if ok { String::new() } else { "why".to_owned() };
-        output.check(CheckLine { server: "main".into(), check: check.into(), ok, hint, active, bytes: None });
+        output.check(CheckLine {
+            server: "main".into(),
+            check: check.into(),
+            ok,
+            hint,
+            active,
+            bytes: None,
+        });
     }
 }
 
@@ -128,12 +151,21 @@ fn checks_in_every_form() {
         stdout: "BARMAN OK - No server configured * IGNORING: main\n"
         stderr: ""
         exit: 0"#]]
-    .assert_eq(&run(Settings { format: Format::Nagios, ..Settings::default() }, one_check));
+    .assert_eq(&run(
+        Settings {
+            format: Format::Nagios,
+            ..Settings::default()
+        },
+        one_check,
+    ));
 }
 
 #[test]
 fn raw_bytes_have_no_document_behind_them() {
-    let json = Settings { format: Format::Json, ..Settings::default() };
+    let json = Settings {
+        format: Format::Json,
+        ..Settings::default()
+    };
     expect![[r#"
         stdout: "wal"
         stderr: "ERROR: e\n"
@@ -149,7 +181,11 @@ fn raw_bytes_have_no_document_behind_them() {
 fn a_closed_pipe_is_no_failure_and_a_full_disk_is_one() {
     for (errno, code) in [(32, 0), (28, 1)] {
         let stderr = Buffer::default();
-        let output = Output::with_streams(Settings::default(), Box::new(Failing(errno)), Box::new(stderr.clone()));
+        let output = Output::with_streams(
+            Settings::default(),
+            Box::new(Failing(errno)),
+            Box::new(stderr.clone()),
+        );
         output.info("barman.cli", "one");
         output.info("barman.cli", "two");
         assert_eq!(output.finish(), code, "{errno}");

@@ -1,0 +1,179 @@
+//! What every command works with: configuration, output, and the choice of servers.
+
+use crate::output::Output;
+use crate::select::{self, Arity, Rules, State, Verdict};
+use crate::signals;
+use barman_core::config::{Config, ConfigWarning, Selected, ServerConfig};
+use barman_core::context::SystemClock;
+use barman_core::{Cancel, Class, Context, Failure, Message, Progress};
+use std::ops::ControlFlow;
+
+/// The name under which the log records messages of the command line itself.
+pub const CLI: &str = "barman.cli";
+
+/// One run of the program.
+pub struct App<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// Where everything is told.
+    pub output: &'a Output,
+    /// Whether to stop.
+    pub cancel: &'a Cancel,
+}
+
+impl App<'_> {
+    /// What operations get.
+    #[must_use]
+    pub fn context(&self) -> Context<'_> {
+        Context {
+            progress: self.output,
+            cancel: self.cancel,
+            clock: &SystemClock,
+        }
+    }
+
+    /// Reports an error of an operation; an interrupted one ends the run with the exit code of the signal.
+    pub fn failure(&self, failure: &dyn Failure) {
+        self.output.failure(CLI, failure);
+        if failure.class() == Class::Interrupted
+            && let Some(cause) = self.cancel.cause()
+        {
+            self.output.exit_with(signals::exit_code(cause));
+        }
+    }
+
+    /// Tells what the configuration files have to say to every command.
+    pub fn global_warnings(&self) {
+        self.warnings(&self.config.global_warnings);
+    }
+
+    /// What every command does before it looks at servers: warnings of their sections, and the refusal to go on when
+    /// two servers share a directory. Returns whether to go on.
+    #[must_use]
+    pub fn load_servers(&self) -> bool {
+        self.warnings(&self.config.warnings);
+        for conflict in &self.config.path_conflicts {
+            self.output.error(CLI, conflict);
+        }
+        self.config.path_conflicts.is_empty()
+    }
+
+    /// The notices of a server that is going to be used.
+    pub fn notices(&self, server: &ServerConfig) {
+        self.warnings(&server.notices);
+    }
+
+    fn warnings(&self, warnings: &[ConfigWarning]) {
+        for warning in warnings {
+            if warning.console {
+                self.output.message(Message {
+                    level: warning.level,
+                    text: &warning.text,
+                    target: warning.target,
+                    logged: true,
+                });
+            } else {
+                log::warn!(target: warning.target, "{}", warning.text);
+            }
+        }
+    }
+
+    /// Runs a multi-server command: every chosen server in the order of names, those that are skipped first.
+    pub fn for_each(
+        &self,
+        command: &str,
+        names: &[String],
+        mut act: impl FnMut(&ServerConfig) -> ControlFlow<()>,
+    ) {
+        if !self.load_servers() {
+            return;
+        }
+        let selection = self.config.select(names);
+        if selection.all_with_names {
+            self.output
+                .error(CLI, "You cannot use 'all' with other server names");
+        }
+        let mut chosen = Vec::new();
+        for entry in &selection.entries {
+            match entry {
+                Selected::Unknown(name) => chosen.push((*name, Err(Vec::new()))),
+                Selected::Server(server) => {
+                    self.notices(server);
+                    match select::judge(&State::from(*server), Rules::of(command), Arity::Multi) {
+                        Verdict::Run => chosen.push((server.name.as_str(), Ok(*server))),
+                        Verdict::Skip(text) => self.output.info(CLI, &text),
+                        Verdict::Pass => {}
+                        Verdict::Refuse(errors) => chosen.push((server.name.as_str(), Err(errors))),
+                    }
+                }
+            }
+        }
+        for (name, outcome) in chosen {
+            if self.stop_requested() {
+                return;
+            }
+            match outcome {
+                Ok(server) => {
+                    if act(server).is_break() {
+                        return;
+                    }
+                }
+                Err(errors) if errors.is_empty() => self.unknown_server(name),
+                Err(errors) => self.errors(&errors),
+            }
+        }
+    }
+
+    /// The server of a single-server command, if the command may work on it. What is in the way was reported.
+    #[must_use]
+    pub fn single(&self, command: &str, name: &str) -> Option<&ServerConfig> {
+        if !self.load_servers() {
+            return None;
+        }
+        if name == "all" {
+            self.output
+                .error(CLI, "You cannot use 'all' in a single server context");
+            return None;
+        }
+        let Some(server) = self.config.server(name) else {
+            self.unknown_server(name);
+            return None;
+        };
+        self.notices(server);
+        match select::judge(&State::from(server), Rules::of(command), Arity::Single) {
+            Verdict::Run => return Some(server),
+            Verdict::Skip(text) => self.output.info(CLI, &text),
+            Verdict::Pass => {}
+            Verdict::Refuse(errors) => self.errors(&errors),
+        }
+        None
+    }
+
+    /// Whether somebody asked to stop between two servers; says so.
+    fn stop_requested(&self) -> bool {
+        let Some(cause) = self.cancel.cause() else {
+            return false;
+        };
+        self.output
+            .error(CLI, "Process interrupted by user (KeyboardInterrupt)");
+        self.output.exit_with(signals::exit_code(cause));
+        true
+    }
+
+    fn unknown_server(&self, name: &str) {
+        self.output.error(CLI, &format!("Unknown server '{name}'"));
+        let known = self.config.servers.iter().map(|server| server.name.as_str());
+        match select::suggestion(name, known) {
+            Some(meant) => self.output.hint(&format!("did you mean '{meant}'?")),
+            None => self
+                .output
+                .hint("'barman list-servers' shows the configured servers"),
+        }
+    }
+
+    fn errors(&self, errors: &[String]) {
+        for error in errors {
+            self.output.error(CLI, error);
+        }
+    }
+}

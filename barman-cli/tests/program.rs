@@ -1,0 +1,342 @@
+//! The program as its users meet it: streams, exit codes, start-up failures.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first surprise"
+)]
+
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+struct Home {
+    directory: TempDir,
+}
+
+struct Run {
+    stdout: String,
+    stderr: String,
+    code: Option<i32>,
+}
+
+impl Home {
+    /// A home with this text behind the settings that every test needs.
+    fn new(barman: &str, servers: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Self { directory };
+        let user = nix::unistd::User::from_uid(nix::unistd::getuid())
+            .unwrap()
+            .unwrap()
+            .name;
+        let root = home.directory.path().display();
+        let text = format!(
+            "[barman]\nbarman_home = {root}\nbarman_user = {user}\nlog_file = {root}/barman.log\n{barman}\n{servers}"
+        );
+        fs::write(home.config(), text).unwrap();
+        home
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory.path().join("barman.conf")
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("barman.log")).unwrap_or_default()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_barman"));
+        command
+            .env_clear()
+            .env("HOME", self.directory.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Run {
+        let config = self.config();
+        let mut all = vec!["-c", config.to_str().unwrap()];
+        all.extend(arguments);
+        finish(self.command().args(all))
+    }
+}
+
+fn finish(command: &mut Command) -> Run {
+    let output = command.output().unwrap();
+    Run {
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        code: output.status.code(),
+    }
+}
+
+const SERVERS: &str = "
+[main]
+description = Main database
+conninfo = host=pg user=barman dbname=postgres password=s3cret
+archiver = on
+backup_method = postgres
+[inact]
+description = An inactive one
+active = false
+archiver = on
+backup_method = postgres
+[plain]
+conninfo = host=pg
+archiver = on
+backup_method = postgres
+[pas]
+description = passive
+primary_ssh_command = ssh barman@other
+archiver = on
+backup_method = postgres
+";
+
+#[test]
+fn version_and_help_need_no_configuration() {
+    let home = Home::new("", "");
+    let run = finish(home.command().args(["-c", "/nosuch", "--version"]));
+    assert!(
+        run.stdout
+            .starts_with("3.20.1 Barman by EnterpriseDB (www.enterprisedb.com)"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(
+        (run.stdout.lines().count(), run.stderr.as_str(), run.code),
+        (1, "", Some(0))
+    );
+    let run = finish(home.command().args(["restore", "--help"]));
+    assert!(run.stdout.contains("--target-time"), "{}", run.stdout);
+    assert_eq!((run.stderr.as_str(), run.code), ("", Some(0)));
+}
+
+#[test]
+fn no_command_and_help_print_the_help_after_start_up() {
+    let home = Home::new("", "");
+    let (none, help) = (home.run(&[]), home.run(&["-q", "help"]));
+    assert!(none.stdout.contains("Usage: barman"));
+    assert_eq!((none.stdout, none.code), (help.stdout, Some(0)));
+    let json = home.run(&["-f", "json", "help"]);
+    assert!(json.stdout.ends_with("\n{}"), "{}", json.stdout);
+    let missing = finish(home.command().args(["-c", "/nosuch", "help"]));
+    assert_eq!((missing.stdout.as_str(), missing.code), ("", Some(1)));
+}
+
+#[test]
+fn usage_errors_are_on_stderr() {
+    let home = Home::new("", "");
+    for (arguments, last) in [
+        (
+            &["backup"][..],
+            "barman backup: error: the following arguments are required: <SERVER>...",
+        ),
+        (
+            &["-f", "json", "backup", "--jobs", "0", "main"],
+            "barman backup: error: argument --jobs <N>: '0' is not a valid positive integer",
+        ),
+        (
+            &["list-servers", "-q"],
+            "barman list-servers: error: unrecognized arguments: -q",
+        ),
+    ] {
+        let run = home.run(arguments);
+        assert!(run.stderr.starts_with("Usage: barman"), "{}", run.stderr);
+        assert!(run.stderr.lines().any(|line| line == last), "{}", run.stderr);
+        assert_eq!((run.stdout.as_str(), run.code), ("", Some(2)));
+    }
+}
+
+#[test]
+fn start_up_failures_are_plain_text_even_in_json() {
+    let home = Home::new("", "");
+    let plain = |run: Run, text: &str| {
+        assert!(run.stderr.contains(text), "{text}: {}", run.stderr);
+        assert_eq!((run.stdout.as_str(), run.code), ("", Some(1)));
+    };
+    let missing = finish(
+        home.command()
+            .args(["-f", "json", "-c", "~/x.conf", "list-servers"]),
+    );
+    plain(missing, "Configuration file '~/x.conf' does not exist\n");
+    let variable = finish(
+        home.command()
+            .env("BARMAN_CONFIG_FILE", "/nosuch")
+            .arg("list-servers"),
+    );
+    plain(variable, "Configuration file '/nosuch' does not exist\n");
+    let stranger = Home::new("barman_user = no-such-user-here", "");
+    plain(
+        stranger.run(&["-f", "json", "list-servers"]),
+        "ERROR: the configured user 'no-such-user-here' does not exists\n",
+    );
+    let reserved = Home::new("", "[all]\n");
+    plain(reserved.run(&["-f", "json", "list-servers"]), "FATAL: ");
+    let broken = Home::new("no key and no value", "");
+    plain(broken.run(&["-f", "json", "list-servers"]), "EXCEPTION: ");
+}
+
+#[test]
+fn the_configuration_file_is_found_as_documented() {
+    let home = Home::new("", "");
+    fs::copy(home.config(), home.directory.path().join(".barman.conf")).unwrap();
+    let found = finish(home.command().arg("list-servers"));
+    assert_eq!((found.stderr.as_str(), found.code), ("", Some(0)));
+    // `-c ''` hides the variable.
+    let hidden = finish(
+        home.command()
+            .env("BARMAN_CONFIG_FILE", "/nosuch")
+            .args(["-c", "", "list-servers"]),
+    );
+    assert_eq!(hidden.code, Some(0), "{}", hidden.stderr);
+    let empty = finish(home.command().env("BARMAN_CONFIG_FILE", "").arg("list-servers"));
+    assert_eq!(empty.code, Some(0), "{}", empty.stderr);
+}
+
+#[test]
+fn list_servers() {
+    let home = Home::new("", SERVERS);
+    let run = home.run(&["list-servers"]);
+    assert_eq!(
+        run.stdout,
+        "inact - An inactive one (inactive)\nmain - Main database\npas - passive (Passive)\nplain\n"
+    );
+    assert_eq!(
+        home.run(&["list-server", "--minimal"]).stdout,
+        "inact\nmain\npas\nplain\n"
+    );
+    assert_eq!(home.run(&["-q", "list-servers"]).stdout, "");
+    let json = home.run(&["-f", "json", "list-servers"]);
+    assert_eq!(
+        json.stdout,
+        r#"{"inact": {"description": "An inactive one (inactive)"}, "main": {"description": "Main database"}, "pas": {"description": "passive (Passive)"}, "plain": {"description": ""}}"#
+    );
+    assert_eq!((json.stderr.as_str(), json.code), ("", Some(0)));
+    assert_eq!(home.run(&["-q", "-f", "json", "list-servers"]).stdout, "");
+}
+
+#[test]
+fn unknown_options_are_reported_and_logged() {
+    let home = Home::new("nosuch = 1", "");
+    let run = home.run(&["list-servers"]);
+    let text = "Invalid configuration option \"nosuch\" in [barman] section.";
+    assert_eq!((run.stderr, run.code), (format!("WARNING: {text}\n"), Some(0)));
+    let log = home.log();
+    let line = log
+        .lines()
+        .find(|line| line.ends_with(text))
+        .expect("the warning is in the log");
+    let (stamp, rest) = line.split_at(23);
+    assert!(stamp.as_bytes().get(19) == Some(&b','), "{line}");
+    assert!(
+        rest.starts_with(" [") && rest.contains("] barman.config WARNING: "),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_log_on_stderr_does_not_repeat_what_was_printed_there() {
+    let home = Home::new("nosuch = 1\nlog_file =", "");
+    let run = home.run(&["list-servers"]);
+    assert_eq!(
+        run.stderr.matches("Invalid configuration option").count(),
+        1,
+        "{}",
+        run.stderr
+    );
+    let json = home.run(&["-f", "json", "list-servers"]);
+    assert!(
+        json.stderr
+            .contains("barman.config WARNING: Invalid configuration option"),
+        "{}",
+        json.stderr
+    );
+}
+
+#[test]
+fn commands_that_are_not_there_are_refused_by_name() {
+    let home = Home::new("", SERVERS);
+    for name in barman_cli::args::NOT_YET_AVAILABLE {
+        let grammar = barman_cli::args::grammar();
+        let command = grammar.find_subcommand(name).unwrap();
+        let count = command
+            .get_positionals()
+            .filter(|positional| positional.is_required_set())
+            .count();
+        let mut arguments = vec![name];
+        arguments.extend(std::iter::repeat_n("main", count));
+        let run = home.run(&arguments);
+        assert!(
+            run.stderr
+                .starts_with(&format!("ERROR: {name} is not yet available")),
+            "{name}: {}",
+            run.stderr
+        );
+        assert_eq!((run.stdout.as_str(), run.code), ("", Some(1)), "{name}");
+    }
+    let json = home.run(&["-f", "json", "status", "main"]);
+    assert!(
+        json.stdout
+            .starts_with(r#"{"_ERROR": ["status is not yet available"#),
+        "{}",
+        json.stdout
+    );
+    assert_eq!(json.stderr, "");
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let many: String = (0..20_000)
+        .map(|n| format!("[server{n:05}]\nconninfo = host=pg\narchiver = on\nbackup_method = postgres\n"))
+        .collect();
+    let home = Home::new("", &many);
+    let config = home.config();
+    let mut child = home
+        .command()
+        .args(["-c", config.to_str().unwrap(), "list-servers"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut start = [0u8; 11];
+    child.stdout.as_mut().unwrap().read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"server00000");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), String::from_utf8(output.stderr).unwrap()),
+        (Some(0), String::new())
+    );
+}
+
+#[test]
+fn a_full_disk_is_a_failure() {
+    let home = Home::new("", SERVERS);
+    let config = home.config();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = home
+        .command()
+        .args(["-c", config.to_str().unwrap(), "list-servers"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("EXCEPTION: "));
+}
+
+#[test]
+fn secrets_stay_out_of_the_log() {
+    let home = Home::new("", SERVERS);
+    let run = home.run(&[
+        "--log-level",
+        "DEBUG",
+        "config-update",
+        r#"[{"conninfo": "host=h password=s3cret"}]"#,
+    ]);
+    assert_eq!(run.code, Some(1));
+    let log = home.log();
+    assert!(log.contains("ConfigUpdate") && !log.contains("s3cret"), "{log}");
+}
