@@ -58,7 +58,7 @@ fn build() -> Result<PathBuf> {
     ]))?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from);
-    Ok(target.join("fast/barman"))
+    Ok(run::target_dir().join("fast/barman"))
 }
 
 fn say(text: &str) {

@@ -1,7 +1,14 @@
 //! `cargo xtask test`: everything that must hold before a change lands.
 
-use anyhow::Result;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use testkit::ALL_MAJORS;
+use testkit::executed::{self, Counts};
 
 use crate::{run, setup};
 
@@ -18,11 +25,24 @@ pub struct Options {
 /// Environment variable by which tests know that they may take their time.
 const LONG_ENV: &str = "BARMAN_RS_LONG";
 
+/// Suites that start with this test the kit, not the product: they prove no support of a version.
+const KIT: &str = "testkit";
+
 /// Runs the task.
 pub fn run(options: &Options) -> Result<()> {
     setup::run()?;
+    let start = Instant::now();
+    let record = run::target_dir().join("executed-versions.tsv");
+    match fs::remove_file(&record) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            return Err(e).context("remove the last run's record");
+        }
+        _ => {}
+    }
     let mut nextest = run::cargo();
-    nextest.args(["nextest", "run", "--workspace"]);
+    nextest
+        .args(["nextest", "run", "--workspace"])
+        .env(executed::RECORD_ENV, &record);
     if options.long {
         nextest.env(LONG_ENV, "1").args(["--profile", "long"]);
     }
@@ -33,5 +53,67 @@ pub fn run(options: &Options) -> Result<()> {
     if options.filter.is_none() {
         run::visible(run::cargo().args(["test", "--doc", "--workspace", "--quiet"]))?;
     }
+    let counts = executed::count(&fs::read_to_string(&record).unwrap_or_default());
+    println!("\nTests run on each PostgreSQL version\n{}", table(&counts));
+    println!("All passed in {:.0?}.", start.elapsed());
+    let missing = untested(&counts);
+    if options.filter.is_none() && !missing.is_empty() {
+        bail!("no test of the product ran on PostgreSQL {missing:?}");
+    }
     Ok(())
+}
+
+/// Suites as rows, versions as columns.
+fn table(counts: &Counts) -> String {
+    let width = counts
+        .keys()
+        .map(String::len)
+        .max()
+        .unwrap_or(0)
+        .max("suite".len());
+    let mut text = format!("{:width$}", "suite");
+    for major in ALL_MAJORS {
+        let _ = write!(text, " {major:>4}");
+    }
+    text.push('\n');
+    for (suite, majors) in counts {
+        let _ = write!(text, "{suite:width$}");
+        for major in ALL_MAJORS {
+            let _ = write!(text, " {:>4}", majors.get(&major).copied().unwrap_or(0));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The versions that no test of the product ran on.
+fn untested(counts: &Counts) -> Vec<u16> {
+    let ran = |major: &u16| {
+        counts
+            .iter()
+            .any(|(suite, majors)| !suite.starts_with(KIT) && majors.contains_key(major))
+    };
+    ALL_MAJORS.into_iter().filter(|major| !ran(major)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_every_version_and_the_kit_proves_none() {
+        let record: String = (10..=18)
+            .map(|m| format!("testkit::clusters\tall\t{m}\n"))
+            .collect();
+        let counts = executed::count(&format!(
+            "{record}barman-pg::streams\ta\t10\nbarman-pg::streams\tb\t10\n"
+        ));
+        assert_eq!(
+            table(&counts),
+            "suite                10   11   12   13   14   15   16   17   18\n\
+             barman-pg::streams    2    0    0    0    0    0    0    0    0\n\
+             testkit::clusters     1    1    1    1    1    1    1    1    1\n"
+        );
+        assert_eq!(untested(&counts), [11, 12, 13, 14, 15, 16, 17, 18]);
+    }
 }

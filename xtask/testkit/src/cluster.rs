@@ -19,7 +19,7 @@ use crate::process::{Background, spawn_tied};
 use crate::template::{self, BARMAN_PASSWORD, STREAMING_PASSWORD, Shape};
 use crate::trees::PgTree;
 use crate::wait::check_interrupt;
-use crate::{tree, user, wait_until};
+use crate::{executed, tree, user, wait_until};
 
 /// How long a server may take to accept connections.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -214,6 +214,7 @@ impl Cluster {
             postmaster: Mutex::new(None),
         };
         cluster.start()?;
+        executed::note(cluster.major());
         Ok(cluster)
     }
 

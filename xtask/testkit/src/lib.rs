@@ -36,6 +36,7 @@
 pub mod cache;
 pub mod cluster;
 pub mod dirs;
+pub mod executed;
 pub mod ports;
 pub mod process;
 pub mod sandbox;
