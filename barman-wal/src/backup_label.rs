@@ -118,7 +118,11 @@ impl BackupLabel {
     pub fn parse(content: &[u8]) -> Result<Self, BackupLabelError> {
         let text = String::from_utf8_lossy(content);
         let mut start = None;
-        let unknown = SegmentName { timeline: TimelineId::FIRST, log: 0, seg: 0 };
+        let unknown = SegmentName {
+            timeline: TimelineId::FIRST,
+            log: 0,
+            seg: 0,
+        };
         let mut label = Self::new(Lsn::INVALID, unknown);
         for (index, line) in text.lines().enumerate() {
             let number = index + 1;
@@ -145,7 +149,11 @@ impl BackupLabel {
             }
         }
         let (start_lsn, start_wal) = start.ok_or(BackupLabelError::NoStart)?;
-        Ok(Self { start_lsn, start_wal, ..label })
+        Ok(Self {
+            start_lsn,
+            start_wal,
+            ..label
+        })
     }
 
     /// Whether it belongs to a block-level incremental backup.
@@ -172,11 +180,20 @@ impl BackupLabel {
         put(FROM, self.from.as_ref().map(|text| text as _));
         put(START_TIME, self.start_time.as_ref().map(|text| text as _));
         put(LABEL, self.label.as_ref().map(|text| text as _));
-        put(START_TLI, self.start_timeline.as_ref().map(|timeline| timeline as _));
+        put(
+            START_TLI,
+            self.start_timeline.as_ref().map(|timeline| timeline as _),
+        );
         put(STOP_TIME, self.stop_time.as_ref().map(|text| text as _));
-        put(STOP_TLI, self.stop_timeline.as_ref().map(|timeline| timeline as _));
+        put(
+            STOP_TLI,
+            self.stop_timeline.as_ref().map(|timeline| timeline as _),
+        );
         put(FROM_LSN, self.incremental_from_lsn.as_ref().map(|lsn| lsn as _));
-        put(FROM_TLI, self.incremental_from_tli.as_ref().map(|timeline| timeline as _));
+        put(
+            FROM_TLI,
+            self.incremental_from_tli.as_ref().map(|timeline| timeline as _),
+        );
         for line in &self.other {
             text.push_str(line);
             text.push('\n');
@@ -190,7 +207,11 @@ fn set<T>(field: &mut Option<T>, value: T) {
 }
 
 fn bad(name: &'static str, value: &str, line: usize) -> BackupLabelError {
-    BackupLabelError::Value { line, name, value: excerpt(value) }
+    BackupLabelError::Value {
+        line,
+        name,
+        value: excerpt(value),
+    }
 }
 
 fn parsed<T: FromStr>(name: &'static str, value: &str, line: usize) -> Result<T, BackupLabelError> {
@@ -199,9 +220,18 @@ fn parsed<T: FromStr>(name: &'static str, value: &str, line: usize) -> Result<T,
 
 /// `0/2000028 (file 000000010000000000000002)`.
 fn position(name: &'static str, value: &str, line: usize) -> Result<(Lsn, SegmentName), BackupLabelError> {
-    let lsn = map_res(take_while1::<_, &str, ()>(|letter: char| letter != ' '), str::parse::<Lsn>);
-    let file = map_res(delimited(tag(" (file "), take_until(")"), tag(")")), str::parse::<SegmentName>);
-    all_consuming((lsn, file)).parse(value.trim_end()).map(|(_, found)| found).map_err(|_| bad(name, value, line))
+    let lsn = map_res(
+        take_while1::<_, &str, ()>(|letter: char| letter != ' '),
+        str::parse::<Lsn>,
+    );
+    let file = map_res(
+        delimited(tag(" (file "), take_until(")"), tag(")")),
+        str::parse::<SegmentName>,
+    );
+    all_consuming((lsn, file))
+        .parse(value.trim_end())
+        .map(|(_, found)| found)
+        .map_err(|_| bad(name, value, line))
 }
 
 #[cfg(test)]
@@ -246,12 +276,16 @@ mod tests {
             STOP TIME: 2026-11-21 04:52:15 CET\n\
             STOP TIMELINE: 2\n";
         let label = BackupLabel::parse(history.as_bytes()).unwrap();
-        assert_eq!(label.stop, Some((Lsn(0x400_0120), "000000020000000000000004".parse().unwrap())));
+        assert_eq!(
+            label.stop,
+            Some((Lsn(0x400_0120), "000000020000000000000004".parse().unwrap()))
+        );
         assert_eq!(label.label.as_deref(), Some("with: a colon"));
         assert_eq!(label.format(), history);
 
-        let incremental =
-            format!("{LABEL_15}INCREMENTAL FROM LSN: 0/1000028\nINCREMENTAL FROM TLI: 1\nNEW THING: 7\nnoise\n");
+        let incremental = format!(
+            "{LABEL_15}INCREMENTAL FROM LSN: 0/1000028\nINCREMENTAL FROM TLI: 1\nNEW THING: 7\nnoise\n"
+        );
         let label = BackupLabel::parse(incremental.as_bytes()).unwrap();
         assert!(label.is_incremental());
         assert_eq!(label.other, ["NEW THING: 7", "noise"]);
@@ -264,8 +298,16 @@ mod tests {
         for (text, line, name) in [
             ("START WAL LOCATION: 0/2000028\n", 1, START),
             ("START WAL LOCATION: 0/2 (file 0001)\n", 1, START),
-            ("LABEL: x\nSTART WAL LOCATION: 02 (file 000000010000000000000002)\n", 2, START),
-            ("START WAL LOCATION: 0/2 (file 000000010000000000000002) x\n", 1, START),
+            (
+                "LABEL: x\nSTART WAL LOCATION: 02 (file 000000010000000000000002)\n",
+                2,
+                START,
+            ),
+            (
+                "START WAL LOCATION: 0/2 (file 000000010000000000000002) x\n",
+                1,
+                START,
+            ),
             ("CHECKPOINT LOCATION: here\n", 1, CHECKPOINT),
             ("START TIMELINE: 0\n", 1, START_TLI),
         ] {

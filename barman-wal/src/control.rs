@@ -144,9 +144,27 @@ struct Layout {
     crc: usize,
 }
 
-const V10: Layout = Layout { checkpoint: 48, checkpoint_time: 56, min_recovery: 136, block_size: 216, crc: 288 };
-const V11: Layout = Layout { checkpoint: 40, checkpoint_time: 56, min_recovery: 128, block_size: 208, crc: 280 };
-const V12: Layout = Layout { checkpoint: 40, checkpoint_time: 64, min_recovery: 136, block_size: 216, crc: 288 };
+const V10: Layout = Layout {
+    checkpoint: 48,
+    checkpoint_time: 56,
+    min_recovery: 136,
+    block_size: 216,
+    crc: 288,
+};
+const V11: Layout = Layout {
+    checkpoint: 40,
+    checkpoint_time: 56,
+    min_recovery: 128,
+    block_size: 208,
+    crc: 280,
+};
+const V12: Layout = Layout {
+    checkpoint: 40,
+    checkpoint_time: 64,
+    min_recovery: 136,
+    block_size: 216,
+    crc: 288,
+};
 /// `default_char_signedness` before the nonce.
 const V18: Layout = Layout { crc: 292, ..V12 };
 
@@ -186,9 +204,16 @@ impl ControlFile {
         let timeline_at = |at: usize, what: &'static str| {
             TimelineId::new(u32_at(at)?).ok_or(ControlFileError::Field { what })
         };
-        let Layout { checkpoint, min_recovery, block_size, .. } = *layout;
-        let wal_segment_size = SegmentSize::new(u64::from(u32_at(block_size + 12)?))
-            .map_err(|_| ControlFileError::Field { what: "WAL segment size" })?;
+        let Layout {
+            checkpoint,
+            min_recovery,
+            block_size,
+            ..
+        } = *layout;
+        let wal_segment_size =
+            SegmentSize::new(u64::from(u32_at(block_size + 12)?)).map_err(|_| ControlFileError::Field {
+                what: "WAL segment size",
+            })?;
         Ok(Self {
             system_identifier: u64_at(0)?,
             control_version: version,
@@ -250,16 +275,27 @@ mod tests {
             assert_eq!(control.control_version, version, "{major}");
             assert_eq!(control.state, ClusterState::ShutDown, "{major}");
             assert_eq!(control.wal_segment_size, SegmentSize::DEFAULT, "{major}");
-            assert_eq!((control.block_size, control.wal_block_size), (8192, 8192), "{major}");
+            assert_eq!(
+                (control.block_size, control.wal_block_size),
+                (8192, 8192),
+                "{major}"
+            );
             assert_eq!(control.checkpoint_timeline, TimelineId::FIRST, "{major}");
             assert_eq!(control.checkpoint_previous_timeline, TimelineId::FIRST, "{major}");
             // A shutdown checkpoint starts where its own record is.
             assert_eq!(control.checkpoint_redo, control.checkpoint, "{major}");
             assert!(control.full_page_writes, "{major}");
             // Written at the end of the same shutdown.
-            assert!((0..60).contains(&(control.time - control.checkpoint_time)), "{major}: {control:?}");
+            assert!(
+                (0..60).contains(&(control.time - control.checkpoint_time)),
+                "{major}: {control:?}"
+            );
             assert_eq!(control.min_recovery_timeline, None, "{major}");
-            assert_eq!((control.min_recovery_point, control.backup_start), (Lsn(0), Lsn(0)), "{major}");
+            assert_eq!(
+                (control.min_recovery_point, control.backup_start),
+                (Lsn(0), Lsn(0)),
+                "{major}"
+            );
             assert!(!control.backup_end_required, "{major}");
             // Checksums are the default since 18.
             assert_eq!(control.has_data_checksums(), major >= 18, "{major}");
@@ -272,19 +308,34 @@ mod tests {
             for at in [0, 20, 100, 200, 250] {
                 let mut changed = bytes.to_vec();
                 changed[at] ^= 1;
-                assert!(matches!(ControlFile::parse(&changed), Err(ControlFileError::Crc { .. })), "{major} {at}");
+                assert!(
+                    matches!(ControlFile::parse(&changed), Err(ControlFileError::Crc { .. })),
+                    "{major} {at}"
+                );
             }
-            assert!(matches!(ControlFile::parse(&bytes[..200]), Err(ControlFileError::Short { length: 200 })));
+            assert!(matches!(
+                ControlFile::parse(&bytes[..200]),
+                Err(ControlFileError::Short { length: 200 })
+            ));
         }
-        assert_eq!(ControlFile::parse(&[0; 8192]), Err(ControlFileError::Version { version: 0 }));
-        assert_eq!(ControlFile::parse(&[]), Err(ControlFileError::Short { length: 0 }));
+        assert_eq!(
+            ControlFile::parse(&[0; 8192]),
+            Err(ControlFileError::Version { version: 0 })
+        );
+        assert_eq!(
+            ControlFile::parse(&[]),
+            Err(ControlFileError::Short { length: 0 })
+        );
     }
 
     #[test]
     fn a_newer_version_with_the_newest_layout() {
         let mut bytes = FILES[8].2.to_vec();
         bytes[8..12].copy_from_slice(&1900u32.to_le_bytes());
-        assert_eq!(ControlFile::parse(&bytes), Err(ControlFileError::Version { version: 1900 }));
+        assert_eq!(
+            ControlFile::parse(&bytes),
+            Err(ControlFileError::Version { version: 1900 })
+        );
         let crc = crc32c::crc32c(&bytes[..V18.crc]);
         bytes[V18.crc..V18.crc + 4].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(ControlFile::parse(&bytes).unwrap().control_version, 1900);

@@ -56,7 +56,9 @@ pub enum HistoryError {
         text: String,
     },
     /// Ancestors must come in ascending order, and before the timeline itself.
-    #[error("line {line}: timeline {parent} cannot be an ancestor here (timelines ascend up to {below}, exclusive)")]
+    #[error(
+        "line {line}: timeline {parent} cannot be an ancestor here (timelines ascend up to {below}, exclusive)"
+    )]
     Order {
         /// Counted from 1.
         line: usize,
@@ -74,7 +76,10 @@ impl TimelineHistory {
     /// The history of a timeline without ancestors.
     #[must_use]
     pub const fn root(timeline: TimelineId) -> Self {
-        Self { timeline, entries: Vec::new() }
+        Self {
+            timeline,
+            entries: Vec::new(),
+        }
     }
 
     /// Reads the content of the history file of `timeline`, which is known from the file's name.
@@ -90,15 +95,25 @@ impl TimelineHistory {
                 continue;
             }
             let line = index + 1;
-            let entry = parse_line(trimmed)
-                .ok_or_else(|| HistoryError::Syntax { line, text: excerpt(trimmed) })?;
+            let entry = parse_line(trimmed).ok_or_else(|| HistoryError::Syntax {
+                line,
+                text: excerpt(trimmed),
+            })?;
             let ascends = entries.last().is_none_or(|last| last.parent < entry.parent);
             if !ascends || entry.parent >= timeline {
-                return Err(HistoryError::Order { line, parent: entry.parent, below: timeline });
+                return Err(HistoryError::Order {
+                    line,
+                    parent: entry.parent,
+                    below: timeline,
+                });
             }
             entries.push(entry);
         }
-        if entries.is_empty() { Err(HistoryError::Empty) } else { Ok(Self { timeline, entries }) }
+        if entries.is_empty() {
+            Err(HistoryError::Empty)
+        } else {
+            Ok(Self { timeline, entries })
+        }
     }
 
     /// The timeline whose history this is.
@@ -126,7 +141,10 @@ impl TimelineHistory {
     /// that is not an ancestor.
     #[must_use]
     pub fn switch_point(&self, timeline: TimelineId) -> Option<Lsn> {
-        self.entries.iter().find(|entry| entry.parent == timeline).map(|entry| entry.switch_point)
+        self.entries
+            .iter()
+            .find(|entry| entry.parent == timeline)
+            .map(|entry| entry.switch_point)
     }
 
     /// Where `timeline` begins in this history: `0/0` for the oldest. `None` for a timeline that does not occur.
@@ -184,13 +202,19 @@ fn parse_line(line: &str) -> Option<HistoryEntry> {
     );
     let timeline = map_opt(digit1::<&str, ()>, |digits| digits.parse::<TimelineId>().ok());
     let (_, ((parent, switch_point), reason)) =
-        (separated_pair(timeline, space1, lsn), preceded(space0, rest)).parse(line).ok()?;
+        (separated_pair(timeline, space1, lsn), preceded(space0, rest))
+            .parse(line)
+            .ok()?;
     // What follows an LSN at once ("0/50G") belongs to it.
     let after = line.get(..line.len() - reason.len())?;
     if !reason.is_empty() && !after.ends_with([' ', '\t']) {
         return None;
     }
-    Some(HistoryEntry { parent, switch_point, reason: reason.to_owned() })
+    Some(HistoryEntry {
+        parent,
+        switch_point,
+        reason: reason.to_owned(),
+    })
 }
 
 fn hex_digits(input: &str) -> nom::IResult<&str, &str, ()> {
@@ -256,9 +280,18 @@ mod tests {
                 parse(3, text)
             );
         }
-        assert!(matches!(parse(3, "2\t0/5\tx\n1\t0/6\tx"), Err(HistoryError::Order { line: 2, .. })));
-        assert!(matches!(parse(3, "1\t0/5\tx\n1\t0/6\tx"), Err(HistoryError::Order { line: 2, .. })));
-        assert!(matches!(parse(2, "2\t0/5\tx"), Err(HistoryError::Order { line: 1, .. })));
+        assert!(matches!(
+            parse(3, "2\t0/5\tx\n1\t0/6\tx"),
+            Err(HistoryError::Order { line: 2, .. })
+        ));
+        assert!(matches!(
+            parse(3, "1\t0/5\tx\n1\t0/6\tx"),
+            Err(HistoryError::Order { line: 2, .. })
+        ));
+        assert!(matches!(
+            parse(2, "2\t0/5\tx"),
+            Err(HistoryError::Order { line: 1, .. })
+        ));
         for empty in ["", "\n\n", "# only a comment"] {
             assert_eq!(parse(2, empty), Err(HistoryError::Empty), "{empty:?}");
         }
@@ -267,7 +300,13 @@ mod tests {
     #[test]
     fn who_owns_what() {
         let history = parse(5, "1\t0/5000000\tx\n3\t0/6000080\tx\n").unwrap();
-        for (lsn, owner) in [(0, 1), (0x4FF_FFFF, 1), (0x500_0000, 3), (0x600_007F, 3), (0x600_0080, 5)] {
+        for (lsn, owner) in [
+            (0, 1),
+            (0x4FF_FFFF, 1),
+            (0x500_0000, 3),
+            (0x600_007F, 3),
+            (0x600_0080, 5),
+        ] {
             assert_eq!(history.owner_of(Lsn(lsn)).get(), owner, "{lsn:X}");
         }
         assert_eq!(history.switch_point(tli(3)), Some(Lsn(0x600_0080)));

@@ -25,11 +25,13 @@
 //! ```
 
 pub mod backup_label;
+pub mod codec;
 pub mod control;
 pub mod durable;
 pub mod history;
 pub mod lock;
 pub mod lsn;
+pub mod manifest;
 pub mod page;
 pub mod segment;
 pub mod tablespace_map;

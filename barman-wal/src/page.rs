@@ -62,7 +62,10 @@ const NEWEST_MAGIC: u16 = 0xD118;
 /// The major version that writes pages with `magic`.
 #[must_use]
 pub fn postgres_major_of(magic: u16) -> Option<u32> {
-    MAGIC.iter().find(|(known, _)| *known == magic).map(|(_, major)| *major)
+    MAGIC
+        .iter()
+        .find(|(known, _)| *known == magic)
+        .map(|(_, major)| *major)
 }
 
 /// Whether `magic` is that of a version we know, or could be that of a newer one.
@@ -112,9 +115,20 @@ impl PageHeader {
         } else {
             let (_, (system_identifier, segment_size, block_size)) =
                 (le_u64::<_, ()>, le_u32, le_u32).parse(rest).ok()?;
-            Some(LongHeader { system_identifier, segment_size, block_size })
+            Some(LongHeader {
+                system_identifier,
+                segment_size,
+                block_size,
+            })
         };
-        Some(Self { magic, info, timeline, page_address: Lsn(page_address), remaining, long })
+        Some(Self {
+            magic,
+            info,
+            timeline,
+            page_address: Lsn(page_address),
+            remaining,
+            long,
+        })
     }
 }
 
@@ -175,7 +189,9 @@ pub enum SegmentHeaderError {
 /// # Errors
 /// These are not the first bytes of a segment.
 pub fn check_segment_header(bytes: &[u8]) -> Result<SegmentHeader, SegmentHeaderError> {
-    let first = bytes.get(..LONG_HEADER_SIZE).ok_or(SegmentHeaderError::Short { length: bytes.len() })?;
+    let first = bytes
+        .get(..LONG_HEADER_SIZE)
+        .ok_or(SegmentHeaderError::Short { length: bytes.len() })?;
     if first.iter().all(|byte| *byte == 0) {
         return Err(SegmentHeaderError::Zeroed);
     }
@@ -184,7 +200,9 @@ pub fn check_segment_header(bytes: &[u8]) -> Result<SegmentHeader, SegmentHeader
     if !is_plausible_magic(header.magic) {
         return Err(SegmentHeaderError::Magic { magic: header.magic });
     }
-    let long = header.long.ok_or_else(|| damaged(format!("no long header (flags {:#06X})", header.info)))?;
+    let long = header
+        .long
+        .ok_or_else(|| damaged(format!("no long header (flags {:#06X})", header.info)))?;
     let timeline = TimelineId::new(header.timeline).ok_or_else(|| damaged("timeline 0".to_owned()))?;
     let segment_size = SegmentSize::new(u64::from(long.segment_size))
         .map_err(|_| damaged(format!("segment size {}", long.segment_size)))?;
@@ -192,7 +210,10 @@ pub fn check_segment_header(bytes: &[u8]) -> Result<SegmentHeader, SegmentHeader
         return Err(damaged(format!("block size {}", long.block_size)));
     }
     if !header.page_address.is_segment_start(segment_size) {
-        return Err(damaged(format!("page address {} is within a segment", header.page_address)));
+        return Err(damaged(format!(
+            "page address {} is within a segment",
+            header.page_address
+        )));
     }
     Ok(SegmentHeader {
         magic: header.magic,
@@ -272,9 +293,15 @@ mod tests {
             changed[at..at + bytes.len()].copy_from_slice(bytes);
             check_segment_header(&changed).unwrap_err()
         };
-        assert_eq!(check_segment_header(&good[..39]), Err(SegmentHeaderError::Short { length: 39 }));
+        assert_eq!(
+            check_segment_header(&good[..39]),
+            Err(SegmentHeaderError::Short { length: 39 })
+        );
         assert_eq!(check_segment_header(&[0; 8192]), Err(SegmentHeaderError::Zeroed));
-        assert_eq!(with(0, &[0x1F, 0x8B]), SegmentHeaderError::Magic { magic: 0x8B1F });
+        assert_eq!(
+            with(0, &[0x1F, 0x8B]),
+            SegmentHeaderError::Magic { magic: 0x8B1F }
+        );
         for (at, bytes) in [
             (2, &[0u8, 0][..]),
             (4, &[0; 4]),
@@ -284,14 +311,20 @@ mod tests {
             (36, &[0; 4]),
             (36, &[0xFF; 4]),
         ] {
-            assert!(matches!(with(at, bytes), SegmentHeaderError::Damaged { .. }), "{at}");
+            assert!(
+                matches!(with(at, bytes), SegmentHeaderError::Damaged { .. }),
+                "{at}"
+            );
         }
     }
 
     #[test]
     fn names() {
         let check = |bytes: &[u8], name: &str| {
-            check_segment_header(bytes).unwrap().check_name(name.parse().unwrap()).is_ok()
+            check_segment_header(bytes)
+                .unwrap()
+                .check_name(name.parse().unwrap())
+                .is_ok()
         };
         let small = header(0xD118, 2, 0x1_0050_0000, 1 << 20);
         assert!(check(&small, "000000020000000100000005"));
@@ -299,7 +332,10 @@ mod tests {
         assert!(!check(&small, "000000010000000100000005"));
         assert!(!check(&small, "000000020000000100000006"));
         assert!(!check(&small, "000000020000000000000005"));
-        assert!(!check(&header(0xD118, 2, 0x1_0000_0000, 16 << 20), "000000020000000100000005"));
+        assert!(!check(
+            &header(0xD118, 2, 0x1_0000_0000, 16 << 20),
+            "000000020000000100000005"
+        ));
     }
 
     #[test]
@@ -308,7 +344,10 @@ mod tests {
         bytes[2] = 1;
         bytes[16] = 99;
         let page = PageHeader::parse(&bytes[..SHORT_HEADER_SIZE]).unwrap();
-        assert_eq!((page.page_address, page.remaining, page.long), (Lsn(0x100_2000), 99, None));
+        assert_eq!(
+            (page.page_address, page.remaining, page.long),
+            (Lsn(0x100_2000), 99, None)
+        );
         assert_eq!(PageHeader::parse(&bytes[..23]), None);
         bytes[2] = 3;
         assert_eq!(PageHeader::parse(&bytes[..39]), None);

@@ -62,7 +62,9 @@ impl TablespaceMap {
             if line.is_empty() {
                 continue;
             }
-            let oid = map_opt(digit1, |digits| std::str::from_utf8(digits).ok()?.parse::<u32>().ok());
+            let oid = map_opt(digit1, |digits| {
+                std::str::from_utf8(digits).ok()?.parse::<u32>().ok()
+            });
             let parsed: nom::IResult<&[u8], (u32, &[u8]), ()> =
                 separated_pair(oid, char(' '), rest).parse(line.as_slice());
             match parsed {
@@ -72,7 +74,10 @@ impl TablespaceMap {
                 }
                 _ => {
                     let text = excerpt(&String::from_utf8_lossy(&line));
-                    return Err(TablespaceMapError { entry: entries.len() + 1, text });
+                    return Err(TablespaceMapError {
+                        entry: entries.len() + 1,
+                        text,
+                    });
                 }
             }
         }
@@ -88,7 +93,10 @@ impl TablespaceMap {
     /// Where the tablespace `oid` was.
     #[must_use]
     pub fn path(&self, oid: u32) -> Option<&Path> {
-        self.entries.iter().find(|entry| entry.oid == oid).map(|entry| entry.path.as_path())
+        self.entries
+            .iter()
+            .find(|entry| entry.oid == oid)
+            .map(|entry| entry.path.as_path())
     }
 
     /// The content of the file.
@@ -138,24 +146,47 @@ mod tests {
     #[test]
     fn written_and_read() {
         let map = TablespaceMap::new(vec![
-            TablespaceEntry { oid: 16386, path: "/srv/with blank".into() },
-            TablespaceEntry { oid: 4294967295, path: "/srv/a\nb\rc\\d".into() },
-            TablespaceEntry { oid: 1, path: OsString::from_vec(b"/srv/\xFF".to_vec()).into() },
+            TablespaceEntry {
+                oid: 16386,
+                path: "/srv/with blank".into(),
+            },
+            TablespaceEntry {
+                oid: 4294967295,
+                path: "/srv/a\nb\rc\\d".into(),
+            },
+            TablespaceEntry {
+                oid: 1,
+                path: OsString::from_vec(b"/srv/\xFF".to_vec()).into(),
+            },
         ]);
         let content = b"16386 /srv/with blank\n4294967295 /srv/a\\\nb\\\rc\\\\d\n1 /srv/\xFF\n";
         assert_eq!(map.format(), content);
         assert_eq!(TablespaceMap::parse(content).unwrap(), map);
-        assert_eq!(TablespaceMap::parse(b"16386 /a\r\n\n").unwrap().path(16386), Some(Path::new("/a")));
+        assert_eq!(
+            TablespaceMap::parse(b"16386 /a\r\n\n").unwrap().path(16386),
+            Some(Path::new("/a"))
+        );
         assert_eq!(TablespaceMap::parse(b"").unwrap(), TablespaceMap::default());
     }
 
     #[test]
     fn what_is_no_entry() {
-        for bad in ["16386", "16386 ", " /a", "x /a", "-1 /a", "4294967296 /a", "1 /a\0b"] {
+        for bad in [
+            "16386",
+            "16386 ",
+            " /a",
+            "x /a",
+            "-1 /a",
+            "4294967296 /a",
+            "1 /a\0b",
+        ] {
             assert!(TablespaceMap::parse(bad.as_bytes()).is_err(), "{bad:?}");
         }
         let error = TablespaceMap::parse(b"1 /a\nrest\n").unwrap_err();
-        assert_eq!(error.to_string(), "entry 2 is not an object id, a blank and a path: `rest`");
+        assert_eq!(
+            error.to_string(),
+            "entry 2 is not an object id, a blank and a path: `rest`"
+        );
     }
 
     proptest! {
