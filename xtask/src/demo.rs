@@ -56,8 +56,6 @@ fn build() -> Result<PathBuf> {
         "--bin",
         "barman",
     ]))?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from);
     Ok(run::target_dir().join("fast/barman"))
 }
 
