@@ -32,6 +32,7 @@
 //! # Ok::<(), barman_pg::ConnInfoError>(())
 //! ```
 
+pub mod basebackup;
 mod connect;
 pub mod conninfo;
 mod error;
@@ -39,6 +40,7 @@ pub mod replication;
 pub mod sql;
 mod version;
 
+pub use basebackup::{BaseBackup, BaseBackupOptions};
 pub use connect::{ConnectOptions, process_environment};
 pub use conninfo::{ConnInfo, ConnInfoError};
 pub use error::{Error, ServerMessage, sqlstate};

@@ -15,7 +15,7 @@ pub use wal_stream::{WalEvent, WalStream};
 use crate::connect::{self, ConnectOptions, SessionKind};
 use crate::conninfo::ConnInfo;
 use crate::error::{Error, sqlstate};
-use crate::sql::quote::{identifier, literal};
+use crate::sql::quote::identifier;
 use crate::version::PgVersion;
 use session::{Row, Session};
 use wire::{Doing, Patience};
@@ -319,11 +319,6 @@ fn parse_size(shown: &str) -> Option<u64> {
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(factor)
-}
-
-/// Quotes a string for a replication command's option.
-pub(crate) fn option_literal(value: &str) -> String {
-    literal(value)
 }
 
 #[cfg(test)]

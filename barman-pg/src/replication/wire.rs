@@ -167,9 +167,27 @@ impl Wire {
         }
     }
 
-    /// Reads whatever is there, waiting as `patience` says if nothing is.
+    /// Reads whatever is there, waiting as `patience` says if nothing is. Ranges of earlier frames are void afterwards.
     pub(crate) fn fill(&mut self, patience: Patience, doing: &Doing) -> Result<Filled, Error> {
         self.make_room();
+        self.receive(patience, doing)
+    }
+
+    /// As [`Wire::fill`], but what the buffer holds stays where it is: ranges of earlier frames stay valid. There must
+    /// be [`Wire::room`].
+    pub(crate) fn fill_on(&mut self, patience: Patience, doing: &Doing) -> Result<Filled, Error> {
+        if self.room() == 0 {
+            return Ok(Filled::Nothing);
+        }
+        self.receive(patience, doing)
+    }
+
+    /// How many bytes can be read without moving anything.
+    pub(crate) fn room(&self) -> usize {
+        self.buffer.capacity() - self.buffer.len()
+    }
+
+    fn receive(&mut self, patience: Patience, doing: &Doing) -> Result<Filled, Error> {
         let (deadline, stubborn) = match patience {
             Patience::Io => (Deadline::after(Some(self.io_timeout)), false),
             Patience::Limit(limit) => (Deadline::after(limit), false),
@@ -241,6 +259,7 @@ impl Wire {
     /// `fresh`, into which the incomplete rest is copied.
     pub(crate) fn swap(&mut self, mut fresh: Vec<u8>) -> Vec<u8> {
         fresh.clear();
+        fresh.reserve(BUFFER);
         fresh.extend_from_slice(self.buffer.get(self.consumed..).unwrap_or_default());
         self.consumed = 0;
         std::mem::replace(&mut self.buffer, fresh)

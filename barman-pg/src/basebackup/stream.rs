@@ -1,0 +1,569 @@
+//! The answer to `BASE_BACKUP`: start position, list of tablespaces, one archive after the other, end position. Before
+//! 15 each archive is a COPY of its own and the manifest another; from 15 on one COPY carries typed messages.
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use barman_wal::{Lsn, TimelineId};
+
+use super::BaseBackupOptions;
+use crate::error::{Error, ServerMessage};
+use crate::replication::session::{Answer, Row};
+use crate::replication::wire::{BUFFER, Doing, Filled, Patience};
+use crate::replication::{ReplicationClient, lsn_at, text, timeline_at};
+
+/// More tablespaces than any cluster has.
+const MAX_TABLESPACES: usize = 100_000;
+
+/// The end marker of a tar archive, which servers from 15 on send as a message of its own.
+const TAR_TRAILER: usize = 1024;
+
+/// How long to collect more before a partly filled block is handed on.
+const LINGER: Duration = Duration::from_millis(20);
+
+const STARTING: Doing = Doing::Borrowed("starting a base backup");
+const COPYING: Doing = Doing::Borrowed("receiving a base backup");
+
+/// A position and the timeline it is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackupPosition {
+    /// The position.
+    pub lsn: Lsn,
+    /// The timeline.
+    pub timeline: TimelineId,
+}
+
+/// The first position that the backup does not need any more.
+pub type BackupEnd = BackupPosition;
+
+/// A tablespace of the backup that has an archive of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseTablespace {
+    /// Its object id.
+    pub oid: u32,
+    /// Its directory on the server; relative for one inside the data directory.
+    pub location: PathBuf,
+    /// Its estimated size in kB; only with [`BaseBackupOptions::progress`].
+    pub size_kb: Option<u64>,
+}
+
+/// What an archive holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArchiveKind {
+    /// The tar archive of a tablespace.
+    Tablespace {
+        /// Its object id.
+        oid: u32,
+    },
+    /// The tar archive of the data directory; always the last one.
+    Main,
+    /// The `backup_manifest`, not a tar archive.
+    Manifest,
+}
+
+/// What a part of a block is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// An archive begins; whatever was open has ended.
+    Begin(ArchiveKind),
+    /// Bytes of the open archive: where they are in the block.
+    Data(Range<usize>),
+    /// All archives have come.
+    End,
+}
+
+/// A buffer full of messages, and what is in it.
+#[derive(Debug, Default)]
+pub(crate) struct Block {
+    pub(crate) data: Vec<u8>,
+    pub(crate) pieces: Vec<Piece>,
+}
+
+type NoticeCallback<'c> = Box<dyn FnMut(&ServerMessage) + 'c>;
+
+/// A running base backup. Dropping it before [`BaseBackup::finish`] breaks the connection off.
+pub struct BaseBackup<'c> {
+    client: &'c mut ReplicationClient,
+    start: BackupPosition,
+    tablespaces: Vec<BaseTablespace>,
+    main_size_kb: Option<u64>,
+    archive_wait: Option<Duration>,
+    notice: Option<NoticeCallback<'c>>,
+    /// Archives begun so far.
+    begun: usize,
+    current: Option<ArchiveKind>,
+    /// Whether a COPY is under way.
+    copying: bool,
+    /// Whether the server has sent everything that comes before its wait for archiving, or said that it waits.
+    waiting: bool,
+    ended: bool,
+    /// The position row after the archives, once it has come.
+    end: Option<BackupEnd>,
+    done: bool,
+}
+
+impl std::fmt::Debug for BaseBackup<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BaseBackup")
+            .field("start", &self.start)
+            .field("tablespaces", &self.tablespaces)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ReplicationClient {
+    /// Sends `BASE_BACKUP` and waits for the start position; the archives follow.
+    ///
+    /// # Errors
+    /// Server and connection errors; [`Error::Timeout`] if the checkpoint takes longer than
+    /// [`BaseBackupOptions::checkpoint_wait`].
+    pub fn base_backup(&mut self, options: &BaseBackupOptions) -> Result<BaseBackup<'_>, Error> {
+        let command = options.command(self.version());
+        let patience = Patience::Limit(options.checkpoint_wait);
+        self.session.query(&command, &STARTING)?;
+        let start_row = self.result_set(patience, &mut |_| {})?;
+        let row = start_row
+            .first()
+            .ok_or_else(|| self.odd(&STARTING, "no start position"))?;
+        let start = position(row).ok_or_else(|| self.odd(&STARTING, "no start position"))?;
+        let rows = self.result_set(Patience::Io, &mut |_| {})?;
+        if rows.len() > MAX_TABLESPACES {
+            return Err(self.odd(&STARTING, "too many tablespaces"));
+        }
+        let mut tablespaces = Vec::new();
+        let mut main_size_kb = None;
+        let mut has_main = false;
+        for row in &rows {
+            let size_kb = text(row, 2).and_then(|size| size.parse().ok());
+            match (text(row, 0), text(row, 1)) {
+                (None, _) => {
+                    has_main = true;
+                    main_size_kb = size_kb;
+                }
+                (Some(oid), Some(location)) if !has_main => {
+                    let oid = oid
+                        .parse()
+                        .map_err(|_| self.odd(&STARTING, format!("tablespace \"{oid}\"")))?;
+                    tablespaces.push(BaseTablespace {
+                        oid,
+                        location: location.into(),
+                        size_kb,
+                    });
+                }
+                _ => {
+                    return Err(self.odd(
+                        &STARTING,
+                        "a tablespace after the data directory, or without location",
+                    ));
+                }
+            }
+        }
+        if !has_main {
+            return Err(self.odd(&STARTING, "no data directory among the archives"));
+        }
+        self.session.wire.set_buffer(BUFFER);
+        Ok(BaseBackup {
+            client: self,
+            start,
+            tablespaces,
+            main_size_kb,
+            archive_wait: options.archive_wait,
+            notice: None,
+            begun: 0,
+            current: None,
+            copying: false,
+            waiting: false,
+            ended: false,
+            end: None,
+            done: false,
+        })
+    }
+
+    /// Reads one result set.
+    fn result_set(
+        &mut self,
+        patience: Patience,
+        notice: &mut dyn FnMut(&ServerMessage),
+    ) -> Result<Vec<Row>, Error> {
+        let mut rows = Vec::new();
+        loop {
+            match self.session.answer(patience, &STARTING)? {
+                Answer::Columns => {}
+                Answer::Row(row) if rows.len() <= MAX_TABLESPACES => rows.push(row),
+                Answer::Complete => return Ok(rows),
+                Answer::Notice(message) => {
+                    log::info!(target: "barman.postgres", "{message}");
+                    notice(&message);
+                }
+                Answer::Failed(message) => return Err(self.session.fail(message, Patience::Io, &STARTING)),
+                other => return Err(self.session.wire.protocol(&STARTING, format!("{other:?}"))),
+            }
+        }
+    }
+}
+
+fn position(row: &Row) -> Option<BackupPosition> {
+    Some(BackupPosition {
+        lsn: lsn_at(row, 0)?,
+        timeline: timeline_at(row, 1)?,
+    })
+}
+
+impl<'c> BaseBackup<'c> {
+    /// Where the backup begins: the redo position of its checkpoint.
+    #[must_use]
+    pub fn start(&self) -> BackupPosition {
+        self.start
+    }
+
+    /// The tablespaces, in the order of their archives; the data directory comes after them.
+    #[must_use]
+    pub fn tablespaces(&self) -> &[BaseTablespace] {
+        &self.tablespaces
+    }
+
+    /// The estimated size of everything in kB; only with [`BaseBackupOptions::progress`].
+    #[must_use]
+    pub fn estimated_kb(&self) -> Option<u64> {
+        self.tablespaces
+            .iter()
+            .try_fold(self.main_size_kb?, |sum, one| sum.checked_add(one.size_kb?))
+    }
+
+    /// The server's version.
+    #[must_use]
+    pub fn version(&self) -> crate::version::PgVersion {
+        self.client.version()
+    }
+
+    /// Hands every NOTICE and WARNING of the server to `callback`, among them the one that says that the server waits
+    /// for required WAL segments to be archived.
+    pub fn on_notice(&mut self, callback: impl FnMut(&ServerMessage) + 'c) {
+        self.notice = Some(Box::new(callback));
+    }
+
+    fn patience(&self) -> Patience {
+        if self.waiting {
+            Patience::Limit(self.archive_wait)
+        } else {
+            Patience::Io
+        }
+    }
+
+    fn protocol(&mut self, what: impl Into<String>) -> Error {
+        self.client.session.wire.protocol(&COPYING, what)
+    }
+
+    /// Collects the next messages; nothing when [`Piece::End`] has been handed out. `spare` becomes the buffer that
+    /// is read into next.
+    pub(crate) fn next_block(&mut self, spare: Vec<u8>) -> Result<Option<Block>, Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        let mut pieces = Vec::new();
+        loop {
+            while !self.ended
+                && let Some(frame) = self.client.session.wire.buffered(&COPYING)?
+            {
+                if let Some(answer) = self.client.session.interpret(&frame, &COPYING)? {
+                    self.digest(answer, &mut pieces)?;
+                }
+            }
+            if self.ended || (!pieces.is_empty() && self.client.session.wire.room() < BUFFER / 4) {
+                break;
+            }
+            if pieces.is_empty() {
+                match self.client.session.wire.fill(self.patience(), &COPYING)? {
+                    Filled::Bytes => {}
+                    Filled::Interrupted => {
+                        self.client.session.wire.broken = true;
+                        return Err(Error::Interrupted { doing: COPYING });
+                    }
+                    Filled::Nothing => {
+                        let after = match self.patience() {
+                            Patience::Limit(Some(limit)) => limit,
+                            _ => self.client.session.wire.io_timeout,
+                        };
+                        return Err(self.client.session.wire.timeout(&COPYING, after));
+                    }
+                }
+            } else if self
+                .client
+                .session
+                .wire
+                .fill_on(Patience::Limit(Some(LINGER)), &COPYING)?
+                != Filled::Bytes
+            {
+                break;
+            }
+        }
+        let data = self.client.session.wire.swap(spare);
+        Ok(Some(Block { data, pieces }))
+    }
+
+    /// Takes one message of the COPY phase in.
+    fn digest(&mut self, answer: Answer, pieces: &mut Vec<Piece>) -> Result<(), Error> {
+        let multiplexed = self.version().at_least(15);
+        match answer {
+            Answer::CopyOut if !self.copying => {
+                self.copying = true;
+                if !multiplexed {
+                    let kind = match self.tablespaces.get(self.begun) {
+                        Some(tablespace) => ArchiveKind::Tablespace { oid: tablespace.oid },
+                        None if self.begun == self.tablespaces.len() => ArchiveKind::Main,
+                        None => ArchiveKind::Manifest,
+                    };
+                    self.begin(kind, pieces)?;
+                }
+            }
+            Answer::Data(range) if self.copying && multiplexed => self.typed(range, pieces)?,
+            Answer::Data(range) if self.copying => pieces.push(Piece::Data(range)),
+            Answer::CopyDone if self.copying => {
+                self.copying = false;
+                // What comes next, the server sends when its WAL has been archived.
+                self.waiting = self.begun > self.tablespaces.len();
+            }
+            // The result set with the end position.
+            Answer::Columns if !self.copying && self.begun > self.tablespaces.len() => {
+                self.ended = true;
+                pieces.push(Piece::End);
+            }
+            Answer::Complete if !self.copying => {}
+            Answer::Notice(notice) => {
+                log::info!(target: "barman.postgres", "{notice}");
+                // "waiting for required WAL segments to be archived", in whatever language.
+                self.waiting |= self.current == Some(ArchiveKind::Main);
+                if let Some(callback) = &mut self.notice {
+                    callback(&notice);
+                }
+            }
+            Answer::Failed(message) => {
+                return Err(self.client.session.fail(
+                    message,
+                    Patience::Stubborn(Duration::from_secs(5)),
+                    &COPYING,
+                ));
+            }
+            other => return Err(self.protocol(format!("{other:?} out of turn"))),
+        }
+        Ok(())
+    }
+
+    /// A message of the COPY of servers from 15 on.
+    fn typed(&mut self, range: Range<usize>, pieces: &mut Vec<Piece>) -> Result<(), Error> {
+        let body = self.client.session.wire.bytes(&range);
+        match body.first() {
+            Some(b'd') if self.current.is_some() => {
+                let data = body.get(1..).unwrap_or_default();
+                if self.current == Some(ArchiveKind::Main) {
+                    self.waiting = data.len() == TAR_TRAILER && data.iter().all(|byte| *byte == 0);
+                }
+                pieces.push(Piece::Data(range.start + 1..range.end));
+                Ok(())
+            }
+            Some(b'n') => {
+                let mut names = body.get(1..).unwrap_or_default().split(|byte| *byte == 0);
+                let (name, location) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+                let name = String::from_utf8_lossy(name).into_owned();
+                let kind = match self.tablespaces.get(self.begun) {
+                    Some(tablespace) if name == format!("{}.tar", tablespace.oid) && !location.is_empty() => {
+                        ArchiveKind::Tablespace { oid: tablespace.oid }
+                    }
+                    None if self.begun == self.tablespaces.len() && name == "base.tar" => ArchiveKind::Main,
+                    _ => return Err(self.protocol(format!("archive \"{name}\" out of turn"))),
+                };
+                self.begin(kind, pieces)
+            }
+            Some(b'm') => self.begin(ArchiveKind::Manifest, pieces),
+            // How much the server has sent, uncompressed.
+            Some(b'p') => Ok(()),
+            other => {
+                let what = format!("backup message of type {other:?}");
+                Err(self.protocol(what))
+            }
+        }
+    }
+
+    fn begin(&mut self, kind: ArchiveKind, pieces: &mut Vec<Piece>) -> Result<(), Error> {
+        let in_turn = match kind {
+            ArchiveKind::Manifest => self.current == Some(ArchiveKind::Main),
+            _ => true,
+        };
+        if !in_turn {
+            return Err(self.protocol("the manifest before the data directory, or twice"));
+        }
+        self.begun += 1;
+        self.waiting = false;
+        self.current = Some(kind.clone());
+        pieces.push(Piece::Begin(kind));
+        Ok(())
+    }
+
+    /// The archives one after the other, each as a reader; for callers that store them as they are.
+    ///
+    /// Returns nothing when all have come. An archive that was not read to its end is skipped.
+    ///
+    /// # Errors
+    /// Server and connection errors.
+    pub fn archives(self) -> Archives<'c> {
+        Archives {
+            backup: self,
+            block: Block::default(),
+            next_piece: 0,
+            state: ReadState::Between,
+        }
+    }
+
+    /// Reads the end position and leaves the connection ready for other commands.
+    ///
+    /// # Errors
+    /// Server and connection errors; an error if archives are still to come.
+    pub fn finish(mut self) -> Result<BackupEnd, Error> {
+        if !self.ended {
+            return Err(self.protocol("the archives have not been read to the end"));
+        }
+        loop {
+            match self.client.session.answer(Patience::Io, &COPYING)? {
+                Answer::Row(row) => self.end = position(&row),
+                Answer::Complete | Answer::Columns => {}
+                Answer::Notice(notice) => {
+                    if let Some(callback) = &mut self.notice {
+                        callback(&notice);
+                    }
+                }
+                Answer::Failed(message) => {
+                    return Err(self.client.session.fail(message, Patience::Io, &COPYING));
+                }
+                Answer::Ready => break,
+                other => return Err(self.protocol(format!("{other:?} after the archives"))),
+            }
+        }
+        self.done = true;
+        self.end
+            .ok_or_else(|| self.client.odd(&COPYING, "no end position"))
+    }
+}
+
+impl Drop for BaseBackup<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.client.session.wire.broken = true;
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum ReadState {
+    /// No archive is open.
+    Between,
+    /// One is, and this much of the piece at hand is still to be read.
+    Open(Range<usize>),
+    End,
+}
+
+/// The archives of a backup in turn, see [`BaseBackup::archives`].
+#[derive(Debug)]
+pub struct Archives<'c> {
+    backup: BaseBackup<'c>,
+    block: Block,
+    next_piece: usize,
+    state: ReadState,
+}
+
+impl<'c> Archives<'c> {
+    fn piece(&mut self) -> Result<Option<Piece>, Error> {
+        loop {
+            if let Some(piece) = self.block.pieces.get(self.next_piece) {
+                self.next_piece += 1;
+                return Ok(Some(piece.clone()));
+            }
+            let spare = std::mem::take(&mut self.block.data);
+            match self.backup.next_block(spare)? {
+                Some(block) => self.block = block,
+                None => return Ok(None),
+            }
+            self.next_piece = 0;
+        }
+    }
+
+    /// The next archive, or nothing when all have come.
+    ///
+    /// # Errors
+    /// Server and connection errors.
+    pub fn next_archive(&mut self) -> Result<Option<ArchiveReader<'_, 'c>>, Error> {
+        if self.state == ReadState::End {
+            return Ok(None);
+        }
+        loop {
+            match self.piece()? {
+                Some(Piece::Begin(kind)) => {
+                    self.state = ReadState::Open(0..0);
+                    return Ok(Some(ArchiveReader { archives: self, kind }));
+                }
+                Some(Piece::Data(_)) => {}
+                Some(Piece::End) | None => {
+                    self.state = ReadState::End;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// As [`BaseBackup::finish`].
+    ///
+    /// # Errors
+    /// As [`BaseBackup::finish`].
+    pub fn finish(self) -> Result<BackupEnd, Error> {
+        self.backup.finish()
+    }
+}
+
+/// The content of one archive.
+#[derive(Debug)]
+pub struct ArchiveReader<'a, 'c> {
+    archives: &'a mut Archives<'c>,
+    kind: ArchiveKind,
+}
+
+impl ArchiveReader<'_, '_> {
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> &ArchiveKind {
+        &self.kind
+    }
+}
+
+impl Read for ArchiveReader<'_, '_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match &mut self.archives.state {
+                ReadState::Open(range) if range.start < range.end => {
+                    let from = self.archives.block.data.get(range.clone()).unwrap_or_default();
+                    let length = from.len().min(buf.len());
+                    if let (Some(to), Some(from)) = (buf.get_mut(..length), from.get(..length)) {
+                        to.copy_from_slice(from);
+                    }
+                    range.start += length;
+                    return Ok(length);
+                }
+                ReadState::Open(_) => {}
+                _ => return Ok(0),
+            }
+            match self.archives.piece().map_err(io::Error::other)? {
+                Some(Piece::Data(range)) => self.archives.state = ReadState::Open(range),
+                Some(Piece::Begin(_)) => {
+                    // Belongs to the next archive.
+                    self.archives.next_piece -= 1;
+                    self.archives.state = ReadState::Between;
+                    return Ok(0);
+                }
+                Some(Piece::End) | None => {
+                    self.archives.state = ReadState::End;
+                    return Ok(0);
+                }
+            }
+        }
+    }
+}
