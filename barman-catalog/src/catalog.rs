@@ -69,7 +69,7 @@ impl Catalog {
                         ids.insert(id);
                     }
                     Err(e) => {
-                        catalog.add_broken(None, meta.join(&name), format!("the name of the file: {e}"))
+                        catalog.add_broken(None, meta.join(&name), format!("the name of the file: {e}"));
                     }
                 }
             } else if let Some(id) = text.strip_suffix("-delete_this").and_then(|id| id.parse().ok()) {
@@ -105,10 +105,10 @@ impl Catalog {
                 // Deleted since the directory was listed.
                 Err(StoreError::Missing { .. }) => {}
                 Err(StoreError::Invalid { path, source }) => {
-                    catalog.add_broken(Some(id), path, source.to_string())
+                    catalog.add_broken(Some(id), path, source.to_string());
                 }
                 Err(StoreError::Read { path, source }) => {
-                    catalog.add_broken(Some(id), path, source.to_string())
+                    catalog.add_broken(Some(id), path, source.to_string());
                 }
                 Err(other) => catalog.add_broken(Some(id), layout.backup_info(id), other.to_string()),
             }

@@ -142,7 +142,7 @@ mod tests {
         let layout = Layout::new("s", home.path());
         let catalog = with_backups(&layout);
         backup_info::update(&layout, "20260102T000000".parse().unwrap(), |i| {
-            i.status = BackupStatus::Done
+            i.status = BackupStatus::Done;
         })
         .unwrap();
         let held = Lock::try_acquire(&layout.backup_lock()).unwrap();

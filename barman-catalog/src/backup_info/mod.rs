@@ -35,7 +35,7 @@ pub struct Tablespace {
 }
 
 /// What is known about one backup. The fields, in the words and order of the file.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct BackupInfo {
     /// The backup's id: the name of the file, not a field in it.
     pub id: BackupId,

@@ -128,7 +128,7 @@ pub fn delete_backup(
     if backup.status != BackupStatus::Failed {
         // From here on it must not look whole, to Barman neither, which knows only the status.
         backup_info::update_locked(layout, id, |info| {
-            info.set_failed_because("deletion not completed")
+            info.set_failed_because("deletion not completed");
         })?;
     }
     for tablespace in &backup.tablespaces {

@@ -82,7 +82,7 @@ impl XlogDb {
             if !ended && line.len() as u64 == MAX_LINE {
                 db.add_bad(number, &line, "too long");
                 // The rest of it.
-                while !ended {
+                loop {
                     line.clear();
                     let read = (&mut input).take(MAX_LINE).read_until(b'\n', &mut line)?;
                     if read == 0 || line.ends_with(b"\n") {
