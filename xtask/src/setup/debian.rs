@@ -10,7 +10,7 @@ use super::{say, step};
 use crate::run;
 
 /// Debian packages and what in them is looked for (a program in `PATH` or an absolute path).
-const PACKAGES: [(&str, &str); 13] = [
+const PACKAGES: [(&str, &str); 15] = [
     ("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
     ("postgresql-client-15", "/usr/lib/postgresql/15/bin/pg_basebackup"),
     ("rsync", "rsync"),
@@ -24,6 +24,9 @@ const PACKAGES: [(&str, &str); 13] = [
     ("xz-utils", "xz"),
     ("bzip2", "bzip2"),
     ("curl", "curl"),
+    ("procps", "ps"),
+    // The oracle runs it on WAL files.
+    ("file", "file"),
 ];
 
 /// Keeps the package `postgresql-15` from making and starting a cluster of its own.
