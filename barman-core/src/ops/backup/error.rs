@@ -1,7 +1,6 @@
 //! Why a backup was not started, or could not be finished properly. A backup that was started and failed is no error
 //! of this kind: it is recorded as FAILED and reported.
 
-use std::io;
 use std::path::PathBuf;
 
 use crate::context::CancelCause;
@@ -33,12 +32,12 @@ pub enum BackupError {
         failed: String,
     },
     /// A directory of the server cannot be made.
-    #[error("failed to create {} directory: {source}", path.display())]
+    #[error("failed to create {} directory: {reason}", path.display())]
     CreateDirectory {
         /// The directory.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        reason: String,
     },
     /// Somebody else holds the backup lock of this server.
     #[error("Another backup process is running")]
@@ -90,9 +89,18 @@ impl Failure for BackupError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Busy => Some("wait for the running backup, deletion or import to end; 'barman list-processes' shows it".to_owned()),
-            Self::Id { .. } => Some("the catalogue holds a backup from the far future: check the clock, and delete that backup".to_owned()),
-            Self::Write { .. } => Some("the backup stays registered as not finished; the next backup or cron marks it FAILED".to_owned()),
+            Self::Busy => Some(
+                "wait for the running backup, deletion or import to end; 'barman list-processes' shows it"
+                    .to_owned(),
+            ),
+            Self::Id { .. } => Some(
+                "the catalogue holds a backup from the far future: check the clock, and delete that backup"
+                    .to_owned(),
+            ),
+            Self::Write { .. } => Some(
+                "the backup stays registered as not finished; the next backup or cron marks it FAILED"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -49,13 +49,20 @@ impl Failed {
     #[must_use]
     pub fn text(action: Action, details: &str) -> Self {
         let reason = details.lines().next().unwrap_or_default().trim().to_owned();
-        Self { action, reason, details: details.to_owned(), interrupted: None }
+        Self {
+            action,
+            reason,
+            details: details.to_owned(),
+            interrupted: None,
+        }
     }
 
     /// The same failure, told as an interruption if somebody asked to stop: whatever broke then, broke because of it.
     #[must_use]
     pub fn unless_cancelled(self, cancel: &Cancel) -> Self {
-        cancel.cause().map_or(self.clone(), |cause| Self::interrupted(self.action, cause))
+        cancel
+            .cause()
+            .map_or(self.clone(), |cause| Self::interrupted(self.action, cause))
     }
 
     /// A request to stop.
@@ -66,13 +73,20 @@ impl Failed {
             CancelCause::Terminate => "143",
             CancelCause::Hangup => "129",
         };
-        Self { interrupted: Some(cause), ..Self::text(action, text) }
+        Self {
+            interrupted: Some(cause),
+            ..Self::text(action, text)
+        }
     }
 
     /// The two lines on the console.
     #[must_use]
     pub fn console(&self) -> String {
-        format!("Backup failed {}.\nDETAILS: {}", self.action.as_str(), self.details)
+        format!(
+            "Backup failed {}.\nDETAILS: {}",
+            self.action.as_str(),
+            self.details
+        )
     }
 }
 
@@ -98,7 +112,10 @@ mod tests {
 
     #[test]
     fn the_first_line_is_recorded_and_all_is_told() {
-        let failed = Failed::text(Action::Copying, "data transfer failure on directory '/b/data'\nno space left");
+        let failed = Failed::text(
+            Action::Copying,
+            "data transfer failure on directory '/b/data'\nno space left",
+        );
         assert_eq!(failed.reason, "data transfer failure on directory '/b/data'");
         assert_eq!(
             failed.console(),
@@ -108,15 +125,20 @@ mod tests {
 
     #[test]
     fn whatever_breaks_after_a_request_to_stop_is_the_request() {
-        for (cause, text) in
-            [(CancelCause::Interrupt, "KeyboardInterrupt"), (CancelCause::Terminate, "143"), (CancelCause::Hangup, "129")]
-        {
+        for (cause, text) in [
+            (CancelCause::Interrupt, "KeyboardInterrupt"),
+            (CancelCause::Terminate, "143"),
+            (CancelCause::Hangup, "129"),
+        ] {
             let cancel = Cancel::new();
             let failed = Failed::text(Action::Sizing, "broken");
             assert_eq!(failed.clone().unless_cancelled(&cancel), failed);
             cancel.request(cause);
             let stopped = failed.unless_cancelled(&cancel);
-            assert_eq!((stopped.reason.as_str(), stopped.interrupted), (text, Some(cause)));
+            assert_eq!(
+                (stopped.reason.as_str(), stopped.interrupted),
+                (text, Some(cause))
+            );
         }
     }
 }

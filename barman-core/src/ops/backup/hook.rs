@@ -2,34 +2,45 @@
 
 use barman_catalog::{BackupInfo, Catalog, Layout};
 
-use crate::config::ServerConfig;
 use crate::context::Context;
 use crate::host::hooks::{self, HookError, HookEvent, HookPhase};
+use crate::server::Server;
 
 /// Runs the scripts of this phase with what is known about the backup.
 ///
 /// # Errors
 /// A `pre` retry script that asks to stop; a request to stop.
 pub(super) fn run(
-    config: &ServerConfig,
-    layout: &Layout,
+    server: &Server,
     info: &BackupInfo,
     phase: HookPhase,
     ctx: &Context<'_>,
 ) -> Result<(), HookError> {
-    if !hooks::configured(config, HookEvent::Backup, phase) {
+    if !hooks::configured(server.config(), HookEvent::Backup, phase) {
         return Ok(());
     }
     // Neighbours are for information: scripts run even if the catalogue cannot be listed.
-    let catalog = Catalog::load(layout).unwrap_or_default();
-    hooks::run(config, HookEvent::Backup, phase, &variables(layout, info, &catalog), ctx)
+    let catalog = Catalog::load(server.layout()).unwrap_or_default();
+    hooks::run(
+        server.config(),
+        HookEvent::Backup,
+        phase,
+        &variables(server.layout(), info, &catalog),
+        ctx,
+    )
 }
 
 fn variables(layout: &Layout, info: &BackupInfo, catalog: &Catalog) -> Vec<(&'static str, String)> {
     let id = |backup: Option<&BackupInfo>| backup.map(|backup| backup.id.to_string()).unwrap_or_default();
     vec![
-        ("BARMAN_BACKUP_DIR", layout.base_directory(info.id).display().to_string()),
-        ("BARMAN_BACKUP_INFO_PATH", layout.backup_info(info.id).display().to_string()),
+        (
+            "BARMAN_BACKUP_DIR",
+            layout.base_directory(info.id).display().to_string(),
+        ),
+        (
+            "BARMAN_BACKUP_INFO_PATH",
+            layout.backup_info(info.id).display().to_string(),
+        ),
         ("BARMAN_BACKUP_ID", info.id.to_string()),
         ("BARMAN_PREVIOUS_ID", id(catalog.previous(info.id))),
         ("BARMAN_NEXT_ID", id(catalog.next(info.id))),
@@ -54,16 +65,31 @@ mod tests {
         failed.error = Some("failure copying files (KeyboardInterrupt)".to_owned());
         let catalog = Catalog::from_backups(
             "main",
-            [backup("20261121T000001", BackupStatus::Done), backup("20261121T000002", BackupStatus::Failed), failed.clone()],
+            [
+                backup("20261121T000001", BackupStatus::Done),
+                backup("20261121T000002", BackupStatus::Failed),
+                failed.clone(),
+            ],
         );
         let layout = Layout::new("main", "/b");
         let found = variables(&layout, &failed, &catalog);
-        let value = |name: &str| found.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
+        let value = |name: &str| {
+            found
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.as_str())
+        };
         assert_eq!(value("BARMAN_PREVIOUS_ID"), Some("20261121T000001"));
         assert_eq!(value("BARMAN_NEXT_ID"), Some(""));
         assert_eq!(value("BARMAN_STATUS"), Some("FAILED"));
-        assert_eq!(value("BARMAN_ERROR"), Some("failure copying files (KeyboardInterrupt)"));
+        assert_eq!(
+            value("BARMAN_ERROR"),
+            Some("failure copying files (KeyboardInterrupt)")
+        );
         assert_eq!(value("BARMAN_BACKUP_DIR"), Some("/b/main/base/20261121T000003"));
-        assert_eq!(value("BARMAN_BACKUP_INFO_PATH"), Some("/b/main/meta/20261121T000003-backup.info"));
+        assert_eq!(
+            value("BARMAN_BACKUP_INFO_PATH"),
+            Some("/b/main/meta/20261121T000003-backup.info")
+        );
     }
 }

@@ -89,9 +89,16 @@ impl BackupOptions {
     /// # Errors
     /// [`BackupError::Unsupported`]; [`BackupError::Name`].
     pub fn check(&self, config: &ServerConfig) -> Result<(), BackupError> {
-        let unsupported = |what: &str| Err(BackupError::Unsupported { what: what.to_owned() });
+        let unsupported = |what: &str| {
+            Err(BackupError::Unsupported {
+                what: what.to_owned(),
+            })
+        };
         if let Some(name) = &self.name {
-            check_name(name).map_err(|why| BackupError::Name { name: name.clone(), why })?;
+            check_name(name).map_err(|why| BackupError::Name {
+                name: name.clone(),
+                why,
+            })?;
         }
         if self.incremental.is_some() {
             return unsupported("incremental backup ('--incremental')");

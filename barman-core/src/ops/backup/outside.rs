@@ -35,8 +35,16 @@ mod tests {
 
     #[test]
     fn a_sibling_directory_with_the_same_prefix_is_outside() {
-        let files = ["/srv/pg/postgresql.conf", "/srv/pg-conf/x.conf", "/etc/pg/pg_hba.conf", "/etc/pg/pg_hba.conf"];
-        assert_eq!(outside("/srv/pg", files), ["/srv/pg-conf/x.conf", "/etc/pg/pg_hba.conf"]);
+        let files = [
+            "/srv/pg/postgresql.conf",
+            "/srv/pg-conf/x.conf",
+            "/etc/pg/pg_hba.conf",
+            "/etc/pg/pg_hba.conf",
+        ];
+        assert_eq!(
+            outside("/srv/pg", files),
+            ["/srv/pg-conf/x.conf", "/etc/pg/pg_hba.conf"]
+        );
         assert!(outside("/srv/pg/", ["/srv/pg/postgresql.auto.conf"]).is_empty());
     }
 }

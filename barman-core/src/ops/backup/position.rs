@@ -12,7 +12,14 @@ use barman_wal::{Lsn, SegmentName, SegmentSize, TimelineId};
 pub fn end(timeline: TimelineId, lsn: Lsn, size: SegmentSize) -> (SegmentName, u32) {
     let offset = lsn.offset(size);
     let plain = SegmentName::from_lsn(timeline, lsn, size);
-    if offset == 0 { (SegmentName::holding_last_byte_before(timeline, lsn, size).unwrap_or(plain), 0) } else { (plain, offset) }
+    if offset == 0 {
+        (
+            SegmentName::holding_last_byte_before(timeline, lsn, size).unwrap_or(plain),
+            0,
+        )
+    } else {
+        (plain, offset)
+    }
 }
 
 /// A position as the begin and end lines show it: with the file it lies in, if that is known.
@@ -34,7 +41,12 @@ mod tests {
         let timeline = TimelineId::new(2).unwrap();
         let small = SegmentSize::new(1 << 20).unwrap();
         for (lsn, size, wal, offset) in [
-            ("0/3000138", SegmentSize::DEFAULT, "000000020000000000000003", 0x138),
+            (
+                "0/3000138",
+                SegmentSize::DEFAULT,
+                "000000020000000000000003",
+                0x138,
+            ),
             ("0/B000000", SegmentSize::DEFAULT, "00000002000000000000000A", 0),
             ("5/0", SegmentSize::DEFAULT, "0000000200000004000000FF", 0),
             ("5/0", small, "000000020000000400000FFF", 0),
@@ -49,7 +61,10 @@ mod tests {
     fn a_position_without_a_file_is_the_lsn() {
         let lsn: Lsn = "0/3000028".parse().unwrap();
         let name = SegmentName::from_lsn(TimelineId::new(1).unwrap(), lsn, SegmentSize::DEFAULT);
-        assert_eq!(shown(Some(lsn), Some((name, 40))), "0/3000028 (000000010000000000000003, 00000028)");
+        assert_eq!(
+            shown(Some(lsn), Some((name, 40))),
+            "0/3000028 (000000010000000000000003, 00000028)"
+        );
         assert_eq!(shown(Some(lsn), None), "0/3000028");
     }
 }

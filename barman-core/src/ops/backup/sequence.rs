@@ -16,17 +16,17 @@ use super::failed::{Action, Failed};
 use super::options::Wait;
 use super::source::Source;
 use super::{BackupError, copy, hook, metadata, outside, position, purge, size, text, wait};
-use crate::config::{ReuseBackup, ServerConfig};
+use crate::config::ReuseBackup;
 use crate::context::{CancelCause, Context, Level};
 use crate::host::hooks::HookPhase;
+use crate::server::Server;
 
 /// Name under which the log records a backup.
 pub(super) const TARGET: &str = "barman.backup";
 
 /// A registered backup.
 pub(super) struct Taking<'a> {
-    pub config: &'a ServerConfig,
-    pub layout: &'a Layout,
+    pub server: &'a Server,
     pub ctx: &'a Context<'a>,
     pub info: BackupInfo,
     pub interrupted: Option<CancelCause>,
@@ -37,18 +37,22 @@ impl<'a> Taking<'a> {
     ///
     /// The caller holds the backup lock of the server, so that no other process makes an id.
     pub fn register(
-        config: &'a ServerConfig,
-        layout: &'a Layout,
+        server: &'a Server,
         ctx: &'a Context<'a>,
         catalog: &Catalog,
         name: Option<&str>,
         systemid: Option<String>,
     ) -> Result<Self, BackupError> {
-        let id = new_id(layout, catalog, ctx)?;
-        let mut info = BackupInfo::new(id, config.name.clone(), Some(BackupMode::Postgres));
+        let id = new_id(server.layout(), catalog, ctx)?;
+        let mut info = BackupInfo::new(id, server.name(), Some(BackupMode::Postgres));
         info.backup_name = name.map(str::to_owned);
         info.systemid = systemid;
-        let taking = Self { config, layout, ctx, info, interrupted: None };
+        let taking = Self {
+            server,
+            ctx,
+            info,
+            interrupted: None,
+        };
         taking.save()?;
         Ok(taking)
     }
@@ -70,13 +74,13 @@ impl<'a> Taking<'a> {
             }
         };
         if copied && wait != Wait::No {
-            self.interrupted = wait::for_end(self.config, self.layout, &mut self.info, wait, self.ctx);
+            self.interrupted = wait::for_end(self.server, &mut self.info, wait, self.ctx);
         }
         // The request to stop has been answered by now. What follows must be done in any case; a second request
         // stops a hook that does not end.
         self.ctx.cancel.reset();
         self.save()?;
-        if let Err(error) = hook::run(self.config, self.layout, &self.info, HookPhase::Post, self.ctx) {
+        if let Err(error) = hook::run(self.server, &self.info, HookPhase::Post, self.ctx) {
             log::warn!(target: TARGET, "{error}");
         }
         Ok(())
@@ -84,14 +88,18 @@ impl<'a> Taking<'a> {
 
     /// Everything up to the point where the copy is complete and on disk.
     fn copy_and_sync(&mut self) -> Result<Started, Failed> {
-        let base = self.layout.basebackups_directory.join(self.info.id.as_str());
+        let base = self
+            .server
+            .layout()
+            .basebackups_directory
+            .join(self.info.id.as_str());
         self.say(&format!(
             "Starting backup using {} method for server {} in {}",
             BackupMode::Postgres,
-            self.config.name,
+            self.server.name(),
             base.display()
         ));
-        hook::run(self.config, self.layout, &self.info, HookPhase::Pre, self.ctx)
+        hook::run(self.server, &self.info, HookPhase::Pre, self.ctx)
             .map_err(|error| Failed::new(Action::Starting, &error))?;
 
         let started = self.start()?;
@@ -103,10 +111,13 @@ impl<'a> Taking<'a> {
     /// Metadata and the first position; status STARTED.
     fn start(&mut self) -> Result<Started, Failed> {
         let failed = |error: &dyn std::error::Error| Failed::new(Action::Starting, error);
-        let mut source = Source::connect(self.config, self.ctx).map_err(|error| failed(&error))?;
+        let mut source = Source::connect(self.server).map_err(|error| failed(&error))?;
         metadata::read(&mut source, &mut self.info).map_err(|error| failed(&error))?;
-        let here = source.position(self.info.xlog_segment_size).map_err(|error| failed(&error))?;
-        let started = Started { wall: self.ctx.clock.now(), at: Instant::now() };
+        let here = source.position().map_err(|error| failed(&error))?;
+        let started = Started {
+            wall: self.ctx.clock.now(),
+            at: Instant::now(),
+        };
         self.info.begin_time = Some(here.time);
         self.info.begin_xlog = here.lsn;
         self.info.begin_wal = here.wal.map(|(name, _)| name);
@@ -114,16 +125,22 @@ impl<'a> Taking<'a> {
         self.info.timeline = here.wal.map(|(name, _)| name.timeline);
         self.info.status = BackupStatus::Started;
         self.save().map_err(|error| failed(&error))?;
-        self.say(&format!("Backup start at LSN: {}", position::shown(here.lsn, here.wal)));
+        self.say(&format!(
+            "Backup start at LSN: {}",
+            position::shown(here.lsn, here.wal)
+        ));
         Ok(started)
     }
 
     /// The copy, its label, the end of it, the WAL switch, the restore point.
     fn copy(&mut self, base: &Path) -> Result<(), Failed> {
         let failed = |error: &dyn std::error::Error| Failed::new(Action::Copying, error);
-        self.say(&format!("Starting backup copy via pg_basebackup for {}", self.info.id));
+        self.say(&format!(
+            "Starting backup copy via pg_basebackup for {}",
+            self.info.id
+        ));
         let before = Instant::now();
-        let copied = copy::run(self.config, base, &self.info, self.ctx)?;
+        let copied = copy::run(self.server, base, &self.info, self.ctx)?;
         self.info.copy_stats = Some(backup_info::CopyStats::simple(seconds(before.elapsed())));
         self.warn_outside();
         self.say(&format!("Copy done (time: {})", text::interval(before.elapsed())));
@@ -135,17 +152,23 @@ impl<'a> Taking<'a> {
         self.info.backup_label = Some(copied.label);
         self.say("Finalising the backup.");
 
-        let mut source = Source::connect_again(self.config, self.ctx).map_err(|error| failed(&error))?;
+        let mut source = Source::connect_again(self.server, self.ctx).map_err(|error| failed(&error))?;
         metadata::check_same_cluster(&mut source, &self.info).map_err(|error| failed(&error))?;
-        metadata::refresh_tablespaces(&mut source, &mut self.info, &copied.tablespaces).map_err(|error| failed(&error))?;
-        let now = source.position(self.info.xlog_segment_size).map_err(|error| failed(&error))?;
-        let (end_wal, end_offset) = position::end(copied.end_timeline, copied.end, self.info.xlog_segment_size);
+        metadata::refresh_tablespaces(&mut source, &mut self.info, &copied.tablespaces)
+            .map_err(|error| failed(&error))?;
+        let now = source.position().map_err(|error| failed(&error))?;
+        let (end_wal, end_offset) =
+            position::end(copied.end_timeline, copied.end, self.info.xlog_segment_size);
         self.info.end_time = Some(now.time);
         self.info.end_xlog = Some(copied.end);
         self.info.end_wal = Some(end_wal);
         self.info.end_offset = Some(u64::from(end_offset));
-        source.switch_wal(self.config, self.ctx).map_err(|error| failed(&error))?;
-        purge::first_backup(self.config, self.layout, &self.info, purge::Telling::User, self.ctx)
+        source
+            .switch_wal(self.server, self.ctx)
+            .map_err(|error| failed(&error))?;
+        // What is purged is decided by what is on disk.
+        self.save().map_err(|error| failed(&error))?;
+        purge::first_backup(self.server, self.info.id, purge::Telling::User, self.ctx)
             .map_err(|error| failed(&error))?;
         source.restore_point(&format!("barman_{}", self.info.id));
         Ok(())
@@ -154,8 +177,9 @@ impl<'a> Taking<'a> {
     /// Data, then directories, then the size in `backup.info`.
     fn sync(&mut self, base: &Path) -> Result<(), Failed> {
         let failed = |error: &dyn std::error::Error| Failed::new(Action::Sizing, error);
-        durable::sync_tree(base).map_err(|error| failed(&error))?;
-        durable::fsync_dir(&self.layout.basebackups_directory).map_err(|error| failed(&error))?;
+        // Files and directories below are on disk since the copy ended; what names them is not.
+        durable::fsync_dir(base).map_err(|error| failed(&error))?;
+        durable::fsync_dir(&self.server.layout().basebackups_directory).map_err(|error| failed(&error))?;
         let sizes = size::measure(base).map_err(|error| failed(&error))?;
         self.info.size = Some(sizes.total);
         self.info.deduplicated_size = Some(sizes.unshared);
@@ -163,7 +187,7 @@ impl<'a> Taking<'a> {
             return Err(Failed::interrupted(Action::Sizing, cause));
         }
         self.save().map_err(|error| failed(&error))?;
-        let form = match self.config.reuse_backup {
+        let form = match self.server.config().reuse_backup {
             Some(ReuseBackup::Link) => text::SizeLine::Deduplicated,
             _ => text::SizeLine::Plain,
         };
@@ -178,8 +202,14 @@ impl<'a> Taking<'a> {
     }
 
     fn tell_end(&self, started: &Started) {
-        let end = self.info.end_wal.zip(self.info.end_offset.and_then(|offset| u32::try_from(offset).ok()));
-        self.say(&format!("Backup end at LSN: {}", position::shown(self.info.end_xlog, end)));
+        let end = self
+            .info
+            .end_wal
+            .zip(self.info.end_offset.and_then(|offset| u32::try_from(offset).ok()));
+        self.say(&format!(
+            "Backup end at LSN: {}",
+            position::shown(self.info.end_xlog, end)
+        ));
         self.say(&format!(
             "Backup completed (start time: {}, elapsed time: {})",
             text::local_time(&started.wall),
@@ -189,13 +219,19 @@ impl<'a> Taking<'a> {
 
     fn warn_outside(&self) {
         let info = &self.info;
-        let files = [&info.config_file, &info.hba_file, &info.ident_file].into_iter().flatten().chain(&info.included_files);
-        let found = outside::outside(info.pgdata.as_deref().unwrap_or_default(), files.map(String::as_str));
+        let files = [&info.config_file, &info.hba_file, &info.ident_file]
+            .into_iter()
+            .flatten()
+            .chain(&info.included_files);
+        let found = outside::outside(
+            info.pgdata.as_deref().unwrap_or_default(),
+            files.map(String::as_str),
+        );
         if found.is_empty() {
             return;
         }
         let warning = outside::warning(&found);
-        if self.config.backup_options.external_configuration {
+        if self.server.config().backup_options.external_configuration {
             log::debug!(target: TARGET, "{warning}");
         } else {
             self.ctx.say(Level::Warning, TARGET, &warning);
@@ -207,8 +243,8 @@ impl<'a> Taking<'a> {
     }
 
     pub fn save(&self) -> Result<(), BackupError> {
-        backup_info::save(self.layout, &self.info).map_err(|error| BackupError::Write {
-            path: self.layout.backup_info(self.info.id),
+        backup_info::save(self.server.layout(), &self.info).map_err(|error| BackupError::Write {
+            path: self.server.layout().backup_info(self.info.id),
             reason: super::failed::chain(&error),
         })
     }
@@ -226,7 +262,9 @@ fn new_id(layout: &Layout, catalog: &Catalog, ctx: &Context<'_>) -> Result<Backu
     loop {
         let id = BackupId::next(ctx.clock.now().datetime(), highest);
         if highest.is_some_and(|highest| id <= highest) {
-            return Err(BackupError::Id { newest: id.to_string() });
+            return Err(BackupError::Id {
+                newest: id.to_string(),
+            });
         }
         if !layout.base_directory(id).exists() {
             return Ok(id);

@@ -75,7 +75,14 @@ mod tests {
         fs::hard_link(root.join("16388/1"), directory.path().join("other")).unwrap();
         std::os::unix::fs::symlink(root.join("16388"), root.join("data/pg_tblspc/16388")).unwrap();
         std::os::unix::fs::symlink("PG_VERSION", root.join("data/link")).unwrap();
-        assert_eq!(measure(&root).unwrap(), Sizes { total: 1006, unshared: 6, files: 3 });
+        assert_eq!(
+            measure(&root).unwrap(),
+            Sizes {
+                total: 1006,
+                unshared: 6,
+                files: 3
+            }
+        );
     }
 
     #[test]

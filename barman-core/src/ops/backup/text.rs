@@ -10,7 +10,12 @@ pub fn interval(duration: Duration) -> String {
     if total == 0 {
         return "less than one second".to_owned();
     }
-    let parts = [(total / 86_400, "day"), (total / 3_600 % 24, "hour"), (total / 60 % 60, "minute"), (total % 60, "second")];
+    let parts = [
+        (total / 86_400, "day"),
+        (total / 3_600 % 24, "hour"),
+        (total / 60 % 60, "minute"),
+        (total % 60, "second"),
+    ];
     let words: Vec<String> = parts
         .iter()
         .filter(|(count, _)| *count > 0)
@@ -50,12 +55,19 @@ pub enum SizeLine {
 
 /// The line that tells how big the backup is.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "a percentage with two decimals is shown")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a percentage with two decimals is shown"
+)]
 pub fn size_line(bytes: u64, unshared: u64, form: SizeLine) -> String {
     match form {
         SizeLine::Plain => format!("Backup size: {}", size(bytes)),
         SizeLine::Deduplicated => {
-            let ratio = if bytes == 0 { 0.0 } else { 1.0 - unshared as f64 / bytes as f64 };
+            let ratio = if bytes == 0 {
+                0.0
+            } else {
+                1.0 - unshared as f64 / bytes as f64
+            };
             format!(
                 "Backup size: {}. Actual size on disk: {} (-{:.2}% deduplication ratio).",
                 size(bytes),
@@ -71,7 +83,11 @@ pub fn size_line(bytes: u64, unshared: u64, form: SizeLine) -> String {
 pub fn local_time(time: &jiff::Zoned) -> String {
     let micros = time.datetime().subsec_nanosecond() / 1000;
     let whole = time.strftime("%Y-%m-%d %H:%M:%S").to_string();
-    if micros == 0 { whole } else { format!("{whole}.{micros:06}") }
+    if micros == 0 {
+        whole
+    } else {
+        format!("{whole}.{micros:06}")
+    }
 }
 
 /// What is told at the end of a backup that still waits for WAL.
@@ -120,13 +136,19 @@ mod tests {
             size_line(1000, 88, SizeLine::Deduplicated),
             "Backup size: 1000 B. Actual size on disk: 88 B (-91.20% deduplication ratio)."
         );
-        assert_eq!(size_line(0, 0, SizeLine::Deduplicated), "Backup size: 0 B. Actual size on disk: 0 B (-0.00% deduplication ratio).");
+        assert_eq!(
+            size_line(0, 0, SizeLine::Deduplicated),
+            "Backup size: 0 B. Actual size on disk: 0 B (-0.00% deduplication ratio)."
+        );
     }
 
     #[test]
     fn local_times_lose_an_empty_fraction() {
         let time = |text: &str| local_time(&text.parse::<jiff::Zoned>().unwrap());
-        assert_eq!(time("2026-11-21T04:48:52.692578+00:00[UTC]"), "2026-11-21 04:48:52.692578");
+        assert_eq!(
+            time("2026-11-21T04:48:52.692578+00:00[UTC]"),
+            "2026-11-21 04:48:52.692578"
+        );
         assert_eq!(time("2026-11-21T04:48:52+00:00[UTC]"), "2026-11-21 04:48:52");
     }
 }
