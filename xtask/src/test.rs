@@ -22,9 +22,6 @@ pub struct Options {
     filter: Option<String>,
 }
 
-/// Environment variable by which tests know that they may take their time.
-const LONG_ENV: &str = "BARMAN_RS_LONG";
-
 /// Suites that start with this test the kit, not the product: they prove no support of a version.
 const KIT: &str = "testkit";
 
@@ -44,7 +41,7 @@ pub fn run(options: &Options) -> Result<()> {
         .args(["nextest", "run", "--workspace"])
         .env(executed::RECORD_ENV, &record);
     if options.long {
-        nextest.env(LONG_ENV, "1").args(["--profile", "long"]);
+        nextest.env(testkit::LONG_ENV, "1").args(["--profile", "long"]);
     }
     if let Some(filter) = &options.filter {
         nextest.arg(filter);

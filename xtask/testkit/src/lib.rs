@@ -52,3 +52,11 @@ pub use process::{Background, Finished, Program};
 pub use sandbox::{Mode, Sandbox, SandboxBuilder};
 pub use trees::{ALL_MAJORS, PgTree};
 pub use wait::{interrupt_flag, wait_until};
+
+/// Environment variable by which `cargo xtask test --long` tells tests that they may take their time.
+pub const LONG_ENV: &str = "BARMAN_RS_LONG";
+
+/// Whether this run is the long one: full sizes, full matrices.
+pub fn is_long() -> bool {
+    std::env::var_os(LONG_ENV).is_some_and(|value| !value.is_empty())
+}
