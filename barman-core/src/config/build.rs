@@ -7,9 +7,10 @@ use super::error::ConfigWarning;
 use super::globals::GlobalConfig;
 use super::resolve::{self, Values};
 use super::server::ServerConfig;
+use super::types;
 use super::types::{
     BackupCompression, BackupMethod, BackupOptions, CombineMode, CompressionFormat, CompressionLocation,
-    CreateSlot, Encryption, RecoveryOptions, RetentionPolicy, ReuseBackup, StagingLocation, WalCompression,
+    CreateSlot, Encryption, RecoveryOptions, ReuseBackup, StagingLocation, WalCompression,
 };
 use super::validate;
 use super::value::Value;
@@ -335,7 +336,7 @@ fn convert_late(server: &mut ServerConfig, values: &mut [Value], notices: &mut V
         ));
         resolve::set(values, "wal_retention_policy", Value::Text("main".to_owned()));
     }
-    match RetentionPolicy::parse(&text) {
+    match types::parse_retention_policy(&text) {
         Some(policy) => {
             server.retention_policy = Some(policy);
             resolve::set(values, "retention_policy", Value::Text(policy.to_string()));

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use barman_catalog::retention::{RetentionPolicy, WindowUnit};
+
 /// Declares an enumeration whose words are fixed texts of the configuration.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
@@ -164,18 +166,6 @@ words! {
     }
 }
 
-words! {
-    /// Unit of a recovery window.
-    WindowUnit {
-        /// Days.
-        Days = "DAYS",
-        /// Weeks of 7 days.
-        Weeks = "WEEKS",
-        /// Months of 31 days.
-        Months = "MONTHS",
-    }
-}
-
 /// `backup_options`, a set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BackupOptions {
@@ -241,52 +231,26 @@ impl fmt::Display for CompressionLevel {
     }
 }
 
-/// `retention_policy`; `Display` is the canonical text (`REDUNDANCY 2`, `RECOVERY WINDOW OF 4 WEEKS`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RetentionPolicy {
-    /// Keep the newest `n` backups.
-    Redundancy(u32),
-    /// Keep what is needed to restore to any moment of the window.
-    RecoveryWindow {
-        /// How many units.
-        count: u32,
-        /// Which unit.
-        unit: WindowUnit,
-    },
-}
-
-impl RetentionPolicy {
-    /// Parses `REDUNDANCY <n>` or `RECOVERY WINDOW OF <n> DAYS|WEEKS|MONTHS` (singular too, any case).
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let words: Vec<String> = text.split_whitespace().map(str::to_uppercase).collect();
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let number = |digits: &str| {
-            (!digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
-                .then(|| digits.parse().ok())
-                .flatten()
-        };
-        match words.as_slice() {
-            ["REDUNDANCY", count] => number(count).map(Self::Redundancy),
-            ["RECOVERY", "WINDOW", "OF", count, unit] => {
-                let unit = match *unit {
-                    "DAY" | "DAYS" => WindowUnit::Days,
-                    "WEEK" | "WEEKS" => WindowUnit::Weeks,
-                    "MONTH" | "MONTHS" => WindowUnit::Months,
-                    _ => return None,
-                };
-                number(count).map(|count| Self::RecoveryWindow { count, unit })
-            }
-            _ => None,
+/// Parses `retention_policy`: `REDUNDANCY <n>` or `RECOVERY WINDOW OF <n> DAYS|WEEKS|MONTHS` (singular too, any case).
+#[must_use]
+pub fn parse_retention_policy(text: &str) -> Option<RetentionPolicy> {
+    let words: Vec<String> = text.split_whitespace().map(str::to_uppercase).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let number = |digits: &str| {
+        let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        plain.then(|| digits.parse().ok()).flatten()
+    };
+    match words.as_slice() {
+        ["REDUNDANCY", count] => number(count).map(RetentionPolicy::Redundancy),
+        ["RECOVERY", "WINDOW", "OF", count, unit] => {
+            let unit = match *unit {
+                "DAY" | "DAYS" => WindowUnit::Days,
+                "WEEK" | "WEEKS" => WindowUnit::Weeks,
+                "MONTH" | "MONTHS" => WindowUnit::Months,
+                _ => return None,
+            };
+            number(count).map(|count| RetentionPolicy::RecoveryWindow { count, unit })
         }
-    }
-}
-
-impl fmt::Display for RetentionPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Redundancy(count) => write!(f, "REDUNDANCY {count}"),
-            Self::RecoveryWindow { count, unit } => write!(f, "RECOVERY WINDOW OF {count} {unit}"),
-        }
+        _ => None,
     }
 }

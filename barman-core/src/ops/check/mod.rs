@@ -1,1 +1,172 @@
-//! The operation `check`.
+//! `barman check`: whether a server can be backed up and its WAL archived.
+//!
+//! Every check is an entry of one table ([`entries`]): when it applies and how it is done. [`run`] walks the table and
+//! returns what it found; a check that breaks is one failed result, and the rest goes on. `check_timeout` limits all
+//! checks of a server together: it ends every wait on the network.
+
+mod archivers;
+mod backups;
+mod connections;
+mod deadline;
+mod facts;
+mod host;
+mod report;
+mod table;
+mod wal_archive;
+mod words;
+
+use std::time::Duration;
+
+pub use report::{CheckInterrupted, CheckReport, CheckResult, NON_CRITICAL};
+pub use table::{CheckEntry, entries};
+
+use crate::context::Context;
+use crate::server::Server;
+use deadline::{Deadline, Ended};
+use facts::Facts;
+
+/// Name under which the log records checks.
+const TARGET: &str = "barman.server";
+
+/// How to check.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// `--check-timeout`, replacing the option `check_timeout`; zero = no limit.
+    pub timeout: Option<Duration>,
+}
+
+/// Runs every check that applies to `server`. Its connections are closed afterwards.
+///
+/// # Errors
+/// [`CheckInterrupted`] if the user asked to stop.
+pub fn run(
+    server: &mut Server,
+    options: &CheckOptions,
+    ctx: &Context<'_>,
+) -> Result<CheckReport, CheckInterrupted> {
+    walk(server, options, ctx, entries(), Strategy::Shown)
+}
+
+/// The silent form before a backup: failures go to the log, and [`CheckReport::critical`] tells what stops it.
+///
+/// # Errors
+/// [`CheckInterrupted`].
+pub fn preflight(
+    server: &mut Server,
+    options: &CheckOptions,
+    ctx: &Context<'_>,
+) -> Result<CheckReport, CheckInterrupted> {
+    walk(server, options, ctx, entries(), Strategy::Silent)
+}
+
+/// The silent form before `receive-wal`: monitoring privileges, streaming connection, `wal_level` and system
+/// identifiers, on the connections that the server has now ([`Server::use_wal_connections`]).
+///
+/// # Errors
+/// [`CheckInterrupted`].
+pub fn streaming_preflight(
+    server: &mut Server,
+    options: &CheckOptions,
+    ctx: &Context<'_>,
+) -> Result<CheckReport, CheckInterrupted> {
+    walk(
+        server,
+        options,
+        ctx,
+        table::streaming_preflight(),
+        Strategy::Silent,
+    )
+}
+
+/// Who reads the results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strategy {
+    /// The user: every failure counts.
+    Shown,
+    /// The log: some failures do not count.
+    Silent,
+}
+
+fn walk(
+    server: &mut Server,
+    options: &CheckOptions,
+    ctx: &Context<'_>,
+    entries: &[CheckEntry],
+    strategy: Strategy,
+) -> Result<CheckReport, CheckInterrupted> {
+    let limit = options.timeout.map_or(server.config().check_timeout, |limit| {
+        (!limit.is_zero()).then_some(limit)
+    });
+    let deadline = Deadline::start(limit, ctx.cancel.clone());
+    let before = server.connect_options().clone();
+    // Connections made here look at the deadline's flag, which nobody raises later: they must not outlive the checks.
+    server.close();
+    let waits = server.connect_options();
+    waits.interrupt = Some(deadline.flag());
+    if let Some(limit) = limit {
+        waits.connect_timeout = waits.connect_timeout.min(limit);
+        waits.io_timeout = waits.io_timeout.min(limit);
+    }
+    let outcome = collect(&mut Facts::new(server, ctx, &deadline), entries, strategy);
+    server.close();
+    *server.connect_options() = before;
+    let config = server.config();
+    let results = outcome.map_err(|cause| CheckInterrupted {
+        server: config.name.clone(),
+        cause,
+    })?;
+    Ok(CheckReport {
+        server: config.name.clone(),
+        active: config.active,
+        state: config.state_suffix(),
+        results,
+        messages: config.messages.clone(),
+    })
+}
+
+fn collect(
+    facts: &mut Facts<'_, '_>,
+    entries: &[CheckEntry],
+    strategy: Strategy,
+) -> Result<Vec<CheckResult>, crate::context::CancelCause> {
+    let name = facts.config().name.clone();
+    let mut results = Vec::new();
+    for entry in entries {
+        if !(entry.applies)(facts) {
+            continue;
+        }
+        log::debug!(target: TARGET, "Starting check '{}' for server '{name}'", entry.name);
+        let found = (entry.run)(facts).unwrap_or_else(|reason| vec![CheckResult::failed(entry.name, reason)]);
+        match facts.deadline().ended() {
+            None => results.extend(found),
+            Some(Ended::Cancelled(cause)) => return Err(cause),
+            Some(Ended::TimedOut) => {
+                results.push(CheckResult::failed(
+                    "check timeout",
+                    "barman check command timed out",
+                ));
+                break;
+            }
+        }
+    }
+    for result in &results {
+        record(&name, result, strategy);
+    }
+    Ok(results)
+}
+
+fn record(server: &str, result: &CheckResult, strategy: Strategy) {
+    let name = &result.name;
+    match (result.ok, strategy == Strategy::Silent && !result.is_critical()) {
+        (true, _) => log::debug!(target: TARGET, "Check '{name}' succeeded for server '{server}'"),
+        (false, true) => {
+            log::info!(target: TARGET, "Ignoring failed check '{name}' for server '{server}'");
+        }
+        (false, false) if result.hint.is_empty() => {
+            log::error!(target: TARGET, "Check '{name}' failed for server '{server}'");
+        }
+        (false, false) => {
+            log::error!(target: TARGET, "Check '{name}' failed for server '{server}' ({})", result.hint);
+        }
+    }
+}

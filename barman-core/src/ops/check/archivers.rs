@@ -1,0 +1,60 @@
+//! The checks about how WAL comes.
+
+use super::facts::Facts;
+use super::report::CheckResult;
+use crate::host::process;
+
+type Found = Result<Vec<CheckResult>, String>;
+
+/// The streaming archiver. The first two names are those of a program that is built in here.
+pub fn streaming(facts: &mut Facts<'_, '_>) -> Found {
+    let config = facts.config();
+    let running = process::find(&config.lock_directory, &config.name, "receive-wal").is_some();
+    let hint = if running {
+        ""
+    } else {
+        "See the Barman log file for more details"
+    };
+    Ok(vec![
+        CheckResult::ok("pg_receivexlog", ""),
+        CheckResult::ok("pg_receivexlog compatible", ""),
+        CheckResult {
+            ok: running,
+            ..CheckResult::ok("receive-wal running", hint)
+        },
+    ])
+}
+
+/// The file archiver.
+pub fn file(facts: &mut Facts<'_, '_>) -> Found {
+    let settings = facts.archive_settings();
+    let Some(mode) = settings.mode else {
+        return Ok(vec![]);
+    };
+    let mut found = vec![if mode == "on" || mode == "always" {
+        CheckResult::ok("archive_mode", "")
+    } else {
+        CheckResult::failed("archive_mode", "please set it to 'on' or 'always'")
+    }];
+    let command = settings
+        .command
+        .filter(|command| !command.is_empty() && command != "(disabled)");
+    let library = settings.library.filter(|library| !library.is_empty());
+    if command.is_none() && library.is_none() {
+        found.push(CheckResult::failed(
+            "archive_command",
+            "please set it accordingly to documentation",
+        ));
+        return Ok(found);
+    }
+    found.push(CheckResult::ok("archive_command", ""));
+    if let Some(stats) = settings.stats {
+        match stats.is_archiving {
+            Some(ok) => found.push(CheckResult::of("continuous archiving", ok)),
+            // Something failed and nothing was ever archived.
+            None if stats.failed_count > 0 => found.push(CheckResult::of("continuous archiving", false)),
+            None => {}
+        }
+    }
+    Ok(found)
+}

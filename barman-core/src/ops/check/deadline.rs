@@ -1,0 +1,86 @@
+//! The time limit of all checks of a server, and the user's wish to stop, as one flag that every network wait looks at.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::context::{Cancel, CancelCause};
+
+/// How often the watcher looks at the user's flag.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// Why no further check may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The time is over.
+    TimedOut,
+    /// The user asked to stop.
+    Cancelled(CancelCause),
+}
+
+/// A running time limit.
+#[derive(Debug)]
+pub struct Deadline {
+    at: Option<Instant>,
+    cancel: Cancel,
+    flag: Arc<AtomicBool>,
+    stop: Option<mpsc::Sender<()>>,
+    watcher: Option<JoinHandle<()>>,
+}
+
+impl Deadline {
+    /// Starts the clock; `None` = no limit.
+    pub fn start(limit: Option<Duration>, cancel: Cancel) -> Self {
+        let at = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let flag = Arc::new(AtomicBool::new(false));
+        let (stop, stopped) = mpsc::channel();
+        let watcher = {
+            let (flag, cancel) = (Arc::clone(&flag), cancel.clone());
+            std::thread::spawn(move || {
+                while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                    if cancel.is_requested() || at.is_some_and(|at| Instant::now() >= at) {
+                        flag.store(true, Ordering::SeqCst);
+                    }
+                }
+            })
+        };
+        Self {
+            at,
+            cancel,
+            flag,
+            stop: Some(stop),
+            watcher: Some(watcher),
+        }
+    }
+
+    /// Raised when waits must end.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.flag)
+    }
+
+    /// Why no further check may run, if so.
+    pub fn ended(&self) -> Option<Ended> {
+        if let Some(cause) = self.cancel.cause() {
+            return Some(Ended::Cancelled(cause));
+        }
+        self.at
+            .is_some_and(|at| Instant::now() >= at)
+            .then_some(Ended::TimedOut)
+    }
+
+    /// How much time is left; `None` = no limit.
+    pub fn left(&self) -> Option<Duration> {
+        self.at.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(watcher) = self.watcher.take() {
+            let _ = watcher.join();
+        }
+    }
+}
