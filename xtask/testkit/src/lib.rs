@@ -40,6 +40,7 @@ pub mod executed;
 pub mod ports;
 pub mod process;
 pub mod sandbox;
+pub mod sshd;
 pub mod template;
 pub mod tree;
 pub mod trees;
@@ -50,6 +51,7 @@ pub use cluster::{Cluster, ClusterBuilder, Stop};
 pub use dirs::TestDir;
 pub use process::{Background, Finished, Program};
 pub use sandbox::{Mode, Sandbox, SandboxBuilder};
+pub use sshd::Sshd;
 pub use trees::{ALL_MAJORS, PgTree};
 pub use wait::{interrupt_flag, wait_until};
 
