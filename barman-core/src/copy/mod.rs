@@ -1,1 +1,4 @@
-//! Copying trees of files between directories, synced in bulk.
+//! Copying directory trees on this host.
+
+pub mod limit;
+pub mod tree;
