@@ -30,7 +30,9 @@ const SOON: Duration = Duration::from_secs(60);
 pub fn run(options: &Options) -> Result<()> {
     setup::run()?;
     let barman = match &options.barman {
-        Some(path) => path.clone(),
+        Some(path) => path
+            .canonicalize()
+            .with_context(|| format!("find {}", path.display()))?,
         None => build()?,
     };
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
