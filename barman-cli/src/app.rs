@@ -1,8 +1,10 @@
 //! What every command works with: configuration, output, and the choice of servers.
 
-use crate::output::Output;
+use crate::output::{Output, with_causes};
 use crate::select::{self, Arity, Rules, State, Verdict};
 use crate::signals;
+use barman_catalog::{BackupId, Catalog, ids};
+use barman_core::Server;
 use barman_core::config::{Config, ConfigWarning, Selected, ServerConfig};
 use barman_core::context::SystemClock;
 use barman_core::{Cancel, Class, Context, Failure, Message, Progress};
@@ -32,14 +34,17 @@ impl App<'_> {
         }
     }
 
-    /// Reports an error of an operation; an interrupted one ends the run with the exit code of the signal.
-    pub fn failure(&self, failure: &dyn Failure) {
+    /// Reports an error of an operation. An interrupted one gives the run the exit code of the signal, and no other
+    /// server is to be worked on.
+    pub fn failure(&self, failure: &dyn Failure) -> ControlFlow<()> {
         self.output.failure(CLI, failure);
-        if failure.class() == Class::Interrupted
-            && let Some(cause) = self.cancel.cause()
-        {
+        if failure.class() != Class::Interrupted {
+            return ControlFlow::Continue(());
+        }
+        if let Some(cause) = self.cancel.cause() {
             self.output.exit_with(signals::exit_code(cause));
         }
+        ControlFlow::Break(())
     }
 
     /// Tells what the configuration files have to say to every command.
@@ -147,6 +152,25 @@ impl App<'_> {
             Verdict::Refuse(errors) => self.errors(&errors),
         }
         None
+    }
+
+    /// The id of the backup that a user named (id, shortcut or name), if there is one. What is in the way was reported.
+    #[must_use]
+    pub fn backup_id(&self, server: &Server, argument: &str) -> Option<BackupId> {
+        let catalog = match Catalog::load(server.layout()) {
+            Ok(catalog) => catalog,
+            Err(error) => {
+                self.output.error(CLI, &with_causes(&error));
+                return None;
+            }
+        };
+        match ids::resolve(&catalog, argument) {
+            Ok(backup) => Some(backup.id),
+            Err(error) => {
+                self.output.error(CLI, &error.to_string());
+                None
+            }
+        }
     }
 
     /// Whether somebody asked to stop between two servers; says so.

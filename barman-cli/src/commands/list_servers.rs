@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::args::commands::MinimalArgs;
-use barman_core::config::ServerConfig;
+use barman_core::ops::list_servers;
 use serde_json::json;
 
 pub(super) fn run(app: &App<'_>, options: &MinimalArgs) {
@@ -12,23 +12,13 @@ pub(super) fn run(app: &App<'_>, options: &MinimalArgs) {
     for server in &app.config.servers {
         app.notices(server);
     }
-    for server in &app.config.servers {
-        let text = description(server);
-        app.output.member(&server.name, json!({ "description": text }));
-        if options.minimal || text.is_empty() {
-            app.output.line(&server.name);
+    for server in list_servers::list(app.config) {
+        app.output.member(&server.name, json!(server));
+        let line = if options.minimal {
+            server.name.clone()
         } else {
-            app.output.line(&format!("{} - {text}", server.name));
-        }
+            server.line()
+        };
+        app.output.line(&line);
     }
-}
-
-/// The description with the state behind it; without a description the blank before the state stays.
-fn description(server: &ServerConfig) -> String {
-    let passive = if server.is_passive() { " (Passive)" } else { "" };
-    format!(
-        "{}{}{passive}",
-        server.description.as_deref().unwrap_or_default(),
-        server.state_suffix()
-    )
 }

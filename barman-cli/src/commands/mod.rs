@@ -1,6 +1,14 @@
 //! The commands: each asks an operation of `barman_core` and renders its report.
 
+mod backup;
+mod backup_json;
+mod check;
+mod check_backup;
+mod delete;
+mod list_backups;
 mod list_servers;
+mod restore;
+mod show_backup;
 
 use crate::app::{App, CLI};
 use crate::args::{self, Command};
@@ -9,8 +17,15 @@ use crate::args::{self, Command};
 pub fn dispatch(app: &App<'_>, command: &Command) {
     app.global_warnings();
     match command {
+        Command::Backup(options) => backup::run(app, options),
+        Command::Check(options) => check::run(app, options),
+        Command::CheckBackup(options) => check_backup::run(app, options),
+        Command::Delete(options) => delete::run(app, options),
         Command::Help => app.output.text(&args::help()),
+        Command::ListBackups(options) => list_backups::run(app, options),
         Command::ListServers(options) => list_servers::run(app, options),
+        Command::Restore(options) => restore::run(app, options),
+        Command::ShowBackup(options) => show_backup::run(app, options),
         other => unavailable(app, other.name()),
     }
 }

@@ -10,7 +10,7 @@ use crate::redact::redact;
 use barman_core::{Class, Failure, Level, Message, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nagios::CheckLine;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -214,6 +214,11 @@ impl Output {
         self.tell(Kind::Info, target, text, true);
     }
 
+    /// Tells something that the log does not repeat.
+    pub fn info_unlogged(&self, text: &str) {
+        self.tell(Kind::Info, "", text, false);
+    }
+
     /// Warns.
     pub fn warning(&self, target: &str, text: &str) {
         self.tell(Kind::Warning, target, text, true);
@@ -290,35 +295,25 @@ impl Output {
     /// One result of `check`: printed at once on the console, kept for the other forms. Failures of active servers
     /// make the exit code 1.
     pub fn check(&self, line: CheckLine) {
+        let result = &line.result;
         if self.settings.format == Format::Console {
-            let status = match (line.ok, self.settings.color) {
+            let status = match (result.ok, self.settings.color) {
                 (true, true) => format!("{GREEN}OK{RESET}"),
                 (false, true) => format!("{RED}FAILED{RESET}"),
-                (true, false) => "OK".to_owned(),
-                (false, false) => "FAILED".to_owned(),
+                (_, false) => result.status().to_owned(),
             };
-            let hint = if line.hint.is_empty() {
+            let hint = if result.hint.is_empty() {
                 String::new()
             } else {
-                format!(" ({})", line.hint)
+                format!(" ({})", result.hint)
             };
-            self.line(&format!("\t{}: {status}{hint}", line.check));
+            self.line(&format!("\t{}: {status}{hint}", result.name));
         } else if self.settings.format == Format::Json {
-            let mut entry = Map::new();
-            entry.insert("hint".to_owned(), Value::String(line.hint.clone()));
-            entry.insert(
-                "status".to_owned(),
-                Value::String(if line.ok { "OK" } else { "FAILED" }.to_owned()),
-            );
-            let key = line
-                .check
-                .to_lowercase()
-                .replace([' ', '-'], "_")
-                .replace('.', "");
-            self.nested_member(&line.server, &key, Value::Object(entry));
+            let entry = json!({ "hint": redact(&result.hint), "status": result.status() });
+            self.nested_member(&line.server, &result.key(), entry);
         }
         let mut state = self.state();
-        if !line.ok && line.active && self.settings.format != Format::Nagios {
+        if !result.ok && line.active && self.settings.format != Format::Nagios {
             state.failed = true;
         }
         state.checks.push(line);

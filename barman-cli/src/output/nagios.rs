@@ -1,22 +1,17 @@
 //! The one-line verdict of `check --nagios`, with performance data and a line for each failed check.
 
+use barman_core::ops::check::CheckResult;
 use std::fmt::Write as _;
 
-/// One result of one check, as the plugin output needs it.
+/// One result of one check, and whose it is.
 #[derive(Debug, Clone)]
 pub struct CheckLine {
     /// The server's name.
     pub server: String,
-    /// The label of the check.
-    pub check: String,
-    /// Whether it passed.
-    pub ok: bool,
-    /// What stands in brackets behind it; empty for nothing.
-    pub hint: String,
     /// Whether the server is active: failures of others are only mentioned.
     pub active: bool,
-    /// A performance value in bytes (`backup minimum size`, `wal size`).
-    pub bytes: Option<u64>,
+    /// What the check found.
+    pub result: CheckResult,
 }
 
 /// The text for standard output, and the exit code (0 or 2).
@@ -31,7 +26,7 @@ pub fn verdict(lines: &[CheckLine], errors: bool) -> (String, u8) {
     let failed = |server: &str| {
         lines
             .iter()
-            .filter(|line| line.server == server && !line.ok)
+            .filter(|line| line.server == server && !line.result.ok)
             .collect::<Vec<_>>()
     };
     let active = |server: &str| {
@@ -85,7 +80,10 @@ fn critical_text<'a>(
     let parts: Vec<String> = issues
         .iter()
         .map(|server| {
-            let names: Vec<&str> = failed(server).iter().map(|line| line.check.as_str()).collect();
+            let names: Vec<&str> = failed(server)
+                .iter()
+                .map(|line| line.result.name.as_str())
+                .collect();
             format!("{server} FAILED: {}", names.join(", "))
         })
         .collect();
@@ -99,12 +97,12 @@ fn critical_text<'a>(
     };
     let mut text = format!("{head} * {}{}\n", parts.join(" * "), performance(lines));
     for line in issues.iter().flat_map(|server| failed(server)) {
-        let hint = if line.hint.is_empty() {
+        let hint = if line.result.hint.is_empty() {
             String::new()
         } else {
-            format!(" ({})", line.hint)
+            format!(" ({})", line.result.hint)
         };
-        let _ = writeln!(text, "{}.{}: FAILED{hint}", line.server, line.check);
+        let _ = writeln!(text, "{}.{}: FAILED{hint}", line.server, line.result.name);
     }
     text
 }
@@ -113,8 +111,12 @@ fn performance(lines: &[CheckLine]) -> String {
     let values: Vec<String> = lines
         .iter()
         .filter_map(|line| {
-            let bytes = line.bytes?;
-            let suffix = if line.check == "wal size" { "_wals" } else { "" };
+            let bytes = line.result.perfdata?;
+            let suffix = if line.result.name == "wal size" {
+                "_wals"
+            } else {
+                ""
+            };
             Some(format!("{}{suffix}={bytes}B", line.server))
         })
         .collect();
@@ -129,14 +131,17 @@ fn performance(lines: &[CheckLine]) -> String {
 mod tests {
     use super::*;
 
-    fn line(server: &str, check: &str, ok: bool, active: bool, bytes: Option<u64>) -> CheckLine {
-        CheckLine {
-            server: server.into(),
-            check: check.into(),
+    fn line(server: &str, check: &str, ok: bool, active: bool, perfdata: Option<u64>) -> CheckLine {
+        let result = CheckResult {
+            name: check.into(),
             ok,
             hint: if ok { String::new() } else { "why".into() },
+            perfdata,
+        };
+        CheckLine {
+            server: server.into(),
             active,
-            bytes,
+            result,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Tables of what each form makes of the same messages.
 
 use super::*;
+use barman_core::ops::check::CheckResult;
 use expect_test::expect;
 use serde_json::json;
 use std::sync::Arc;
@@ -124,13 +125,16 @@ fn one_check(output: &Output) {
         ("a.b-c", false, false),
     ] {
         let hint = if ok { String::new() } else { "why".to_owned() };
-        output.check(CheckLine {
-            server: "main".into(),
-            check: check.into(),
+        let result = CheckResult {
+            name: check.into(),
             ok,
             hint,
+            perfdata: None,
+        };
+        output.check(CheckLine {
+            server: "main".into(),
             active,
-            bytes: None,
+            result,
         });
     }
 }

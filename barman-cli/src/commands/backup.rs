@@ -1,0 +1,85 @@
+//! `barman backup`.
+
+use super::backup_json;
+use crate::app::App;
+use crate::args::commands::{self, BackupArgs, ReuseBackup};
+use crate::signals;
+use barman_core::Server;
+use barman_core::config::{self, ServerConfig};
+use barman_core::ops::backup::{self, BackupOptions, BackupReport, Wait};
+use serde_json::Value;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// How many servers are backed up: with several, each gets a member of its own in JSON.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Servers {
+    One,
+    Several,
+}
+
+pub(super) fn run(app: &App<'_>, args: &BackupArgs) {
+    let options = options(args);
+    let several = app.config.select(&args.servers).entries.len() > 1;
+    let servers = if several { Servers::Several } else { Servers::One };
+    app.for_each("backup", &args.servers, |config| {
+        one(app, config, &options, servers)
+    });
+}
+
+fn options(args: &BackupArgs) -> BackupOptions {
+    let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    BackupOptions {
+        name: args.name.clone(),
+        wait: match (args.wait, args.wait_timeout) {
+            (false, _) => Wait::No,
+            (true, None | Some(0)) => Wait::Forever,
+            (true, Some(seconds)) => Wait::AtMost(Duration::from_secs(seconds)),
+        },
+        immediate_checkpoint: commands::choice(args.immediate_checkpoint, args.no_immediate_checkpoint),
+        incremental: args.incremental.clone(),
+        reuse_backup: args.reuse_backup.map(|reuse| match reuse {
+            ReuseBackup::Copy => config::ReuseBackup::Copy,
+            ReuseBackup::Link => config::ReuseBackup::Link,
+            ReuseBackup::Off => config::ReuseBackup::Off,
+        }),
+        retry_times: args.copy.retries().map(small),
+        retry_sleep: args.copy.retry_sleep.map(Duration::from_secs),
+        jobs: args.copy.jobs.map(small),
+        bandwidth_limit: args.copy.bwlimit,
+        keepalive_interval: args.keepalive_interval.map(Duration::from_secs),
+        manifest: commands::choice(args.manifest, args.no_manifest),
+        check_timeout: args.check_timeout.map(Duration::from_secs),
+    }
+}
+
+fn one(app: &App<'_>, config: &ServerConfig, options: &BackupOptions, servers: Servers) -> ControlFlow<()> {
+    let server = Server::new(config.clone()).with_interrupt(app.cancel.flag());
+    match backup::run(&server, options, &app.context()) {
+        Ok(report) => {
+            render(app, &report, servers);
+            match report.interrupted {
+                Some(cause) => {
+                    app.output.exit_with(signals::exit_code(cause));
+                    ControlFlow::Break(())
+                }
+                None => ControlFlow::Continue(()),
+            }
+        }
+        Err(error) => app.failure(&error),
+    }
+}
+
+fn render(app: &App<'_>, report: &BackupReport, servers: Servers) {
+    let fields = backup_json::fields(&report.info);
+    if servers == Servers::Several {
+        app.output
+            .member(&report.info.server_name, Value::Object(fields.clone()));
+    }
+    for (key, value) in fields {
+        app.output.member(&key, value);
+    }
+    if !report.is_whole() {
+        app.output.fail();
+    }
+}
