@@ -1,0 +1,382 @@
+//! `check` against real servers, servers that are down, and servers that never answer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests stop at the first surprise"
+)]
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use barman_catalog::{BackupInfo, BackupStatus, Layout, backup_info};
+use barman_core::config::Config;
+use barman_core::context::{Silent, SystemClock};
+use barman_core::ops::check::{self, CheckOptions, CheckReport};
+use barman_core::{Cancel, CancelCause, Context, Server};
+use testkit::Cluster;
+
+struct Host {
+    directory: tempfile::TempDir,
+}
+
+impl Host {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn home(&self) -> PathBuf {
+        self.directory.path().join("home")
+    }
+
+    fn server(&self, settings: &str) -> Server {
+        let path = self.directory.path().join("barman.conf");
+        std::fs::create_dir_all(self.home()).unwrap();
+        std::fs::write(
+            &path,
+            format!(
+                "[barman]\nbarman_home = {}\n[main]\n{settings}",
+                self.home().display()
+            ),
+        )
+        .unwrap();
+        Server::new(Config::load(&path, None).unwrap().server("main").unwrap().clone())
+    }
+
+    /// A catalogue with WAL, so that nothing has to be archived.
+    fn with_wal(&self) -> Layout {
+        let layout = Layout::new("main", self.home());
+        std::fs::create_dir_all(&layout.wals_directory).unwrap();
+        std::fs::write(
+            layout.xlogdb(),
+            "000000010000000000000003\t16777216\t1795236733.80\tNone\tNone\n\
+             000000010000000000000004\t16777216\t1795236734.80\tNone\tNone\n",
+        )
+        .unwrap();
+        layout
+    }
+}
+
+fn run(server: &mut Server) -> CheckReport {
+    let cancel = Cancel::new();
+    let ctx = Context {
+        progress: &Silent,
+        cancel: &cancel,
+        clock: &SystemClock,
+    };
+    check::run(server, &CheckOptions::default(), &ctx).unwrap()
+}
+
+/// The report as the console shows it.
+fn lines(report: &CheckReport) -> Vec<String> {
+    report
+        .results
+        .iter()
+        .map(|result| {
+            let hint = if result.hint.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", result.hint)
+            };
+            format!("{}: {}{hint}", result.name, result.status())
+        })
+        .collect()
+}
+
+#[test]
+fn a_server_that_streams() {
+    let cluster = Cluster::start_new(15).unwrap();
+    cluster
+        .sql("SELECT pg_create_physical_replication_slot('barman', true)")
+        .unwrap();
+    let host = Host::new();
+    host.with_wal();
+    let mut server = host.server(&format!(
+        "conninfo = {}\nstreaming_conninfo = {}\nbackup_method = postgres\nstreaming_archiver = on\n\
+         slot_name = barman\nlast_backup_maximum_age = 7 days\n",
+        cluster.conninfo(),
+        cluster.streaming_conninfo()
+    ));
+    let report = run(&mut server);
+    assert_eq!(
+        lines(&report),
+        [
+            "PostgreSQL: OK",
+            "superuser or standard user with backup privileges: OK",
+            "PostgreSQL streaming: OK",
+            "wal_level: OK",
+            "replication slot: FAILED (slot 'barman' not active: is 'receive-wal' running?)",
+            "directories: OK",
+            "retention policy settings: OK",
+            "backup maximum age: FAILED (interval provided: 7 days, latest backup age: No available backups)",
+            "backup minimum size: OK (0 B)",
+            "wal maximum age: OK (no last_wal_maximum_age provided)",
+            "wal size: OK (0 B)",
+            "compression settings: OK",
+            "failed backups: OK (there are 0 failed backups)",
+            "minimum redundancy requirements: OK (have 0 non-incremental backups, expected at least 0)",
+            "pg_basebackup: OK",
+            "pg_basebackup compatible: OK",
+            "pg_basebackup supports tablespaces mapping: OK",
+            "systemid coherence: OK (no system Id stored on disk)",
+            "pg_receivexlog: OK",
+            "pg_receivexlog compatible: OK",
+            "receive-wal running: FAILED (See the Barman log file for more details)",
+            "archiver errors: OK",
+        ]
+    );
+    assert!(report.has_failed());
+    let critical: Vec<_> = report.critical().map(|result| result.name.as_str()).collect();
+    assert_eq!(critical, ["replication slot", "receive-wal running"]);
+    assert!(host.home().join("main/meta").is_dir());
+}
+
+#[test]
+fn a_server_whose_wal_is_shipped_by_a_role_without_privileges() {
+    let cluster = Cluster::builder(18)
+        .conf("archive_mode", "on")
+        .conf("archive_command", "")
+        .start()
+        .unwrap();
+    cluster.sql("CREATE ROLE plain LOGIN").unwrap();
+    let host = Host::new();
+    let layout = host.with_wal();
+    std::fs::create_dir_all(&layout.incoming_wals_directory).unwrap();
+    std::fs::create_dir_all(&layout.streaming_wals_directory).unwrap();
+    std::fs::create_dir_all(&layout.errors_directory).unwrap();
+    for name in ["a", "b", ".hidden", "c.tmp"] {
+        std::fs::write(layout.incoming_wals_directory.join(name), "").unwrap();
+    }
+    std::fs::write(layout.streaming_wals_directory.join("x"), "").unwrap();
+    std::fs::write(layout.errors_directory.join("a.1.duplicate"), "").unwrap();
+    let now = barman_catalog::Timestamp::from_zoned(&jiff::Zoned::now());
+    for (id, status, size) in [
+        ("20261121T010000", BackupStatus::Failed, 0),
+        ("20261121T020000", BackupStatus::Done, 23_269_206),
+    ] {
+        let mut info = BackupInfo::new(id.parse().unwrap(), "main", Some("postgres".into()));
+        info.status = status;
+        info.size = Some(size);
+        info.timeline = "00000001".parse().ok();
+        info.begin_wal = "000000010000000000000003".parse().ok();
+        info.end_wal = "000000010000000000000003".parse().ok();
+        info.end_time = Some(now);
+        std::fs::create_dir_all(layout.meta_directory()).unwrap();
+        backup_info::save(&layout, &info).unwrap();
+    }
+    std::fs::write(layout.identity(), "{\"systemid\": \"1\", \"version\": \"18\"}").unwrap();
+    let conninfo = format!("{} user=plain", cluster.conninfo());
+    let mut server = host.server(&format!(
+        "conninfo = {conninfo}\nstreaming_conninfo = {}\nbackup_method = postgres\narchiver = on\n\
+         max_incoming_wals_queue = 1\nlast_backup_minimum_size = 1Gi\nminimum_redundancy = 2\n\
+         retention_policy = rubbish\ncompression = zstd\nlast_wal_maximum_age = 1 hour\n",
+        cluster.streaming_conninfo()
+    ));
+    let report = run(&mut server);
+    let shown = lines(&report);
+    for line in [
+        "empty streaming directory: FAILED ('HOME/main/streaming' must be empty when streaming_archiver=off)",
+        "incoming WALs directory: FAILED (there are too many WALs in queue: 2, max 1)",
+        "PostgreSQL: OK",
+        "no access to backup functions: FAILED (privileges for PostgreSQL backup functions are required (see \
+         documentation))",
+        "retention policy settings: FAILED (see log)",
+        "backup maximum age: OK (no last_backup_maximum_age provided)",
+        "backup minimum size: FAILED (last backup size 22.2 MiB < 1.0 GiB minimum)",
+        "wal size: OK (16.0 MiB)",
+        "failed backups: FAILED (there are 1 failed backups)",
+        "minimum redundancy requirements: FAILED (have 1 non-incremental backups, expected at least 2)",
+        "systemid coherence: FAILED (the system Id of the connected PostgreSQL server changed, stored in \
+         \"HOME/main/identity.json\")",
+        "archive_mode: OK",
+        "archive_command: FAILED (please set it accordingly to documentation)",
+        "archiver errors: FAILED (duplicates: 1)",
+    ] {
+        let line = line.replace("HOME", &host.home().display().to_string());
+        assert!(shown.contains(&line), "{line}\n{shown:#?}");
+    }
+    let perfdata: Vec<_> = report
+        .results
+        .iter()
+        .filter_map(|result| result.perfdata)
+        .collect();
+    assert_eq!(perfdata, [23_269_206, 16_777_216]);
+}
+
+#[test]
+fn a_standby() {
+    let primary = Cluster::start_new(17).unwrap();
+    let standby = Cluster::builder(17).standby_of(&primary).unwrap();
+    let host = Host::new();
+    host.with_wal();
+    let mut server = host.server(&format!(
+        "conninfo = {}\nprimary_conninfo = {}\nstreaming_conninfo = {}\nbackup_method = postgres\narchiver = on\n",
+        standby.conninfo(),
+        primary.conninfo(),
+        standby.streaming_conninfo()
+    ));
+    let shown = lines(&run(&mut server));
+    for line in [
+        "PostgreSQL server is standby: OK",
+        "Primary server is not a standby: OK",
+        "Primary and standby have same system ID: OK",
+    ] {
+        assert!(shown.contains(&line.to_owned()), "{shown:#?}");
+    }
+    drop(primary);
+    let shown = lines(&run(&mut server));
+    assert!(
+        shown
+            .iter()
+            .any(|line| line.starts_with("Primary server is not a standby: FAILED")),
+        "{shown:#?}"
+    );
+}
+
+#[test]
+fn wal_by_other_connections() {
+    let one = Cluster::start_new(16).unwrap();
+    let other = Cluster::start_new(16).unwrap();
+    let host = Host::new();
+    host.with_wal();
+    let mut server = host.server(&format!(
+        "conninfo = {}\nstreaming_conninfo = {}\nbackup_method = postgres\nstreaming_archiver = on\nslot_name = barman\n\
+         wal_conninfo = {}\nwal_streaming_conninfo = {}\n",
+        one.conninfo(),
+        one.streaming_conninfo(),
+        other.conninfo(),
+        other.streaming_conninfo()
+    ));
+    let shown = lines(&run(&mut server));
+    let group: Vec<_> = shown
+        .iter()
+        .filter(|line| line.contains("(WAL streaming)"))
+        .collect();
+    assert_eq!(
+        group,
+        [
+            "has monitoring privileges (WAL streaming): OK",
+            "PostgreSQL streaming (WAL streaming): OK",
+            "wal_level (WAL streaming): OK",
+            "systemid coherence (WAL streaming): OK (no system Id stored on disk)",
+            "replication slot (WAL streaming): FAILED (replication slot 'barman' doesn't exist. Please execute \
+             'barman receive-wal --create-slot main')",
+        ]
+    );
+    let cancel = Cancel::new();
+    let ctx = Context {
+        progress: &Silent,
+        cancel: &cancel,
+        clock: &SystemClock,
+    };
+    server.use_wal_connections();
+    let report = check::streaming_preflight(&mut server, &CheckOptions::default(), &ctx).unwrap();
+    assert_eq!(report.results.len(), 4);
+    assert_eq!(report.critical().count(), 0);
+}
+
+#[test]
+fn a_server_that_is_down() {
+    let lease = testkit::ports::PortLease::take().unwrap();
+    let host = Host::new();
+    host.with_wal();
+    let mut server = host.server(&format!(
+        "conninfo = host=127.0.0.1 port={} user=x\nbackup_method = postgres\nstreaming_archiver = on\nslot_name = s\n",
+        lease.port()
+    ));
+    let report = run(&mut server);
+    let failed: Vec<_> = report
+        .results
+        .iter()
+        .filter(|result| !result.ok)
+        .map(|r| r.name.as_str())
+        .collect();
+    assert_eq!(failed, ["PostgreSQL", "replication slot", "receive-wal running"]);
+    let shown = lines(&report);
+    assert_eq!(shown.first().unwrap(), "PostgreSQL: FAILED");
+    assert!(shown.contains(&"systemid coherence: OK (no system Id available)".to_owned()));
+}
+
+/// Accepts connections and never says a word.
+fn black_hole() -> (std::net::TcpListener, u16) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let accepting = listener.try_clone().unwrap();
+    std::thread::spawn(move || {
+        for stream in accepting.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut stream = stream;
+                let mut bytes = [0; 1024];
+                while stream.read(&mut bytes).is_ok_and(|count| count > 0) {}
+            });
+        }
+    });
+    (listener, port)
+}
+
+#[test]
+fn the_time_limit_holds_for_a_server_that_never_answers() {
+    let (_listener, port) = black_hole();
+    let host = Host::new();
+    host.with_wal();
+    let mut server = host.server(&format!(
+        "conninfo = host=127.0.0.1 port={port} user=x sslmode=disable\nbackup_method = postgres\narchiver = on\n\
+         check_timeout = 60\n"
+    ));
+    let cancel = Cancel::new();
+    let ctx = Context {
+        progress: &Silent,
+        cancel: &cancel,
+        clock: &SystemClock,
+    };
+    let options = CheckOptions {
+        timeout: Some(Duration::from_secs(1)),
+    };
+    let start = Instant::now();
+    let report = check::run(&mut server, &options, &ctx).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(
+        lines(&report),
+        ["check timeout: FAILED (barman check command timed out)"]
+    );
+
+    let other = cancel.clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        other.request(CancelCause::Terminate);
+    });
+    let stopped = check::run(&mut server, &CheckOptions::default(), &ctx).unwrap_err();
+    assert_eq!(stopped.cause, CancelCause::Terminate);
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn broken_files_are_failed_lines() {
+    let host = Host::new();
+    let layout = host.with_wal();
+    std::fs::create_dir_all(layout.meta_directory()).unwrap();
+    std::fs::write(layout.backup_info("20261121T010000".parse().unwrap()), "rubbish").unwrap();
+    std::fs::write(host.home().join("main/base"), "not a directory").unwrap();
+    let mut server = host.server("active = off\nencryption = gpg\nwals_directory = s3://bucket/x\n");
+    let report = run(&mut server);
+    assert!(!report.has_failed(), "an inactive server may fail");
+    assert_eq!(report.state, " (inactive)");
+    let shown = lines(&report);
+    assert!(
+        shown.iter().any(|line| line.starts_with("directories: FAILED (")),
+        "{shown:#?}"
+    );
+    assert!(shown.contains(&"encryption: FAILED (encryption is not available yet)".to_owned()));
+    assert!(
+        shown
+            .iter()
+            .any(|line| line.starts_with("cloud storage configuration: FAILED"))
+    );
+    assert!(
+        shown.last().unwrap().starts_with("archiver errors: "),
+        "{shown:#?}"
+    );
+}
