@@ -55,9 +55,10 @@ pub fn assess(backup: &BackupInfo, archive: &impl ArchiveView, patience: Patienc
         return Completeness::Unknown;
     };
     if begin.timeline != end.timeline {
-        let (from, to) = (begin.timeline.get(), end.timeline.get());
+        let (from, to) = (begin.timeline.hex8(), end.timeline.hex8());
         let reason = format!(
-            "Backups spanning across different timelines are not supported: begin timeline {from}, end timeline {to}"
+            "Backups spanning multiple timelines are not supported. \
+             The backup starts in timeline {from} and ends in timeline {to}."
         );
         return Completeness::Failed { reason };
     }
@@ -185,7 +186,10 @@ mod tests {
         let Completeness::Failed { reason } = assess(&across, &archive, Patience::HolesMayFill) else {
             panic!("not failed")
         };
-        assert!(reason.contains(" 1,") && reason.ends_with(" 2"), "{reason}");
+        assert!(
+            reason.contains("00000001") && reason.ends_with("00000002."),
+            "{reason}"
+        );
         let mut running = backup(segment(1, 3), segment(1, 3));
         running.end_wal = None;
         assert_eq!(

@@ -126,7 +126,9 @@ impl BackupInfo {
                 Some(self.xlog_segment_size.bytes().to_string()),
             ),
         ];
-        fields.retain(|(name, value)| value.is_some() || !matches!(*name, "backup_name" | "snapshots_info"));
+        // Barman takes a missing `mode` for the server's own and cannot work with an unset one.
+        let hidden = |name: &str| matches!(name, "backup_name" | "mode" | "snapshots_info");
+        fields.retain(|(name, value)| value.is_some() || !hidden(name));
         fields
     }
 }
