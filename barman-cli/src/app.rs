@@ -56,11 +56,16 @@ impl App<'_> {
     /// two servers share a directory. Returns whether to go on.
     #[must_use]
     pub fn load_servers(&self) -> bool {
-        self.warnings(&self.config.warnings);
+        self.section_warnings();
         for conflict in &self.config.path_conflicts {
             self.output.error(CLI, conflict);
         }
         self.config.path_conflicts.is_empty()
+    }
+
+    /// What the sections of the configuration have to say to every command that looks at servers.
+    pub fn section_warnings(&self) {
+        self.warnings(&self.config.warnings);
     }
 
     /// The notices of a server that is going to be used.
@@ -174,7 +179,7 @@ impl App<'_> {
     }
 
     /// Whether somebody asked to stop between two servers; says so.
-    fn stop_requested(&self) -> bool {
+    pub fn stop_requested(&self) -> bool {
         let Some(cause) = self.cancel.cause() else {
             return false;
         };

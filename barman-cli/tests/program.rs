@@ -6,72 +6,12 @@
     reason = "a test ends at the first surprise"
 )]
 
+mod support;
+
 use std::fs;
 use std::io::Read;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use tempfile::TempDir;
-
-struct Home {
-    directory: TempDir,
-}
-
-struct Run {
-    stdout: String,
-    stderr: String,
-    code: Option<i32>,
-}
-
-impl Home {
-    /// A home with this text behind the settings that every test needs.
-    fn new(barman: &str, servers: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let home = Self { directory };
-        let user = nix::unistd::User::from_uid(nix::unistd::getuid())
-            .unwrap()
-            .unwrap()
-            .name;
-        let root = home.directory.path().display();
-        let text = format!(
-            "[barman]\nbarman_home = {root}\nbarman_user = {user}\nlog_file = {root}/barman.log\n{barman}\n{servers}"
-        );
-        fs::write(home.config(), text).unwrap();
-        home
-    }
-
-    fn config(&self) -> PathBuf {
-        self.directory.path().join("barman.conf")
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("barman.log")).unwrap_or_default()
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_barman"));
-        command
-            .env_clear()
-            .env("HOME", self.directory.path())
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Run {
-        let config = self.config();
-        let mut all = vec!["-c", config.to_str().unwrap()];
-        all.extend(arguments);
-        finish(self.command().args(all))
-    }
-}
-
-fn finish(command: &mut Command) -> Run {
-    let output = command.output().unwrap();
-    Run {
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-        code: output.status.code(),
-    }
-}
+use std::process::Stdio;
+use support::{Home, Run, finish};
 
 const SERVERS: &str = "
 [main]
@@ -182,7 +122,7 @@ fn start_up_failures_are_plain_text_even_in_json() {
 #[test]
 fn the_configuration_file_is_found_as_documented() {
     let home = Home::new("", "");
-    fs::copy(home.config(), home.directory.path().join(".barman.conf")).unwrap();
+    fs::copy(home.config(), home.path().join(".barman.conf")).unwrap();
     let found = finish(home.command().arg("list-servers"));
     assert_eq!((found.stderr.as_str(), found.code), ("", Some(0)));
     // `-c ''` hides the variable.

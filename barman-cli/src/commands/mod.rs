@@ -4,6 +4,7 @@ mod backup;
 mod backup_json;
 mod check;
 mod check_backup;
+mod cron;
 mod delete;
 mod list_backups;
 mod list_servers;
@@ -20,6 +21,7 @@ pub fn dispatch(app: &App<'_>, command: &Command) {
         Command::Backup(options) => backup::run(app, options),
         Command::Check(options) => check::run(app, options),
         Command::CheckBackup(options) => check_backup::run(app, options),
+        Command::Cron(options) => cron::run(app, options),
         Command::Delete(options) => delete::run(app, options),
         Command::Help => app.output.text(&args::help()),
         Command::ListBackups(options) => list_backups::run(app, options),
