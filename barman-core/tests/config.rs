@@ -791,3 +791,52 @@ fn wal_connection_strings() {
         ("host=w".into(), "host=v".into())
     );
 }
+
+#[test]
+fn two_hundred_servers_load_at_once() {
+    let text: String = (0..200)
+        .map(|number| {
+            format!("[server{number}]\n{GOOD}retention_policy = REDUNDANCY 2\ncompression = gzip\n")
+        })
+        .collect();
+    let files = Files::new(&text);
+    let best = (0..5)
+        .map(|_| {
+            let start = std::time::Instant::now();
+            assert_eq!(files.load().servers.len(), 200);
+            start.elapsed()
+        })
+        .min()
+        .unwrap();
+    // Five milliseconds in a release build; a debug build on a busy machine gets room.
+    let limit = if cfg!(debug_assertions) {
+        Duration::from_millis(500)
+    } else {
+        Duration::from_millis(5)
+    };
+    assert!(best < limit, "{best:?}");
+}
+
+#[test]
+fn the_source_of_an_option_is_known() {
+    let files = Files::new("[s]\ncluster = c\n");
+    files.write("home/.barman.auto.conf", "[s]\nparallel_jobs = 5\n");
+    let config = files.load();
+    assert_eq!(
+        config.source("s", "cluster"),
+        Some(files.path("barman.conf").as_path())
+    );
+    assert_eq!(
+        config.source("s", "parallel_jobs"),
+        Some(files.home().join(".barman.auto.conf").as_path())
+    );
+    assert_eq!(config.source("s", "archiver"), None);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_configuration_panics(text in "(\\[[a-c%]{0,3}\\]\n|[a-z_]{1,6} ?[=:] ?[a-z0-9%()/, ]{0,12}\n|parallel_jobs = [0-9_a-z]{0,4}\n|last_wal_maximum_age = [0-9]{0,22} (day|week|x)s?\n|  cont\n|# c\n){0,12}") {
+        let files = Files::new(&text);
+        let _ = Config::load(&files.path("barman.conf"), None);
+    }
+}

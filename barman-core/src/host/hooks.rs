@@ -312,3 +312,199 @@ impl Hook<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::context::{Cancel, CancelCause, Clock, Silent};
+    use std::sync::Mutex;
+
+    /// A clock that does not sleep, but remembers how long it was told to.
+    #[derive(Default)]
+    struct Slept(Mutex<Duration>);
+
+    impl Clock for Slept {
+        fn now(&self) -> jiff::Zoned {
+            jiff::Zoned::now()
+        }
+
+        fn sleep(&self, duration: Duration) {
+            *self.0.lock().unwrap() += duration;
+        }
+    }
+
+    struct Host {
+        directory: tempfile::TempDir,
+        config: ServerConfig,
+    }
+
+    /// A server with these options; `DIR` in them is a fresh directory.
+    fn host(options: &str) -> Host {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c");
+        let options = options.replace("DIR", &directory.path().display().to_string());
+        std::fs::write(&path, format!("[barman]\nbarman_home = /nowhere\n[s]\n{options}")).unwrap();
+        let config = Config::load(&path, None).unwrap().server("s").unwrap().clone();
+        Host { directory, config }
+    }
+
+    impl Host {
+        fn run(&self, event: HookEvent, phase: HookPhase) -> (Result<(), HookError>, u64) {
+            let (cancel, clock) = (Cancel::new(), Slept::default());
+            let ctx = Context {
+                progress: &Silent,
+                cancel: &cancel,
+                clock: &clock,
+            };
+            let variables = [("BARMAN_BACKUP_ID", "20261121T044724".to_owned())];
+            let result = run(&self.config, event, phase, &variables, &ctx);
+            let slept = clock.0.lock().unwrap().as_secs();
+            (result, slept)
+        }
+
+        fn read(&self, name: &str) -> String {
+            std::fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()
+        }
+    }
+
+    #[test]
+    fn the_order_of_scripts() {
+        let options: String = ["pre", "post"]
+            .iter()
+            .flat_map(|phase| {
+                [("", "standard"), ("_retry", "retry")].map(|(infix, word)| (phase, infix, word))
+            })
+            .map(|(phase, infix, word)| {
+                format!("{phase}_delete{infix}_script = echo {phase} {word} >> DIR/log\n")
+            })
+            .collect();
+        let host = host(&options);
+        host.run(HookEvent::Delete, HookPhase::Pre).0.unwrap();
+        host.run(HookEvent::Delete, HookPhase::Post).0.unwrap();
+        host.run(HookEvent::WalDelete, HookPhase::Pre).0.unwrap();
+        assert_eq!(
+            host.read("log"),
+            "pre standard\npre retry\npost retry\npost standard\n"
+        );
+        assert!(configured(&host.config, HookEvent::Delete, HookPhase::Post));
+        assert!(!configured(&host.config, HookEvent::WalDelete, HookPhase::Post));
+    }
+
+    #[test]
+    fn the_environment_of_a_script() {
+        let host = host("path_prefix = /prefix\npre_backup_retry_script = env > DIR/env; cat >> DIR/env\n");
+        host.run(HookEvent::Backup, HookPhase::Pre).0.unwrap();
+        let text = host.read("env");
+        for line in [
+            "BARMAN_VERSION=3.20.1",
+            "BARMAN_SERVER=s",
+            &format!(
+                "BARMAN_CONFIGURATION={}",
+                host.directory.path().join("c").display()
+            ),
+            "BARMAN_HOOK=backup_retry_script",
+            "BARMAN_PHASE=pre",
+            "BARMAN_RETRY=1",
+            "BARMAN_ERROR=",
+            "BARMAN_BACKUP_ID=20261121T044724",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+        assert!(
+            text.lines().any(|line| line.starts_with("PATH=/prefix:/")),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn exit_codes_of_retry_scripts() {
+        // Fails as often as the first word says, then exits with the second.
+        let script = |failures: u32, code: u32| {
+            format!("echo x >> DIR/n; [ $(wc -l < DIR/n) -gt {failures} ] || exit 126; exit {code}\n")
+        };
+        for (failures, code, slept) in [(0, 0, 0), (2, 0, 6), (6, 62, 75), (7, 0, 78), (1, 63, 3)] {
+            let host = host(&format!("pre_archive_retry_script = {}", script(failures, code)));
+            let (result, waited) = host.run(HookEvent::Archive, HookPhase::Pre);
+            assert_eq!(waited, slept, "{failures} failures, then {code}");
+            match result {
+                Ok(()) => assert_ne!(code, 63),
+                Err(error) => {
+                    assert_eq!(code, 63);
+                    let text = error.to_string();
+                    assert!(
+                        text.starts_with("Abort 'pre_archive_retry_script' retry hook script (echo x"),
+                        "{text}"
+                    );
+                    assert!(text.ends_with(", exit code: 63)"), "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_pre_retry_script_can_stop() {
+        for (option, event, phase) in [
+            (
+                "pre_recovery_script = exit 63",
+                HookEvent::Recovery,
+                HookPhase::Pre,
+            ),
+            (
+                "post_recovery_script = exit 63",
+                HookEvent::Recovery,
+                HookPhase::Post,
+            ),
+            (
+                "post_recovery_retry_script = exit 63",
+                HookEvent::Recovery,
+                HookPhase::Post,
+            ),
+            (
+                "pre_backup_script = /nonexistent/program",
+                HookEvent::Backup,
+                HookPhase::Pre,
+            ),
+            (
+                "pre_backup_script = kill -9 $$",
+                HookEvent::Backup,
+                HookPhase::Pre,
+            ),
+        ] {
+            let (result, slept) = host(option).run(event, phase);
+            assert!(result.is_ok() && slept == 0, "{option}");
+        }
+    }
+
+    #[test]
+    fn a_retrying_script_can_be_interrupted() {
+        let host =
+            host("pre_backup_retry_script = exit 1\npost_backup_retry_script = echo x >> DIR/n; exit 1\n");
+        let cancel = Cancel::new();
+        /// Asks to stop after the fifth sleep.
+        struct Impatient<'a>(&'a Cancel, Mutex<u32>);
+        impl Clock for Impatient<'_> {
+            fn now(&self) -> jiff::Zoned {
+                jiff::Zoned::now()
+            }
+            fn sleep(&self, _: Duration) {
+                let mut count = self.1.lock().unwrap();
+                *count += 1;
+                if *count == 5 {
+                    self.0.request(CancelCause::Terminate);
+                }
+            }
+        }
+        let clock = Impatient(&cancel, Mutex::new(0));
+        let ctx = Context {
+            progress: &Silent,
+            cancel: &cancel,
+            clock: &clock,
+        };
+        let result = run(&host.config, HookEvent::Backup, HookPhase::Pre, &[], &ctx);
+        assert!(matches!(result, Err(HookError::Interrupted { .. })));
+        // What runs after the interruption runs, once.
+        run(&host.config, HookEvent::Backup, HookPhase::Post, &[], &ctx).unwrap();
+        assert_eq!(host.read("n"), "x\n");
+    }
+}
