@@ -129,16 +129,26 @@ impl Demo {
         }
         ensure!(
             done.code == Some(0),
-            "`barman {}` ended with {:?}\n{}",
+            "`barman {}` ended with {:?}",
             args.join(" "),
-            done.code,
-            self.sandbox.log()
+            done.code
         );
         println!("    ({:.2} s)", done.elapsed.as_secs_f64());
         Ok(done)
     }
 
     fn play(self) -> Result<()> {
+        let result = self.story();
+        if result.is_err() && !interrupt_flag().load(Ordering::Relaxed) {
+            let log = self.sandbox.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines.get(lines.len().saturating_sub(15)..).unwrap_or_default();
+            eprintln!("\nThe end of Barman's log:\n{}", tail.join("\n"));
+        }
+        result
+    }
+
+    fn story(&self) -> Result<()> {
         say("Barman starts to receive WAL, over a replication connection, as it is written.");
         self.barman(&["cron"])?;
         wait_until("the receiver streams", SOON, || {
