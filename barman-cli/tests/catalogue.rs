@@ -171,31 +171,54 @@ fn check(home: &Home, arguments: &str, expected: &Expect) {
 #[test]
 fn list_backups() {
     let home = home("retention_policy = REDUNDANCY 1");
-    check(&home, "list-backups all", &expect![[r#"
+    check(
+        &home,
+        "list-backups all",
+        &expect![[r#"
         main 20261108T045818 - F - Sun Nov  8 04:58:22 2026 - Size: 22.2 MiB - WAL Size: 32.0 MiB - WAITING_FOR_WALS
         main 20261107T045818 - F - EMPTY
         main 20261106T045818 - F - FAILED
         main 20261105T045818 - R - Thu Nov  5 04:58:22 2026 - Size: 47.7 MiB - WAL Size: 16.0 MiB
         main 20261103T045818 - I - Tue Nov  3 04:58:22 2026 - Size: 2.9 MiB - WAL Size: 16.0 MiB - OBSOLETE
         main 20261101T045818 'first' - F - Sun Nov  1 04:58:22 2026 - Size: 22.2 MiB - WAL Size: 16.0 MiB - OBSOLETE
-    "#]]);
-    check(&home, "list-backups --minimal main", &expect![[r#"
+    "#]],
+    );
+    check(
+        &home,
+        "list-backups --minimal main",
+        &expect![[r#"
         20261108T045818
         20261107T045818
         20261106T045818
         20261105T045818
         20261103T045818
         20261101T045818
-    "#]]);
-    check(&home, "-f json list-backups main empty", &expect![[r#"{"empty": [], "main": [{"backup_id": "20261108T045818", "backup_type": "full", "end_time": "Sun Nov  8 04:58:22 2026", "end_time_timestamp": "1794113902", "retention_status": "-", "size": "22.2 MiB", "size_bytes": 23228478, "status": "WAITING_FOR_WALS", "wal_size": "32.0 MiB", "wal_size_bytes": 33570816}, {"backup_id": "20261107T045818", "backup_type": "full", "status": "EMPTY"}, {"backup_id": "20261106T045818", "backup_type": "full", "status": "FAILED"}, {"backup_id": "20261105T045818", "backup_type": "rsync", "end_time": "Thu Nov  5 04:58:22 2026", "end_time_timestamp": "1793854702", "retention_status": "-", "size": "47.7 MiB", "size_bytes": 50016384, "status": "DONE", "wal_size": "16.0 MiB", "wal_size_bytes": 16793600}, {"backup_id": "20261103T045818", "backup_type": "incremental", "end_time": "Tue Nov  3 04:58:22 2026", "end_time_timestamp": "1793681902", "retention_status": "OBSOLETE", "size": "2.9 MiB", "size_bytes": 3016384, "status": "DONE", "wal_size": "16.0 MiB", "wal_size_bytes": 16793600}, {"backup_id": "20261101T045818", "backup_name": "first", "backup_type": "full", "end_time": "Sun Nov  1 04:58:22 2026", "end_time_timestamp": "1793509102", "retention_status": "OBSOLETE", "size": "22.2 MiB", "size_bytes": 23228478, "status": "DONE", "wal_size": "16.0 MiB", "wal_size_bytes": 16793600}]}"#]]);
-    check(&home, "-f json list-backup --minimal main empty", &expect![[r#"{"empty": [], "main": ["20261108T045818", "20261107T045818", "20261106T045818", "20261105T045818", "20261103T045818", "20261101T045818"]}"#]]);
+    "#]],
+    );
+    check(
+        &home,
+        "-f json list-backups main empty",
+        &expect![[
+            r#"{"empty": [], "main": [{"backup_id": "20261108T045818", "backup_type": "full", "end_time": "Sun Nov  8 04:58:22 2026", "end_time_timestamp": "1794113902", "retention_status": "-", "size": "22.2 MiB", "size_bytes": 23228478, "status": "WAITING_FOR_WALS", "wal_size": "32.0 MiB", "wal_size_bytes": 33570816}, {"backup_id": "20261107T045818", "backup_type": "full", "status": "EMPTY"}, {"backup_id": "20261106T045818", "backup_type": "full", "status": "FAILED"}, {"backup_id": "20261105T045818", "backup_type": "rsync", "end_time": "Thu Nov  5 04:58:22 2026", "end_time_timestamp": "1793854702", "retention_status": "-", "size": "47.7 MiB", "size_bytes": 50016384, "status": "DONE", "wal_size": "16.0 MiB", "wal_size_bytes": 16793600}, {"backup_id": "20261103T045818", "backup_type": "incremental", "end_time": "Tue Nov  3 04:58:22 2026", "end_time_timestamp": "1793681902", "retention_status": "OBSOLETE", "size": "2.9 MiB", "size_bytes": 3016384, "status": "DONE", "wal_size": "16.0 MiB", "wal_size_bytes": 16793600}, {"backup_id": "20261101T045818", "backup_name": "first", "backup_type": "full", "end_time": "Sun Nov  1 04:58:22 2026", "end_time_timestamp": "1793509102", "retention_status": "OBSOLETE", "size": "22.2 MiB", "size_bytes": 23228478, "status": "DONE", "wal_size": "16.0 MiB", "wal_size_bytes": 16793600}]}"#
+        ]],
+    );
+    check(
+        &home,
+        "-f json list-backup --minimal main empty",
+        &expect![[
+            r#"{"empty": [], "main": ["20261108T045818", "20261107T045818", "20261106T045818", "20261105T045818", "20261103T045818", "20261101T045818"]}"#
+        ]],
+    );
     check(&home, "-q list-backups main", &expect![[""]]);
 }
 
 #[test]
 fn show_backup_on_the_console() {
     let home = home("");
-    check(&home, "show-backup main first", &expect![[r#"
+    check(
+        &home,
+        "show-backup main first",
+        &expect![[r#"
         Backup 20261101T045818:
           Backup Name            : first
           Server Name            : main
@@ -247,8 +270,12 @@ fn show_backup_on_the_console() {
 
         WARNING: WAL information is inaccurate due to multiple timelines interacting with this backup
             Children Backup(s)   : 20261103T045818
-    "#]]);
-    check(&home, "show-backup main 20261103T045818", &expect![[r#"
+    "#]],
+    );
+    check(
+        &home,
+        "show-backup main 20261103T045818",
+        &expect![[r#"
         Backup 20261103T045818:
           Server Name            : main
           System Id              : 7710480878481717691
@@ -300,8 +327,12 @@ fn show_backup_on_the_console() {
             Root Backup          : 20261101T045818
             Parent Backup        : 20261101T045818
             Backup chain size    : 2
-    "#]]);
-    check(&home, "show-backup main 20261105T045818", &expect![[r#"
+    "#]],
+    );
+    check(
+        &home,
+        "show-backup main 20261105T045818",
+        &expect![[r#"
         Backup 20261105T045818:
           Server Name            : main
           System Id              : 7710480878481717691
@@ -347,8 +378,12 @@ fn show_backup_on_the_console() {
             Next Backup          : 20261108T045818
 
         WARNING: WAL information is inaccurate due to multiple timelines interacting with this backup
-    "#]]);
-    check(&home, "show-backup main latest", &expect![[r#"
+    "#]],
+    );
+    check(
+        &home,
+        "show-backup main latest",
+        &expect![[r#"
         Backup 20261108T045818:
           Server Name            : main
           System Id              : 7710480878481717691
@@ -394,28 +429,55 @@ fn show_backup_on_the_console() {
             Next Backup          : - (this is the latest base backup)
 
         WARNING: WAL information is inaccurate due to multiple timelines interacting with this backup
-    "#]]);
-    check(&home, "show-backup main last-failed", &expect![[r#"
+    "#]],
+    );
+    check(
+        &home,
+        "show-backup main last-failed",
+        &expect![[r#"
         Backup 20261106T045818:
           Server Name            : main
           Status                 : FAILED
 
           Error                  : failure copying files (boom)
-    "#]]);
-    check(&home, "show-backups main 20261107T045818", &expect![[r#"
+    "#]],
+    );
+    check(
+        &home,
+        "show-backups main 20261107T045818",
+        &expect![[r#"
         Backup 20261107T045818:
           Server Name            : main
           Status                 : EMPTY
 
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn show_backup_in_json() {
     let home = home("");
-    check(&home, "-f json show-backup main oldest", &expect![[r#"{"main": {"backup_id": "20261101T045818", "backup_name": "first", "backup_type": "full", "base_backup_information": {"backup_method": "postgres", "backup_size": "22.1 MiB", "backup_size_bytes": 23212094, "backup_size_with_wals": "22.2 MiB", "backup_size_with_wals_bytes": 23228478, "begin_lsn": "0/2000028", "begin_offset": 40, "begin_time": "2026-11-01 04:58:18.556089+00:00", "begin_time_timestamp": "1793509098", "begin_wal": "000000010000000000000002", "compression": null, "copy_time": "3 seconds", "copy_time_seconds": 3.661, "encryption": null, "end_lsn": "0/3000000", "end_offset": 0, "end_time": "2026-11-01 04:58:22+00:00", "end_time_timestamp": "1793509102", "end_wal": "000000010000000000000002", "number_of_workers": 1, "throughput": "6.0 MiB/s", "throughput_bytes": 6340369, "timeline": 1, "wal_compression_ratio": "99.90%", "wal_num": 1, "wal_size": "16.0 KiB", "wal_size_bytes": 16384}, "catalog_information": {"children_backup_ids": ["20261103T045818"], "next_backup": "20261103T045818", "previous_backup": "- (this is the oldest base backup)", "retention_policy": "not enforced"}, "cluster_size": "22.4 MiB", "cluster_size_bytes": 23444013, "pgdata_directory": "/var/lib/pg", "postgresql_version": 180004, "server_information": {"data_checksums": "on", "summarize_wal": "on"}, "status": "DONE", "system_id": "7710480878481717691", "tablespaces": [{"location": "/srv/ts1", "name": "ts1", "oid": 16388}, {"location": "/srv/ts2", "name": "a very long tablespace name", "oid": 16389}], "wal_information": {"_WARNING": "WAL information is inaccurate                     due to multiple timelines interacting with                     this backup", "compression_ratio": "49.95%", "disk_usage": "16.0 MiB", "disk_usage_bytes": 16793600, "last_available": "000000010000000000000004", "no_of_files": 2, "timelines": ["2"], "wal_rate": "1.50/hour", "wal_rate_per_second": 0.0004166666666666667}}}"#]]);
-    check(&home, "-f json show-backup main 20261105T045818", &expect![[r#"{"main": {"backup_id": "20261105T045818", "backup_type": "rsync", "base_backup_information": {"analysis_time": "1 second", "analysis_time_seconds": 1.5, "backup_method": "rsync-concurrent", "backup_size": "4.8 MiB", "backup_size_bytes": 5000000, "backup_size_with_wals": "4.8 MiB", "backup_size_with_wals_bytes": 5016384, "begin_lsn": "0/6000028", "begin_offset": 40, "begin_time": "2026-11-05 10:28:18.556089+05:30", "begin_time_timestamp": "1793854698", "begin_wal": "000000010000000000000006", "compression": null, "copy_time": "2 seconds", "copy_time_seconds": 2.5, "encryption": null, "end_lsn": "0/7000000", "end_offset": 0, "end_time": "2026-11-05 04:58:22+00:00", "end_time_timestamp": "1793854702", "end_wal": "000000010000000000000006", "number_of_workers": 4, "resources_saved": "20.1 MiB", "resources_saved_bytes": 21099611, "resources_saved_percentage": "90.00%", "throughput": "1.9 MiB/s", "throughput_bytes": 2000000, "timeline": 1, "wal_compression_ratio": "99.90%", "wal_num": 1, "wal_size": "16.0 KiB", "wal_size_bytes": 16384}, "catalog_information": {"next_backup": "20261108T045818", "previous_backup": "20261103T045818", "retention_policy": "not enforced"}, "cluster_size": "22.4 MiB", "cluster_size_bytes": 23444013, "pgdata_directory": "/var/lib/pg", "postgresql_version": 180004, "server_information": {"data_checksums": "on", "summarize_wal": "on"}, "status": "DONE", "system_id": "7710480878481717691", "tablespaces": [], "wal_information": {"_WARNING": "WAL information is inaccurate                     due to multiple timelines interacting with                     this backup", "compression_ratio": "49.95%", "disk_usage": "16.0 MiB", "disk_usage_bytes": 16793600, "last_available": "000000010000000000000008", "no_of_files": 2, "timelines": ["2"], "wal_rate": "1.50/hour", "wal_rate_per_second": 0.0004166666666666667}}}"#]]);
-    check(&home, "-f json show-backup main last-failed", &expect![[r#"{"main": {"backup_id": "20261106T045818", "error": "failure copying files (boom)", "server_information": {"data_checksums": null, "summarize_wal": null}, "status": "FAILED"}}"#]]);
+    check(
+        &home,
+        "-f json show-backup main oldest",
+        &expect![[
+            r#"{"main": {"backup_id": "20261101T045818", "backup_name": "first", "backup_type": "full", "base_backup_information": {"backup_method": "postgres", "backup_size": "22.1 MiB", "backup_size_bytes": 23212094, "backup_size_with_wals": "22.2 MiB", "backup_size_with_wals_bytes": 23228478, "begin_lsn": "0/2000028", "begin_offset": 40, "begin_time": "2026-11-01 04:58:18.556089+00:00", "begin_time_timestamp": "1793509098", "begin_wal": "000000010000000000000002", "compression": null, "copy_time": "3 seconds", "copy_time_seconds": 3.661, "encryption": null, "end_lsn": "0/3000000", "end_offset": 0, "end_time": "2026-11-01 04:58:22+00:00", "end_time_timestamp": "1793509102", "end_wal": "000000010000000000000002", "number_of_workers": 1, "throughput": "6.0 MiB/s", "throughput_bytes": 6340369, "timeline": 1, "wal_compression_ratio": "99.90%", "wal_num": 1, "wal_size": "16.0 KiB", "wal_size_bytes": 16384}, "catalog_information": {"children_backup_ids": ["20261103T045818"], "next_backup": "20261103T045818", "previous_backup": "- (this is the oldest base backup)", "retention_policy": "not enforced"}, "cluster_size": "22.4 MiB", "cluster_size_bytes": 23444013, "pgdata_directory": "/var/lib/pg", "postgresql_version": 180004, "server_information": {"data_checksums": "on", "summarize_wal": "on"}, "status": "DONE", "system_id": "7710480878481717691", "tablespaces": [{"location": "/srv/ts1", "name": "ts1", "oid": 16388}, {"location": "/srv/ts2", "name": "a very long tablespace name", "oid": 16389}], "wal_information": {"_WARNING": "WAL information is inaccurate                     due to multiple timelines interacting with                     this backup", "compression_ratio": "49.95%", "disk_usage": "16.0 MiB", "disk_usage_bytes": 16793600, "last_available": "000000010000000000000004", "no_of_files": 2, "timelines": ["2"], "wal_rate": "1.50/hour", "wal_rate_per_second": 0.0004166666666666667}}}"#
+        ]],
+    );
+    check(
+        &home,
+        "-f json show-backup main 20261105T045818",
+        &expect![[
+            r#"{"main": {"backup_id": "20261105T045818", "backup_type": "rsync", "base_backup_information": {"analysis_time": "1 second", "analysis_time_seconds": 1.5, "backup_method": "rsync-concurrent", "backup_size": "4.8 MiB", "backup_size_bytes": 5000000, "backup_size_with_wals": "4.8 MiB", "backup_size_with_wals_bytes": 5016384, "begin_lsn": "0/6000028", "begin_offset": 40, "begin_time": "2026-11-05 10:28:18.556089+05:30", "begin_time_timestamp": "1793854698", "begin_wal": "000000010000000000000006", "compression": null, "copy_time": "2 seconds", "copy_time_seconds": 2.5, "encryption": null, "end_lsn": "0/7000000", "end_offset": 0, "end_time": "2026-11-05 04:58:22+00:00", "end_time_timestamp": "1793854702", "end_wal": "000000010000000000000006", "number_of_workers": 4, "resources_saved": "20.1 MiB", "resources_saved_bytes": 21099611, "resources_saved_percentage": "90.00%", "throughput": "1.9 MiB/s", "throughput_bytes": 2000000, "timeline": 1, "wal_compression_ratio": "99.90%", "wal_num": 1, "wal_size": "16.0 KiB", "wal_size_bytes": 16384}, "catalog_information": {"next_backup": "20261108T045818", "previous_backup": "20261103T045818", "retention_policy": "not enforced"}, "cluster_size": "22.4 MiB", "cluster_size_bytes": 23444013, "pgdata_directory": "/var/lib/pg", "postgresql_version": 180004, "server_information": {"data_checksums": "on", "summarize_wal": "on"}, "status": "DONE", "system_id": "7710480878481717691", "tablespaces": [], "wal_information": {"_WARNING": "WAL information is inaccurate                     due to multiple timelines interacting with                     this backup", "compression_ratio": "49.95%", "disk_usage": "16.0 MiB", "disk_usage_bytes": 16793600, "last_available": "000000010000000000000008", "no_of_files": 2, "timelines": ["2"], "wal_rate": "1.50/hour", "wal_rate_per_second": 0.0004166666666666667}}}"#
+        ]],
+    );
+    check(
+        &home,
+        "-f json show-backup main last-failed",
+        &expect![[
+            r#"{"main": {"backup_id": "20261106T045818", "error": "failure copying files (boom)", "server_information": {"data_checksums": null, "summarize_wal": null}, "status": "FAILED"}}"#
+        ]],
+    );
 }
 
 #[test]

@@ -280,3 +280,22 @@ fn secrets_stay_out_of_the_log() {
     let log = home.log();
     assert!(log.contains("ConfigUpdate") && !log.contains("s3cret"), "{log}");
 }
+
+#[test]
+fn root_becomes_the_configured_user() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    let home = Home::new(
+        "barman_user = nobody\nlog_format = %%%%(process)s %%%%(message)s",
+        SERVERS,
+    );
+    std::os::unix::fs::chown(home.path(), Some(nobody.uid.as_raw()), Some(nobody.gid.as_raw())).unwrap();
+    // Read by root, before the switch: the user itself may not.
+    fs::set_permissions(home.config(), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let run = home.run(&["--log-level", "DEBUG", "list-servers"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let log = fs::metadata(home.path().join("barman.log")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&log), nobody.uid.as_raw());
+}

@@ -83,3 +83,47 @@ fn render(app: &App<'_>, report: &BackupReport, servers: Servers) {
         app.output.fail();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{self, Command};
+
+    fn parsed(line: &str) -> BackupOptions {
+        let words = ["barman", "backup"]
+            .into_iter()
+            .chain(line.split_whitespace())
+            .map(Into::into);
+        match args::parse(words).unwrap().command {
+            Some(Command::Backup(args)) => options(&args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_of_the_command_line() {
+        assert_eq!(parsed("main"), BackupOptions::default());
+        assert_eq!(parsed("--wait-timeout 5 main").wait, Wait::No);
+        assert_eq!(parsed("--wait main").wait, Wait::Forever);
+        assert_eq!(parsed("-w --wait-timeout 0 main").wait, Wait::Forever);
+        assert_eq!(
+            parsed("-w --wait-timeout 5 main").wait,
+            Wait::AtMost(Duration::from_secs(5))
+        );
+        let options = parsed(
+            "--no-retry --bwlimit 0 --reuse-backup=off --no-manifest --check-timeout 0 -j 3 --name n main",
+        );
+        assert_eq!(
+            (options.retry_times, options.bandwidth_limit, options.jobs),
+            (Some(0), Some(0), Some(3))
+        );
+        assert_eq!(
+            (options.reuse_backup, options.manifest),
+            (Some(config::ReuseBackup::Off), Some(false))
+        );
+        assert_eq!(
+            (options.check_timeout, options.name),
+            (Some(Duration::ZERO), Some("n".to_owned()))
+        );
+    }
+}

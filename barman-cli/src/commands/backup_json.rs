@@ -58,7 +58,7 @@ pub(super) fn fields(info: &BackupInfo) -> Map<String, Value> {
         "tablespaces",
         json!((!tablespaces.is_empty()).then_some(tablespaces)),
     );
-    set("timeline", json!(info.timeline.map(|timeline| timeline.get())));
+    set("timeline", json!(info.timeline.map(barman_wal::TimelineId::get)));
     set("version", json!(info.version));
     set("xlog_segment_size", json!(info.xlog_segment_size.bytes()));
     fields

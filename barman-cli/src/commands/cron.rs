@@ -14,7 +14,11 @@ pub(super) fn run(app: &App<'_>, args: &CronArgs) {
     let barman = SelfCommand {
         program: program(),
         config: app.config.path.clone(),
-        descriptors: if args.keep_descriptors { Descriptors::Keep } else { Descriptors::Close },
+        descriptors: if args.keep_descriptors {
+            Descriptors::Keep
+        } else {
+            Descriptors::Close
+        },
     };
     let report = cron::run(app.config, &barman, &app.context());
     if report.failed {
@@ -25,5 +29,8 @@ pub(super) fn run(app: &App<'_>, args: &CronArgs) {
 
 /// The program to start children with: this one, or what now stands in its place if it was replaced meanwhile.
 fn program() -> PathBuf {
-    std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("barman"))
+    std::env::current_exe()
+        .ok()
+        .filter(|path| path.exists())
+        .unwrap_or_else(|| PathBuf::from("barman"))
 }

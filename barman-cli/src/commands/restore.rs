@@ -229,3 +229,143 @@ fn console(report: &RestoreReport) -> Vec<String> {
     lines.push("Your PostgreSQL server has been successfully prepared for recovery!".to_owned());
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{self, Command};
+    use barman_core::ops::restore::{ChangedSetting, DangerousSetting};
+    use expect_test::expect;
+
+    fn report() -> RestoreReport {
+        RestoreReport {
+            server: "main".to_owned(),
+            backup: "20261121T045818".parse().unwrap(),
+            destination: PathBuf::from("/srv/restored"),
+            started: "2026-11-21T04:52:42.772624+00:00[UTC]".parse().unwrap(),
+            elapsed_seconds: 1.341_191,
+            changes: vec![
+                ChangedSetting {
+                    file: "postgresql.conf".to_owned(),
+                    line: 820,
+                    key: "archive_command".to_owned(),
+                    value: Some("false"),
+                },
+                ChangedSetting {
+                    file: "postgresql.auto.conf".to_owned(),
+                    line: 1,
+                    key: "recovery_target_action".to_owned(),
+                    value: None,
+                },
+            ],
+            warnings: vec![DangerousSetting {
+                file: "postgresql.conf".to_owned(),
+                line: 817,
+                key: "unix_socket_directories".to_owned(),
+                value: "'/run/pg'".to_owned(),
+            }],
+            missing_files: vec!["pg_ident.conf".to_owned()],
+            get_wal_file: Some("postgresql.auto.conf".to_owned()),
+            bytes: 3,
+            wal_files: 0,
+        }
+    }
+
+    #[test]
+    fn report_on_the_console() {
+        expect![[r#"
+
+            IMPORTANT
+            These settings have been changed to prevent data loss
+
+            postgresql.conf line 820: archive_command = false
+            postgresql.auto.conf line 1: recovery_target_action = None
+
+            WARNING
+            These settings may be dangerous or may not fit this host: review them before you start PostgreSQL
+
+            postgresql.conf line 817: unix_socket_directories = '/run/pg'
+
+            WARNING
+            These configuration files are not in the backup, so they have not been restored
+            Put them in their places before you start PostgreSQL
+
+                pg_ident.conf
+
+            WARNING: 'get-wal' is in the specified 'recovery_options'.
+            Before you start PostgreSQL, review the file postgresql.auto.conf in /srv/restored:
+            the user 'postgres' must be able to run the restore_command that it contains.
+
+            Restore operation completed (start time: 2026-11-21 04:52:42.772624+00:00, elapsed time: 1 second)
+            Your PostgreSQL server has been successfully prepared for recovery!"#]]
+        .assert_eq(&console(&report()).join("\n"));
+        let plain = RestoreReport {
+            changes: Vec::new(),
+            warnings: Vec::new(),
+            missing_files: Vec::new(),
+            get_wal_file: None,
+            ..report()
+        };
+        expect![[r#"
+
+            Restore operation completed (start time: 2026-11-21 04:52:42.772624+00:00, elapsed time: 1 second)
+            Your PostgreSQL server has been successfully prepared for recovery!"#]]
+        .assert_eq(&console(&plain).join("\n"));
+        assert!(sentences(&plain).is_empty());
+    }
+
+    #[test]
+    fn report_in_json() {
+        let document: serde_json::Map<String, Value> = members(&report())
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect();
+        expect![[r#"{"changes": [["postgresql.conf", 820, "archive_command", "false"], ["postgresql.auto.conf", 1, "recovery_target_action", null]], "changes_count": 2, "missing_files": ["pg_ident.conf"], "recovery_elapsed_time": "1 second", "recovery_elapsed_time_seconds": 1.341191, "recovery_start_time": "2026-11-21 04:52:42.772624+00:00", "recovery_start_time_timestamp": "1795236762", "warnings": [["postgresql.conf", 817, "unix_socket_directories", "'/run/pg'"]], "warnings_count": 1}"#]].assert_eq(&crate::output::json::to_text(&Value::Object(document)));
+        expect![[r#"
+            These settings have been changed to prevent data loss: see 'changes'
+            These settings may be dangerous or may not fit this host: review them before you start PostgreSQL: see 'warnings'
+            These configuration files are not in the backup, so they have not been restored: see 'missing_files'
+            'get-wal' is in the specified 'recovery_options'. Before you start PostgreSQL, review the file postgresql.auto.conf in /srv/restored: the user 'postgres' must be able to run the restore_command that it contains."#]].assert_eq(&sentences(&report()).join("\n"));
+    }
+
+    fn parsed(line: &str) -> Result<RestoreOptions, RestoreError> {
+        let words = ["barman", "restore"]
+            .into_iter()
+            .chain(line.split(' '))
+            .map(Into::into);
+        match args::parse(words).unwrap().command {
+            Some(Command::Restore(args)) => options(&args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_of_the_command_line() {
+        let options =
+            parsed("--target-tli 3 --no-get-wal --jobs 4 --no-retry --target-action promote main auto /d")
+                .unwrap();
+        assert_eq!(
+            options.target_tli,
+            Some(restore::TargetTimeline::Number(TimelineId::new(3).unwrap()))
+        );
+        assert_eq!(
+            (options.get_wal, options.jobs, options.delta_restore),
+            (Some(false), Some(4), None)
+        );
+        assert_eq!(options.target_action, Some(restore::TargetAction::Promote));
+        assert_eq!(
+            (options.backup.as_str(), options.destination),
+            ("auto", PathBuf::from("/d"))
+        );
+        assert_eq!(
+            parsed("--target-time= --target-lsn 0/3 m b d").unwrap().target,
+            Target::Lsn("0/3".parse().unwrap())
+        );
+        assert!(matches!(
+            parsed("--target-xid 1 --target-immediate m b d"),
+            Err(RestoreError::SeveralTargets)
+        ));
+        let none = parsed("--remote-ssh-command= m b d").unwrap();
+        assert_eq!(none.remote_ssh_command, None);
+    }
+}

@@ -167,7 +167,10 @@ fn base_backup(page: &mut Page, report: &ShowBackupReport) {
             ),
         );
     }
-    page.row("Timeline", shown(backup.timeline.map(|timeline| timeline.get())));
+    page.row(
+        "Timeline",
+        shown(backup.timeline.map(barman_wal::TimelineId::get)),
+    );
     page.row("Begin WAL", shown(backup.begin_wal));
     page.row("End WAL", shown(backup.end_wal));
     if figures.wal_num > 0 {

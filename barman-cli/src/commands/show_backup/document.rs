@@ -74,7 +74,7 @@ fn base_backup(report: &ShowBackupReport) -> Object {
             format::percentage(report.deduplication_ratio),
         );
     }
-    object.set("timeline", backup.timeline.map(|timeline| timeline.get()));
+    object.set("timeline", backup.timeline.map(barman_wal::TimelineId::get));
     object.set("begin_wal", backup.begin_wal.map(|wal| wal.to_string()));
     object.set("end_wal", backup.end_wal.map(|wal| wal.to_string()));
     object.set("wal_num", figures.wal_num);
