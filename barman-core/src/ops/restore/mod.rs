@@ -20,6 +20,8 @@ pub mod plan;
 pub mod report;
 pub mod settings;
 pub mod tablespaces;
+#[cfg(test)]
+mod tests;
 pub mod time;
 mod time_tokens;
 pub mod wal_choice;
