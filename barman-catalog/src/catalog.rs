@@ -255,30 +255,18 @@ impl Catalog {
     /// The backups that depend on `id`, leaves first, `id` itself last. Loops in the metadata end the descent.
     #[must_use]
     pub fn tree_leaves_first(&self, id: BackupId) -> Vec<BackupId> {
-        // One pass over the parents instead of one per node.
-        let mut children: BTreeMap<BackupId, Vec<BackupId>> = BTreeMap::new();
+        tree_leaves_first(&self.child_map(), id)
+    }
+
+    /// The direct children of every backup that has some, ascending.
+    pub(crate) fn child_map(&self) -> ChildMap {
+        let mut children = ChildMap::new();
         for backup in self.backups.values() {
             if let Some(parent) = backup.parent_backup_id {
                 children.entry(parent).or_default().push(backup.id);
             }
         }
-        let mut seen = BTreeSet::from([id]);
-        let mut order = Vec::new();
-        let mut stack = vec![(id, false)];
-        while let Some((node, done)) = stack.pop() {
-            if done {
-                order.push(node);
-                continue;
-            }
-            stack.push((node, true));
-            // Pushed in reverse, so that the first child comes first.
-            for child in children.get(&node).into_iter().flatten().rev() {
-                if seen.insert(*child) {
-                    stack.push((*child, false));
-                }
-            }
-        }
-        order
+        children
     }
 
     /// The chain from `id` up to its root: itself, its parent, and so on, as far as the backups exist.
@@ -293,6 +281,30 @@ impl Catalog {
         }
         chain
     }
+}
+
+/// The direct children of every backup that has some.
+pub(crate) type ChildMap = BTreeMap<BackupId, Vec<BackupId>>;
+
+/// What depends on `id` according to `children`, leaves first, `id` itself last.
+pub(crate) fn tree_leaves_first(children: &ChildMap, id: BackupId) -> Vec<BackupId> {
+    let mut seen = BTreeSet::from([id]);
+    let mut order = Vec::new();
+    let mut stack = vec![(id, false)];
+    while let Some((node, done)) = stack.pop() {
+        if done {
+            order.push(node);
+            continue;
+        }
+        stack.push((node, true));
+        // Pushed in reverse, so that the first child comes first.
+        for child in children.get(&node).into_iter().flatten().rev() {
+            if seen.insert(*child) {
+                stack.push((*child, false));
+            }
+        }
+    }
+    order
 }
 
 /// The names in a directory; none if it does not exist.

@@ -2,7 +2,7 @@
 
 use crate::annotations::Keep;
 use crate::backup_info::BackupStatus;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, tree_leaves_first};
 use crate::ids::BackupId;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -126,24 +126,25 @@ pub fn report(
     for backup in catalog.backups().filter(|b| b.status != BackupStatus::Empty) {
         report.insert(backup.id, RetentionStatus::None);
     }
+    let children = catalog.child_map();
     let mut walk = Walk::new(policy, minimum_redundancy, now);
     for root in catalog
         .backups()
         .rev()
         .filter(|b| !b.is_incremental() && b.status != BackupStatus::Empty)
     {
-        let (word, children) = if catalog.is_being_deleted(root.id) {
+        let (word, children_word) = if catalog.is_being_deleted(root.id) {
             (RetentionStatus::Obsolete, RetentionStatus::Obsolete)
         } else if root.status == BackupStatus::Done {
             walk.next(catalog.keep(root.id), root.end_time.map(|t| t.instant()))
         } else {
             (RetentionStatus::None, RetentionStatus::None)
         };
-        for id in catalog.tree_leaves_first(root.id) {
+        for id in tree_leaves_first(&children, root.id) {
             let word = match (id == root.id, catalog.is_being_deleted(id)) {
                 (true, _) => word,
                 (false, true) => RetentionStatus::Obsolete,
-                (false, false) => children,
+                (false, false) => children_word,
             };
             if let Some(entry) = report.get_mut(&id) {
                 *entry = word;
