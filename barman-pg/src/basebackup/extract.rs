@@ -241,7 +241,8 @@ enum Sink {
 
 struct Writer<'t> {
     targets: &'t ExtractTargets,
-    sync: SyncSender<(File, PathBuf)>,
+    /// Gone when everything has been written, which ends the syncing thread.
+    sync: Option<SyncSender<(File, PathBuf)>>,
     sink: Sink,
     open: Option<Open>,
     /// The content of a `tablespace_map` is read over.
@@ -255,7 +256,7 @@ impl<'t> Writer<'t> {
     fn new(targets: &'t ExtractTargets, sync: SyncSender<(File, PathBuf)>) -> Self {
         Self {
             targets,
-            sync,
+            sync: Some(sync),
             sink: Sink::None,
             open: None,
             skipping: false,
@@ -373,7 +374,9 @@ impl<'t> Writer<'t> {
                 }
                 if open.size >= SYNC_EARLY {
                     // A busy syncer leaves the file to the sync at the end.
-                    let _ = self.sync.try_send((open.file, open.path));
+                    if let Some(sync) = &self.sync {
+                        let _ = sync.try_send((open.file, open.path));
+                    }
                 }
                 Ok(())
             }
