@@ -3,7 +3,8 @@
 use crate::output::{Output, with_causes};
 use crate::select::{self, Arity, Rules, State, Verdict};
 use crate::signals;
-use barman_catalog::{BackupId, Catalog, ids};
+use barman_catalog::ids::{self, ResolveError};
+use barman_catalog::{BackupId, Catalog};
 use barman_core::Server;
 use barman_core::config::{Config, ConfigWarning, Selected, ServerConfig};
 use barman_core::context::SystemClock;
@@ -12,6 +13,17 @@ use std::ops::ControlFlow;
 
 /// The name under which the log records messages of the command line itself.
 pub const CLI: &str = "barman.cli";
+
+/// The words that select a backup.
+const SHORTCUTS: [&str; 7] = [
+    "latest",
+    "last",
+    "oldest",
+    "first",
+    "last-failed",
+    "latest-full",
+    "last-full",
+];
 
 /// One run of the program.
 pub struct App<'a> {
@@ -173,8 +185,32 @@ impl App<'_> {
             Ok(backup) => Some(backup.id),
             Err(error) => {
                 self.output.error(CLI, &error.to_string());
+                self.backup_hint(server, &error);
                 None
             }
+        }
+    }
+
+    /// Helps whoever named a backup that does not exist.
+    pub fn backup_hint(&self, server: &Server, error: &ResolveError) {
+        let ResolveError::Unknown { argument, .. } = error else {
+            return;
+        };
+        let Ok(catalog) = Catalog::load(server.layout()) else {
+            return;
+        };
+        let known: Vec<&str> = catalog
+            .backups()
+            .flat_map(|backup| [Some(backup.id.as_str()), backup.backup_name.as_deref()])
+            .flatten()
+            .collect();
+        match select::suggestion(argument, known.iter().copied().chain(SHORTCUTS)) {
+            Some(meant) => self.output.hint(&format!("did you mean '{meant}'?")),
+            None if known.is_empty() => self.output.hint("this server has no backups"),
+            None => self.output.hint(&format!(
+                "'barman list-backups {}' shows the backups",
+                server.name()
+            )),
         }
     }
 

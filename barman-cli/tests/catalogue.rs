@@ -493,6 +493,15 @@ fn unknown_backups_end_the_command() {
             assert_eq!((run.stdout.as_str(), run.code), ("", Some(1)), "{command}");
         }
     }
+    for (given, hint) in [
+        ("20261101T045819", "did you mean '20261101T045818'?"),
+        ("latst", "did you mean 'latest'?"),
+        ("frist", "did you mean 'first'?"),
+        ("zzz", "'barman list-backups main' shows the backups"),
+    ] {
+        let run = home.run(&["show-backup", "main", given]);
+        assert_eq!(run.stderr.lines().last(), Some(format!("HINT: {hint}").as_str()));
+    }
     let json = home.run(&["-f", "json", "restore", "main", "nope", "/nowhere"]);
     assert_eq!(
         json.stdout,

@@ -24,6 +24,9 @@ pub(super) fn run(app: &App<'_>, args: &RestoreArgs) {
         Ok(report) => render(app, &report),
         Err(error) => {
             let _ = app.failure(&error);
+            if let RestoreError::Unknown(reason) = &error {
+                app.backup_hint(&server, reason);
+            }
         }
     }
 }

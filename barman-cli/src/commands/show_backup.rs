@@ -8,17 +8,21 @@ use crate::args::commands::BackupIdArgs;
 use crate::format;
 use barman_catalog::{BackupId, BackupType, Timestamp};
 use barman_core::Server;
-use barman_core::ops::show_backup::{self, ShowBackupReport};
+use barman_core::ops::show_backup::{self, ShowBackupError, ShowBackupReport};
 use std::time::Duration;
 
 pub(super) fn run(app: &App<'_>, args: &BackupIdArgs) {
     let Some(config) = app.single("show-backup", &args.server) else {
         return;
     };
-    match show_backup::run(&Server::new(config.clone()), &args.backup_id, &app.context()) {
+    let server = Server::new(config.clone());
+    match show_backup::run(&server, &args.backup_id, &app.context()) {
         Ok(report) => render(app, &report),
         Err(error) => {
             let _ = app.failure(&error);
+            if let ShowBackupError::Resolve(reason) = &error {
+                app.backup_hint(&server, reason);
+            }
         }
     }
 }
