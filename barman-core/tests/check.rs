@@ -380,3 +380,73 @@ fn broken_files_are_failed_lines() {
         "{shown:#?}"
     );
 }
+
+#[test]
+fn an_empty_archive_is_given_what_waits() {
+    let host = Host::new();
+    let layout = Layout::new("main", host.home());
+    std::fs::create_dir_all(&layout.incoming_wals_directory).unwrap();
+    std::fs::write(
+        layout.incoming_wals_directory.join("00000002.history"),
+        "1\t0/3000000\tno recovery target\n",
+    )
+    .unwrap();
+    let mut server =
+        host.server("conninfo = host=127.0.0.1 port=1\narchiver = on\nbackup_method = postgres\n");
+    let report = run(&mut server);
+    assert!(
+        !report.results.iter().any(|result| result.name == "WAL archive"),
+        "{:#?}",
+        lines(&report)
+    );
+    assert!(layout.wals_directory.join("00000002.history").exists());
+}
+
+#[test]
+fn an_empty_archive_makes_the_server_switch() {
+    let host = Host::new();
+    let layout = Layout::new("main", host.home());
+    std::fs::create_dir_all(&layout.incoming_wals_directory).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(&layout.incoming_wals_directory, mode).unwrap();
+    for directory in [host.directory.path(), &host.home(), &layout.backup_directory] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(directory, mode).unwrap();
+    }
+    let command = format!("cp %p {}/%f", layout.incoming_wals_directory.display());
+    let cluster = Cluster::builder(15)
+        .conf("archive_mode", "on")
+        .conf("archive_command", &command)
+        .start()
+        .unwrap();
+    cluster.sql("CREATE TABLE t (id int)").unwrap();
+    let mut server = host.server(&format!(
+        "conninfo = {}\narchiver = on\nbackup_method = postgres\n",
+        cluster.conninfo()
+    ));
+    let report = run(&mut server);
+    assert!(
+        !report.results.iter().any(|result| result.name == "WAL archive"),
+        "{:#?}",
+        lines(&report)
+    );
+    assert!(std::fs::metadata(layout.xlogdb()).unwrap().len() > 0);
+}
+
+#[test]
+fn waiting_for_the_first_wal_ends() {
+    let cluster = Cluster::start_new(15).unwrap();
+    let host = Host::new();
+    let mut server = host.server(&format!(
+        "conninfo = {}\narchiver = on\nbackup_method = postgres\ncheck_timeout = 3\n",
+        cluster.conninfo()
+    ));
+    let start = Instant::now();
+    let report = run(&mut server);
+    assert_eq!(
+        lines(&report).first().map(String::as_str),
+        Some("WAL archive: FAILED (please make sure WAL shipping is setup)")
+    );
+    assert!(report.results.len() > 10, "the rest goes on");
+    assert!(start.elapsed() < Duration::from_secs(3));
+}

@@ -137,10 +137,10 @@ pub fn run(
             env: environment_of(config, event, phase, retry, variables),
         };
         if retry {
-            hook.run_until_done(phase, ctx)?
+            hook.run_until_done(phase, ctx)?;
         } else {
-            hook.run_once(ctx)?
-        };
+            hook.run_once(ctx)?;
+        }
     }
     Ok(())
 }

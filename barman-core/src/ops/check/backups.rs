@@ -7,7 +7,8 @@ use barman_catalog::{BackupStatus, retention};
 use super::facts::Facts;
 use super::report::CheckResult;
 use super::words;
-use crate::config::{BackupMethod, WalCompression};
+use crate::config::BackupMethod;
+use crate::ops::archive;
 
 type Found = Result<Vec<CheckResult>, String>;
 
@@ -114,9 +115,10 @@ pub fn compression(facts: &mut Facts<'_, '_>) -> Found {
     let Some(compression) = facts.config().compression else {
         return Ok(vec![CheckResult::ok(NAME, "")]);
     };
-    Ok(vec![match compression {
-        WalCompression::Gzip | WalCompression::Pygzip | WalCompression::Pigz => CheckResult::ok(NAME, ""),
-        other => CheckResult::failed(NAME, format!("compression '{other}' is not available yet")),
+    Ok(vec![if archive::algorithm(compression).is_available() {
+        CheckResult::ok(NAME, "")
+    } else {
+        CheckResult::failed(NAME, format!("compression '{compression}' is not available yet"))
     }])
 }
 

@@ -131,15 +131,14 @@ pub fn same_system(facts: &mut Facts<'_, '_>) -> Found {
 /// The group about WAL streaming: only the slot on the own connections, everything on connections for WAL.
 pub fn wal_streaming(facts: &mut Facts<'_, '_>) -> Found {
     if !facts.has_wal_connections() {
-        facts.remote();
         let slot = facts.remote().sql.replication_slot.clone();
-        return Ok(slot_of(facts, slot, ""));
+        return Ok(slot_of(facts, slot.as_ref(), ""));
     }
     let mut found = streaming_group(facts.wal_remote());
     let ids = systemids(facts.wal_remote());
     found.extend(identity_of(facts, ids, WAL_SUFFIX));
     let slot = facts.wal_remote().sql.replication_slot.clone();
-    found.extend(slot_of(facts, slot, WAL_SUFFIX));
+    found.extend(slot_of(facts, slot.as_ref(), WAL_SUFFIX));
     Ok(found)
 }
 
@@ -167,7 +166,7 @@ fn streaming_group(remote: &Remote) -> Vec<CheckResult> {
 
 fn slot_of(
     facts: &Facts<'_, '_>,
-    slot: Option<barman_pg::sql::ReplicationSlot>,
+    slot: Option<&barman_pg::sql::ReplicationSlot>,
     suffix: &str,
 ) -> Vec<CheckResult> {
     let config = facts.config();
@@ -175,9 +174,9 @@ fn slot_of(
         return vec![];
     };
     let check = format!("replication slot{suffix}");
-    let initialised = slot.as_ref().filter(|slot| slot.restart_lsn.is_some());
+    let initialised = slot.filter(|slot| slot.restart_lsn.is_some());
     if config.streaming_archiver {
-        let problem = match (&slot, initialised) {
+        let problem = match (slot, initialised) {
             (None, _) => format!(
                 "replication slot '{name}' doesn't exist. Please execute 'barman receive-wal --create-slot {}'",
                 config.name

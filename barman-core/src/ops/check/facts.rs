@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use barman_catalog::accounting::{WalFigures, WalIndex};
-use barman_catalog::xlogdb::{self, CustomMagic};
+use barman_catalog::xlogdb;
 use barman_catalog::{BackupInfo, BackupStatus, Catalog, Layout};
 use barman_pg::sql::{ArchiverStats, RemoteStatus, StreamingStatus, streaming_status};
 
 use super::deadline::Deadline;
 use crate::config::{BackupMethod, ServerConfig};
 use crate::context::Context;
+use crate::ops::archive;
 use crate::server::{Server, ServerError};
 
 /// What PostgreSQL says of itself on one pair of connections.
@@ -216,7 +217,7 @@ impl<'a, 'c> Facts<'a, 'c> {
         let index = match self.wal_index.take() {
             Some(index) => index,
             None => {
-                let db = xlogdb::read(self.layout(), &CustomMagic::default(), Some(&self.flag()))
+                let db = xlogdb::read(self.layout(), &archive::custom_magic(self.config()), Some(&self.flag()))
                     .map_err(|error| error.to_string())?;
                 WalIndex::new(&db)
             }

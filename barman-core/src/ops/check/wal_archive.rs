@@ -1,17 +1,24 @@
-//! The check `WAL archive`, which acts: an empty archive is given the WAL that waits, and if none does, a new segment.
+//! The check `WAL archive`, which acts: an empty archive is given the WAL that waits, and if none does, PostgreSQL is
+//! asked for a segment.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use barman_catalog::BackupStatus;
+use barman_pg::sql::WalSwitch;
 
+use super::TARGET;
 use super::facts::Facts;
 use super::report::CheckResult;
+use crate::context::{Context, Silent};
+use crate::ops::archive::{self, ArchiveOptions, Occasion};
 
 /// The longest wait for a segment that was asked for.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Pauses between two looks, growing from the first to the second.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
 pub fn wal_archive(facts: &mut Facts<'_, '_>) -> Result<Vec<CheckResult>, String> {
-    if has_wal(facts) || is_waited_for(facts)? {
+    if has_wal(facts) || is_waited_for(facts)? || archive(facts) || (switch(facts) && wait(facts)) {
         return Ok(vec![]);
     }
     Ok(vec![CheckResult::failed(
@@ -27,16 +34,87 @@ fn has_wal(facts: &Facts<'_, '_>) -> bool {
 
 /// Whether a backup waits for WAL: then an empty archive is no news.
 fn is_waited_for(facts: &mut Facts<'_, '_>) -> Result<bool, String> {
-    Ok(facts
-        .catalog()?
-        .usable()
-        .any(|backup| backup.status == BackupStatus::WaitingForWals))
+    let waiting = |status| status == BackupStatus::WaitingForWals;
+    Ok(facts.catalog()?.usable().any(|backup| waiting(backup.status)))
 }
 
-/// How long to wait for a segment that was asked for: a third of the time limit, but never for ever.
-fn patience(facts: &Facts<'_, '_>) -> Duration {
-    facts
+/// Archives what waits, without a word to the user; whether the archive holds anything now.
+fn archive(facts: &mut Facts<'_, '_>) -> bool {
+    let outer = facts.ctx();
+    let ctx = Context {
+        progress: &Silent,
+        cancel: outer.cancel,
+        clock: outer.clock,
+    };
+    let options = ArchiveOptions {
+        occasion: Occasion::Implicit,
+    };
+    if let Err(error) = archive::run(facts.server(), &options, &ctx) {
+        log::info!(target: TARGET, "cannot archive the WAL of server '{}': {error}", facts.config().name);
+    }
+    has_wal(facts)
+}
+
+/// Asks PostgreSQL (the primary, if the server is a standby that knows one) to close its segment. Whether waiting for
+/// WAL makes sense: not if PostgreSQL cannot be reached, or refuses.
+fn switch(facts: &mut Facts<'_, '_>) -> bool {
+    if !facts.connects() {
+        return false;
+    }
+    let name = facts.config().name.clone();
+    let has_primary = facts.config().primary_conninfo.is_some();
+    let in_recovery = match facts.server().sql() {
+        Ok(client) => client.is_in_recovery(),
+        Err(error) => {
+            log::debug!(target: TARGET, "no switch of WAL on server '{name}': {error}");
+            return false;
+        }
+    };
+    let client = match in_recovery {
+        // Nothing to ask; what the primary does will arrive or not.
+        Ok(true) if !has_primary => return true,
+        Ok(true) => facts.server().primary(),
+        Ok(false) => facts.server().sql(),
+        Err(error) => {
+            log::warn!(target: TARGET, "no switch of WAL on server '{name}': {error}");
+            return false;
+        }
+    };
+    log::info!(target: TARGET, "The WAL archive of server '{name}' is empty: switching WAL");
+    let switched = match client {
+        Ok(client) => client.switch_wal().map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match switched {
+        Ok(WalSwitch::Closed(segment)) => {
+            log::info!(target: TARGET, "The WAL file {segment} has been closed on server '{name}'");
+            true
+        }
+        Ok(WalSwitch::NotNeeded) => true,
+        Err(reason) => {
+            log::warn!(target: TARGET, "cannot switch WAL on server '{name}': {reason}");
+            false
+        }
+    }
+}
+
+/// Archives until something is there: a third of the time that is left, and never for ever.
+fn wait(facts: &mut Facts<'_, '_>) -> bool {
+    let patience = facts
         .deadline()
         .left()
-        .map_or(LONGEST_WAIT, |left| (left / 3).min(LONGEST_WAIT))
+        .map_or(LONGEST_WAIT, |left| (left / 3).min(LONGEST_WAIT));
+    let start = Instant::now();
+    let mut pause = PAUSES.0;
+    loop {
+        if archive(facts) {
+            facts.refresh_catalog();
+            return true;
+        }
+        if start.elapsed() >= patience || facts.deadline().ended().is_some() {
+            return false;
+        }
+        facts.ctx().clock.sleep(pause);
+        pause = (pause * 2).min(PAUSES.1);
+    }
 }
