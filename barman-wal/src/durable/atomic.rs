@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -56,6 +56,44 @@ impl AtomicFile {
     /// # Errors
     /// The temporary file cannot be created.
     pub fn create(target: &Path, mode: u32) -> Result<Self, DurableError> {
+        Self::begin(target, |temporary| {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .mode(mode)
+                .open(temporary)
+        })
+    }
+
+    /// Begins a file that will be `target` as a further hard link to the open file `source`, which must be the one
+    /// that `path` names (not a symbolic link). Nothing is copied: content, owner, mode and times are the source's,
+    /// and a later write to the source is a write to the target.
+    ///
+    /// # Errors
+    /// The link cannot be made: another file system ([`DurableError::is_cross_device`]), no hard links there, another
+    /// owner. [`io::ErrorKind::NotFound`] also when `path` has come to name another file.
+    pub fn link(source: File, path: &Path, target: &Path) -> Result<Self, DurableError> {
+        let mut source = Some(source);
+        Self::begin(target, |temporary| {
+            fs::hard_link(path, temporary)?;
+            let same = source.as_ref().map_or(Ok(false), |source| {
+                let (open, linked) = (source.metadata()?, fs::symlink_metadata(temporary)?);
+                Ok::<_, io::Error>((open.dev(), open.ino()) == (linked.dev(), linked.ino()))
+            });
+            match (same, source.take()) {
+                (Ok(true), Some(source)) => Ok(source),
+                (result, _) => {
+                    let _ = fs::remove_file(temporary);
+                    Err(result
+                        .err()
+                        .unwrap_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
+                }
+            }
+        })
+    }
+
+    fn begin(target: &Path, mut make: impl FnMut(&Path) -> io::Result<File>) -> Result<Self, DurableError> {
         let name = file_name_of(target)?;
         let directory = parent_of(target);
         let pid = std::process::id();
@@ -63,13 +101,7 @@ impl AtomicFile {
         for _ in 0..10_000 {
             let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
             let temporary = directory.join(temporary_name(name, pid, serial));
-            match OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .mode(mode)
-                .open(&temporary)
-            {
+            match make(&temporary) {
                 Ok(file) => {
                     return Ok(Self {
                         file,
@@ -277,6 +309,33 @@ mod tests {
         }
         assert_eq!(fs::read(&target).unwrap(), b"one");
         assert_eq!(names(directory.path()), ["x"]);
+    }
+
+    #[test]
+    fn a_link_publishes_what_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let (source, other, target) = (
+            directory.path().join("a"),
+            directory.path().join("b"),
+            directory.path().join("x"),
+        );
+        fs::write(&source, "content").unwrap();
+        fs::write(&other, "other").unwrap();
+        let open = || File::open(&source).unwrap();
+        let error = AtomicFile::link(open(), &other, &target).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        AtomicFile::link(open(), &source, &target)
+            .unwrap()
+            .publish_new()
+            .unwrap();
+        assert_eq!(
+            fs::metadata(&source).unwrap().ino(),
+            fs::metadata(&target).unwrap().ino()
+        );
+        // Both names are one file by now: still nothing is replaced, and no temporary name stays.
+        let again = AtomicFile::link(open(), &source, &target).unwrap().publish_new();
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(names(directory.path()), ["a", "b", "x"]);
     }
 
     #[test]

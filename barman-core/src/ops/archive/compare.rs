@@ -1,0 +1,188 @@
+//! Whether two files have the same content once decompressed.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use barman_wal::codec::{self, Algorithm};
+
+const BUFFER: usize = 128 * 1024;
+
+/// What a comparison gave.
+#[derive(Debug)]
+pub(super) enum Comparison {
+    /// Equal: the source is there already.
+    Same,
+    /// Different, or the stored one is encrypted and cannot be looked into.
+    Different,
+    /// The source cannot be read to its end (damaged compressed data, or the system's refusal).
+    SourceUnreadable(io::Error),
+    /// The stored one cannot; whether they are equal is not known.
+    StoredUnreadable(io::Error),
+}
+
+/// Compares `source` with the file at `stored`. Size and time never decide; only content does.
+pub(super) fn compare(source: &File, stored: &Path, custom_magic: Option<&[u8]>) -> Comparison {
+    let stored_file = match File::open(stored) {
+        Ok(file) => file,
+        Err(error) => return Comparison::StoredUnreadable(error),
+    };
+    let identity = |file: &File| file.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
+    match (identity(source), identity(&stored_file)) {
+        // A run that was killed after it linked the file into the archive.
+        (Ok(one), Ok(other)) if one == other => return Comparison::Same,
+        (Err(error), _) => return Comparison::SourceUnreadable(error),
+        (_, Err(error)) => return Comparison::StoredUnreadable(error),
+        _ => {}
+    }
+    let stored_first = match codec::first_bytes(&stored_file) {
+        Ok(first) => first,
+        Err(error) => return Comparison::StoredUnreadable(error),
+    };
+    if codec::looks_encrypted(&stored_first) {
+        return Comparison::Different;
+    }
+    let source_first = match codec::first_bytes(source) {
+        Ok(first) => first,
+        Err(error) => return Comparison::SourceUnreadable(error),
+    };
+    let algorithm = |first: &[u8]| Algorithm::detect(first, custom_magic).unwrap_or(Algorithm::None);
+    let (one, other) = (algorithm(&source_first), algorithm(&stored_first));
+    if one == other {
+        // Equal bytes need no codec. Different ones may still decompress to the same.
+        match streams(source, &stored_file, Algorithm::None, Algorithm::None) {
+            Comparison::Different if one != Algorithm::None => {}
+            result => return result,
+        }
+    }
+    match File::open(stored) {
+        Ok(stored_file) => streams(source, &stored_file, one, other),
+        Err(error) => Comparison::StoredUnreadable(error),
+    }
+}
+
+fn streams(source: &File, stored: &File, one: Algorithm, other: Algorithm) -> Comparison {
+    let unavailable = |error: codec::CodecError| io::Error::new(io::ErrorKind::Unsupported, error);
+    let mut source = match codec::decoder(
+        one,
+        At {
+            file: source,
+            offset: 0,
+        },
+    ) {
+        Ok(reader) => reader,
+        Err(error) => return Comparison::StoredUnreadable(unavailable(error)),
+    };
+    let mut stored = match codec::decoder(
+        other,
+        At {
+            file: stored,
+            offset: 0,
+        },
+    ) {
+        Ok(reader) => reader,
+        Err(error) => return Comparison::StoredUnreadable(unavailable(error)),
+    };
+    let (mut left, mut right) = (vec![0; BUFFER], vec![0; BUFFER]);
+    loop {
+        let left_count = match fill(&mut source, &mut left) {
+            Ok(count) => count,
+            Err(error) => return Comparison::SourceUnreadable(error),
+        };
+        let right_count = match fill(&mut stored, &mut right) {
+            Ok(count) => count,
+            Err(error) => return Comparison::StoredUnreadable(error),
+        };
+        if left.get(..left_count) != right.get(..right_count) {
+            return Comparison::Different;
+        }
+        if left_count == 0 {
+            return Comparison::Same;
+        }
+    }
+}
+
+/// Reads a file from its beginning without moving the position that others use.
+struct At<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        use std::os::unix::fs::FileExt;
+        let count = self.file.read_at(buffer, self.offset)?;
+        self.offset = self.offset.saturating_add(count as u64);
+        Ok(count)
+    }
+}
+
+/// Reads until the buffer is full or the input ends.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match reader.read(rest) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use barman_wal::codec::Level;
+
+    use super::*;
+
+    fn gzip(content: &[u8], level: Level) -> Vec<u8> {
+        let mut encoder = codec::encoder(Algorithm::Gzip, level, Vec::new()).unwrap();
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn content_decides() {
+        let plain: Vec<u8> = (0..300_000u32).flat_map(|number| number.to_le_bytes()).collect();
+        let mut other = plain.clone();
+        other[999_999] ^= 1;
+        let mut torn = gzip(&plain, Level::Low);
+        torn.truncate(1000);
+        let directory = tempfile::tempdir().unwrap();
+        let check = |source: &[u8], stored: &[u8]| {
+            let (one, two) = (directory.path().join("source"), directory.path().join("stored"));
+            std::fs::write(&one, source).unwrap();
+            std::fs::write(&two, stored).unwrap();
+            match compare(&File::open(&one).unwrap(), &two, None) {
+                Comparison::Same => "same",
+                Comparison::Different => "different",
+                Comparison::SourceUnreadable(_) => "source",
+                Comparison::StoredUnreadable(_) => "stored",
+            }
+        };
+        assert_eq!(check(&plain, &plain), "same");
+        assert_eq!(check(b"", b""), "same");
+        assert_eq!(check(&plain, &other), "different");
+        assert_eq!(check(&plain, &plain[..1_199_999]), "different");
+        assert_eq!(check(&plain, &gzip(&plain, Level::Low)), "same");
+        assert_eq!(
+            check(&gzip(&plain, Level::High), &gzip(&plain, Level::Low)),
+            "same"
+        );
+        assert_eq!(check(&gzip(&plain, Level::Low), &plain), "same");
+        assert_eq!(
+            check(&gzip(&other, Level::Low), &gzip(&plain, Level::Low)),
+            "different"
+        );
+        assert_eq!(check(&torn, &plain), "source");
+        assert_eq!(check(&plain, &torn), "stored");
+        assert_eq!(check(&torn, &torn), "same");
+        assert_eq!(check(&plain, b"-----BEGIN PGP MESSAGE-----\n"), "different");
+        assert_eq!(check(&plain, b"\x28\xB5\x2F\xFD...."), "stored");
+    }
+}

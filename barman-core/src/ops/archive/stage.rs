@@ -1,0 +1,401 @@
+//! The heavy part of archiving one file, which needs no lock and runs on several threads: looking at it, comparing it
+//! with what the archive has, compressing or linking it into a temporary name in the archive, syncing that.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use barman_catalog::Layout;
+use barman_catalog::xlogdb::{Tag, WalRecord};
+use barman_wal::WalFileName;
+use barman_wal::codec::{self, Algorithm, CodecError, Level};
+use barman_wal::durable::{self, AtomicFile, DurableError};
+use jiff::Timestamp;
+
+use super::compare::{Comparison, compare};
+use super::queue::{Source, Waiting};
+use super::segment_check::{self, Verdict};
+
+/// A file that was written to so recently may not be complete: `archive_command`s that copy to the final name exist.
+const SETTLED_SECONDS: i64 = 60;
+const BUFFER: usize = 256 * 1024;
+
+/// What of the configuration decides how a file is stored.
+#[derive(Debug)]
+pub(super) struct Storage<'a> {
+    pub(super) layout: &'a Layout,
+    /// The configured compression; [`Algorithm::None`] stores files as they come.
+    pub(super) compression: Algorithm,
+    pub(super) level: Level,
+    pub(super) custom_magic: Option<Vec<u8>>,
+    /// With filters of the user's own, nothing is known about what a segment looks like.
+    pub(super) check_segments: bool,
+}
+
+/// A file of the queue, as it is now.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// Open for reading.
+    file: File,
+    metadata: fs::Metadata,
+    first: Vec<u8>,
+    /// Whether the name in the queue is a symbolic link.
+    is_link: bool,
+    /// The compression it came with.
+    pub(super) compression: Option<Algorithm>,
+}
+
+impl Facts {
+    pub(super) fn size(&self) -> u64 {
+        self.metadata.len()
+    }
+
+    /// As in the catalogue.
+    pub(super) fn time(&self) -> f64 {
+        WalRecord::time_from(self.metadata.mtime(), self.metadata.mtime_nsec())
+    }
+
+    /// Whether `other` is the same file, unchanged.
+    fn is_still(&self, other: &fs::Metadata) -> bool {
+        let key = |metadata: &fs::Metadata| {
+            (
+                metadata.dev(),
+                metadata.ino(),
+                metadata.len(),
+                metadata.mtime(),
+                metadata.mtime_nsec(),
+            )
+        };
+        key(&self.metadata) == key(other)
+    }
+
+    /// A file that is no good is given up only when nobody seems to be writing it.
+    fn bad_once_settled(&self, reason: String, now: Timestamp) -> Staged {
+        let age = now.as_second().saturating_sub(self.metadata.mtime());
+        if age < SETTLED_SECONDS {
+            Staged::Unsettled(reason)
+        } else {
+            Staged::Bad(reason)
+        }
+    }
+
+    /// Whether `path` still names the file that was looked at.
+    pub(super) fn is_still_at(&self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|now| self.is_still(&now))
+    }
+}
+
+/// What is to be done with a file.
+#[derive(Debug)]
+pub(super) enum Staged {
+    /// It has gone.
+    Vanished,
+    /// Publish the temporary file, add the record to the catalogue, remove the source.
+    Store {
+        temporary: Box<AtomicFile>,
+        record: WalRecord,
+    },
+    /// The archive has the same content. The record describes what is stored.
+    Same { record: WalRecord },
+    /// The archive has other content.
+    Different,
+    /// A complete segment that is useless; why.
+    Bad(String),
+    /// It seems to be written just now; what makes us think so.
+    Unsettled(String),
+    /// It cannot be archived now, for a reason of its own.
+    Failed(String),
+    /// Nothing can be archived now.
+    Fatal(DurableError),
+    /// The caller wants to stop.
+    Cancelled,
+}
+
+impl Storage<'_> {
+    /// Where a file goes. Names are stored in upper case, by which everybody looks for them.
+    pub(super) fn target(&self, name: &WalFileName) -> PathBuf {
+        self.layout.wal_path(name)
+    }
+
+    /// Opens a file of the queue. `None`: it has gone, or is no regular file any more.
+    pub(super) fn look(&self, source: Source, path: &Path) -> io::Result<Option<Facts>> {
+        let open = OpenOptions::new()
+            .read(true)
+            // Should somebody have put a FIFO in its place, the open must not wait.
+            .custom_flags(i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0))
+            .open(path);
+        let file = match open {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let is_link = fs::symlink_metadata(path).is_ok_and(|link| link.is_symlink());
+        let first = codec::first_bytes(&file)?;
+        let compression = match source {
+            Source::Streaming => None,
+            Source::Incoming => Algorithm::detect(&first, self.custom_magic.as_deref()),
+        };
+        Ok(Some(Facts {
+            file,
+            metadata,
+            first,
+            is_link,
+            compression,
+        }))
+    }
+
+    /// Does everything that can be done before the catalogue is locked.
+    pub(super) fn stage(
+        &self,
+        waiting: &Waiting,
+        path: &Path,
+        facts: &Facts,
+        now: Timestamp,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Staged {
+        let target = self.target(&waiting.name);
+        match fs::symlink_metadata(&target) {
+            Ok(_) => return self.compare_with(waiting, facts, &target, now),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => {
+                return Staged::Fatal(DurableError {
+                    action: "look at",
+                    path: target,
+                    source,
+                });
+            }
+        }
+        if let Some(reason) = self.is_useless(waiting, facts) {
+            return facts.bad_once_settled(reason, now);
+        }
+        match self.write(waiting, path, facts, &target, cancelled) {
+            Ok(staged) => staged,
+            Err(error) => Staged::Fatal(error),
+        }
+    }
+
+    fn compare_with(&self, waiting: &Waiting, facts: &Facts, target: &Path, now: Timestamp) -> Staged {
+        match compare(&facts.file, target, self.custom_magic.as_deref()) {
+            Comparison::Same => match self.describe(waiting.name, target) {
+                Ok(record) => Staged::Same { record },
+                Err(error) => Staged::Failed(format!("the archived file cannot be read: {error}")),
+            },
+            // The beginning of what is there already may be the same file on its way once more.
+            Comparison::Different => match self.is_useless(waiting, facts) {
+                Some(reason)
+                    if matches!(facts.bad_once_settled(String::new(), now), Staged::Unsettled(_)) =>
+                {
+                    Staged::Unsettled(reason)
+                }
+                _ => Staged::Different,
+            },
+            Comparison::SourceUnreadable(error) => {
+                let reason = format!("it cannot be read to its end: {error}");
+                // What a codec says about damaged content; anything else may pass.
+                match error.kind() {
+                    io::ErrorKind::InvalidData
+                    | io::ErrorKind::InvalidInput
+                    | io::ErrorKind::UnexpectedEof => facts.bad_once_settled(reason, now),
+                    _ => Staged::Failed(reason),
+                }
+            }
+            Comparison::StoredUnreadable(error) => Staged::Failed(format!(
+                "it cannot be compared with {}: {error}",
+                target.display()
+            )),
+        }
+    }
+
+    /// The catalogue's record for a file of the archive.
+    pub(super) fn describe(&self, name: WalFileName, stored: &Path) -> io::Result<WalRecord> {
+        let file = File::open(stored)?;
+        let metadata = file.metadata()?;
+        let first = codec::first_bytes(&file)?;
+        let encrypted = codec::looks_encrypted(&first);
+        let compression = if encrypted {
+            None
+        } else {
+            // The bytes do not tell `pigz` from `gzip`: then it was made as configured.
+            Algorithm::detect(&first, self.custom_magic.as_deref()).map(|found| {
+                if self.compression.format() == found {
+                    self.compression
+                } else {
+                    found
+                }
+            })
+        };
+        Ok(WalRecord {
+            name,
+            size: metadata.len(),
+            time: WalRecord::time_from(metadata.mtime(), metadata.mtime_nsec()),
+            compression: compression.and_then(tag),
+            encryption: Tag::new("gpg").filter(|_| encrypted),
+        })
+    }
+
+    fn is_useless(&self, waiting: &Waiting, facts: &Facts) -> Option<String> {
+        let WalFileName::Segment(segment) = waiting.name else {
+            return None;
+        };
+        if !self.check_segments || facts.compression.is_some() || codec::looks_encrypted(&facts.first) {
+            return None;
+        }
+        match segment_check::judge(segment, &facts.first, facts.size()) {
+            Verdict::Good => None,
+            Verdict::Unrecognised => {
+                log::warn!(
+                    target: super::TARGET,
+                    "{} does not begin like a WAL segment of a known PostgreSQL; it is archived as it is",
+                    waiting.spelling
+                );
+                None
+            }
+            Verdict::Bad(reason) => Some(reason),
+        }
+    }
+
+    /// Makes the temporary file in the archive. An error is one of the archive, not of the source.
+    fn write(
+        &self,
+        waiting: &Waiting,
+        path: &Path,
+        facts: &Facts,
+        target: &Path,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Staged, DurableError> {
+        if let Some(directory) = target.parent() {
+            durable::create_dir_all_durable(directory, 0o777)?;
+        }
+        let compress = self.compression != Algorithm::None && facts.compression.is_none();
+        let temporary = if compress {
+            None
+        } else {
+            self.link(path, facts, target)
+        };
+        let (temporary, compression) = match temporary {
+            Some(temporary) => (temporary, facts.compression),
+            None => {
+                let algorithm = if compress {
+                    self.compression
+                } else {
+                    Algorithm::None
+                };
+                let temporary = AtomicFile::create(target, 0o600)?;
+                match pour(&facts.file, temporary, algorithm, self.level, cancelled) {
+                    Ok(temporary) => {
+                        durable::copy_attributes(&facts.file, temporary.file(), temporary.temporary_path())?;
+                        (
+                            temporary,
+                            if compress {
+                                Some(self.compression)
+                            } else {
+                                facts.compression
+                            },
+                        )
+                    }
+                    Err(PourError::Read(error)) => {
+                        return Ok(Staged::Failed(format!("it cannot be read: {error}")));
+                    }
+                    Err(PourError::Write(error)) => return Err(error),
+                    Err(PourError::Codec(error)) => return Ok(Staged::Failed(error.to_string())),
+                    Err(PourError::Cancelled) => return Ok(Staged::Cancelled),
+                }
+            }
+        };
+        temporary.sync()?;
+        let failed = |source| DurableError {
+            action: "look at",
+            path: temporary.temporary_path().to_path_buf(),
+            source,
+        };
+        let size = temporary.file().metadata().map_err(failed)?.len();
+        // Whoever is still writing has another file in mind than the one that was read.
+        if !facts.file.metadata().is_ok_and(|now| facts.is_still(&now)) {
+            return Ok(Staged::Unsettled("it changed while it was read".to_owned()));
+        }
+        let record = WalRecord {
+            name: waiting.name,
+            size,
+            time: facts.time(),
+            compression: compression.and_then(tag),
+            encryption: None,
+        };
+        Ok(Staged::Store {
+            temporary: Box::new(temporary),
+            record,
+        })
+    }
+
+    /// A second name in the archive costs nothing and keeps everything; the first name goes when all is on disk.
+    /// `None` where that is not possible: another file system, a foreign owner, a symbolic link (whose target is not
+    /// ours to keep).
+    fn link(&self, path: &Path, facts: &Facts, target: &Path) -> Option<AtomicFile> {
+        if facts.is_link {
+            return None;
+        }
+        let file = facts.file.try_clone().ok()?;
+        match AtomicFile::link(file, path, target) {
+            Ok(temporary) => Some(temporary),
+            Err(error) => {
+                log::debug!(target: super::TARGET, "{error}: copying instead");
+                None
+            }
+        }
+    }
+}
+
+/// A compression as the catalogue names it.
+fn tag(algorithm: Algorithm) -> Option<Tag> {
+    if algorithm == Algorithm::None {
+        None
+    } else {
+        Tag::new(algorithm.name())
+    }
+}
+
+enum PourError {
+    Read(io::Error),
+    Write(DurableError),
+    Codec(CodecError),
+    Cancelled,
+}
+
+/// Copies a whole file through a compressor.
+fn pour(
+    source: &File,
+    temporary: AtomicFile,
+    algorithm: Algorithm,
+    level: Level,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<AtomicFile, PourError> {
+    let path = temporary.temporary_path().to_path_buf();
+    let failed = |source| {
+        PourError::Write(DurableError {
+            action: "write",
+            path: path.clone(),
+            source,
+        })
+    };
+    let mut encoder = codec::encoder(algorithm, level, temporary).map_err(PourError::Codec)?;
+    let mut source = source;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        if cancelled() {
+            return Err(PourError::Cancelled);
+        }
+        match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => encoder
+                .write_all(buffer.get(..count).unwrap_or_default())
+                .map_err(failed)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(PourError::Read(error)),
+        }
+    }
+    encoder.finish().map_err(failed)
+}
