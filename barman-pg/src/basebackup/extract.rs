@@ -149,6 +149,8 @@ pub fn extract(
                 let mut writer = Writer::new(targets, sync_sender);
                 let outcome = writer.consume(&full, &empty_sender);
                 drop(full);
+                // Ends the syncing thread.
+                writer.sync = None;
                 outcome.map(|()| writer)
             });
         let (Ok(syncer), Ok(writer)) = (syncer, writer) else {
