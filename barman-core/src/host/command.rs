@@ -259,7 +259,7 @@ mod tests {
             ..CommandLine::shell(script)
         };
         let result = run(&command, &Cancel::new(), &mut |stream, line| {
-            lines.push((stream, line.to_owned()))
+            lines.push((stream, line.to_owned()));
         });
         (result, lines)
     }

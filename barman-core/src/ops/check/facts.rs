@@ -217,8 +217,12 @@ impl<'a, 'c> Facts<'a, 'c> {
         let index = match self.wal_index.take() {
             Some(index) => index,
             None => {
-                let db = xlogdb::read(self.layout(), &archive::custom_magic(self.config()), Some(&self.flag()))
-                    .map_err(|error| error.to_string())?;
+                let db = xlogdb::read(
+                    self.layout(),
+                    &archive::custom_magic(self.config()),
+                    Some(&self.flag()),
+                )
+                .map_err(|error| error.to_string())?;
                 WalIndex::new(&db)
             }
         };
