@@ -210,7 +210,7 @@ fn figures_are_those_of_list_and_show() {
         let listed: Vec<&str> = list(&wal["timelines"]).iter().map(text).collect();
         assert_eq!(listed, children, "{name}");
         let neighbour =
-            |backup: Option<&BackupInfo>| backup.map(|b| b.id.to_string()).unwrap_or("-".to_owned());
+            |backup: Option<&BackupInfo>| backup.map_or_else(|| "-".to_owned(), |b| b.id.to_string());
         let first_word = |value: &Value| text(value).split(' ').next().unwrap().to_owned();
         assert_eq!(
             first_word(&catalogue["previous_backup"]),
