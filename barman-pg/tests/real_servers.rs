@@ -124,7 +124,13 @@ fn every_major_answers_the_same_questions() {
             replication.drop_slot("a_slot").unwrap_err().sqlstate(),
             Some(sqlstate::UNDEFINED_OBJECT)
         );
-        assert!(sql.replication_stats(ClientType::Any).unwrap().is_empty());
+        let stats = sql.replication_stats(ClientType::Any).unwrap();
+        let names: Vec<_> = stats.iter().map(|stat| stat.get("application_name")).collect();
+        assert_eq!(
+            names,
+            [Some("barman_receive_wal")],
+            "the replication session itself"
+        );
 
         let start = sql.start_concurrent_backup("it's a label", true).unwrap();
         let stop = sql.stop_concurrent_backup().unwrap();
