@@ -223,6 +223,3 @@ fn is_recent(info: &BackupInfo, ctx: &Context<'_>) -> bool {
     info.end_time
         .is_some_and(|end| now.duration_since(end.instant()) < GRACE)
 }
-
-#[cfg(test)]
-mod tests;

@@ -322,6 +322,3 @@ fn interval(duration: std::time::Duration) -> String {
         words.join(", ")
     }
 }
-
-#[cfg(test)]
-mod tests;

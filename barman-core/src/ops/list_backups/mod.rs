@@ -224,6 +224,3 @@ pub(crate) fn custom_magic(config: &ServerConfig) -> xlogdb::CustomMagic {
         (None, _) => xlogdb::CustomMagic::None,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,10 +1,14 @@
 //! `show-backup`: everything that is known about one backup.
 
+use std::fs::File;
+use std::io::{self, Read as _};
+
 use barman_catalog::accounting::{self, WalFigures};
 use barman_catalog::backup_info::BackupInfo;
 use barman_catalog::ids::{self, ResolveError};
 use barman_catalog::retention::RetentionStatus;
 use barman_catalog::{BackupId, BackupType, Catalog, CatalogError, Layout};
+use barman_wal::codec::{self, Algorithm};
 use barman_wal::history::TimelineHistory;
 use barman_wal::{Lsn, TimelineId, WalFileName};
 use serde::Serialize;
@@ -139,14 +143,20 @@ pub fn run(server: &Server, argument: &str, ctx: &Context<'_>) -> Result<ShowBac
     })
 }
 
+/// A history file is never so large.
+const MAX_HISTORY: u64 = 1 << 20;
+
 /// The ancestors of the timelines after the backup's, up to the first one without a history file.
 fn branches(layout: &Layout, backup: &BackupInfo) -> Vec<(TimelineId, Vec<(TimelineId, Lsn)>)> {
     let mut branches = Vec::new();
     let mut timeline = backup.timeline.and_then(TimelineId::next);
     while let Some(current) = timeline {
         let path = layout.wal_path(&WalFileName::History(current));
-        let Ok(content) = std::fs::read(&path) else { break };
-        match TimelineHistory::parse(current, &content) {
+        let Ok(file) = File::open(&path) else { break };
+        match read_history(file)
+            .map_err(|e| e.to_string())
+            .and_then(|content| TimelineHistory::parse(current, &content).map_err(|e| e.to_string()))
+        {
             Ok(history) => {
                 let lines = history
                     .entries()
@@ -160,4 +170,12 @@ fn branches(layout: &Layout, backup: &BackupInfo) -> Vec<(TimelineId, Vec<(Timel
         timeline = current.next();
     }
     branches
+}
+
+fn read_history(file: File) -> io::Result<Vec<u8>> {
+    let algorithm = Algorithm::detect(&codec::first_bytes(&file)?, None).unwrap_or(Algorithm::None);
+    let reader = codec::decoder(algorithm, file).map_err(io::Error::other)?;
+    let mut content = Vec::new();
+    reader.take(MAX_HISTORY).read_to_end(&mut content)?;
+    Ok(content)
 }
