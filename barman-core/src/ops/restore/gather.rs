@@ -258,16 +258,16 @@ fn legs(
     }
     let forks = forks(layout, aim.timeline)?;
     match lineage::legs(own, end, aim.timeline, forks.as_ref()) {
-        Ok(legs) => {
-            if !options.is_pitr() && !options.standby_mode {
-                warnings.push(format!(
-                    "The archive has timeline {}, but the restored server will stay on timeline {own}: use \
-                     --target-tli latest, or get-wal, to follow it.",
-                    aim.timeline
-                ));
-            }
-            Ok(legs)
+        // Without a signal file PostgreSQL stays on the timeline of the backup, to the end of that one.
+        Ok(_) if !options.is_pitr() && !options.standby_mode => {
+            warnings.push(format!(
+                "The archive has timeline {}, but the restored server will stay on timeline {own}: use --target-tli \
+                 latest, or get-wal, to follow it.",
+                aim.timeline
+            ));
+            Ok(only_own())
         }
+        Ok(legs) => Ok(legs),
         Err(unreachable) => {
             let recovers = options.is_pitr() || options.standby_mode;
             if !aim.named && !recovers {

@@ -23,6 +23,7 @@ pub mod tablespaces;
 #[cfg(test)]
 mod tests;
 pub mod time;
+mod time_fields;
 mod time_tokens;
 pub mod wal_choice;
 mod wal_copy;
@@ -35,7 +36,9 @@ use barman_wal::lock::{Lock, LockError};
 use crate::config::ServerConfig;
 use crate::context::{Context, Level};
 use crate::copy::tree;
+use crate::failure::{Class, Failure};
 use crate::host::hooks::HookPhase;
+use crate::ops::archive::{self, ArchiveOptions, Occasion};
 use crate::server::Server;
 
 pub use error::RestoreError;
@@ -130,7 +133,7 @@ fn prepare(
     layout: &Layout,
     options: &RestoreOptions,
     ctx: &Context<'_>,
-    archive: impl FnOnce(),
+    archive: impl FnOnce() -> Result<(), RestoreError>,
 ) -> Result<Prepared, RestoreError> {
     let catalog = Catalog::load(layout).map_err(|error| RestoreError::Catalogue(error.to_string()))?;
     let time = target_time(options, ctx)?;
@@ -164,10 +167,17 @@ fn prepare(
             what: "a restore with WAL in cloud storage",
         });
     }
-    let mut plan = plan::plan(options, &backup, places, defaults, time.as_ref(), shown_timeline)?;
+    let mut plan = plan::plan(
+        options,
+        &backup,
+        places,
+        defaults,
+        time.as_ref(),
+        shown_timeline.as_deref(),
+    )?;
     destination::check(&plan, config)?;
     if !options.skip_archive_wal {
-        archive();
+        archive()?;
         // The backup may have been waiting for what has just been archived.
         plan.backup = backup_info::load(layout, backup.id)
             .map_err(|error| RestoreError::Catalogue(error.to_string()))?;
@@ -254,7 +264,20 @@ fn lock_backup(layout: &Layout, backup: &BackupInfo) -> Result<Lock, RestoreErro
     })
 }
 
-/// Archives what has been received, so that the restore has it. A failure is told and changes nothing else.
-fn archive_received_wal(server: &Server, ctx: &Context<'_>) {
-    let _ = (server, ctx, Level::Info);
+/// Archives what has been received, so that the restore has it. A failure is told and changes nothing else: what is
+/// missing in the end is found out by the restore itself.
+fn archive_received_wal(server: &Server, ctx: &Context<'_>) -> Result<(), RestoreError> {
+    let options = ArchiveOptions {
+        occasion: Occasion::Implicit,
+    };
+    let Err(error) = archive::run(server, &options, ctx) else {
+        return Ok(());
+    };
+    let level = match error.class() {
+        Class::Interrupted => return Err(RestoreError::Interrupted),
+        Class::Info => Level::Info,
+        Class::Error | Class::Exception => Level::Warning,
+    };
+    ctx.say(level, execute::TARGET, &error.to_string());
+    Ok(())
 }

@@ -120,7 +120,7 @@ pub fn plan(
     places: Places,
     defaults: Defaults<'_>,
     time: Option<&TargetTime>,
-    shown_timeline: Option<String>,
+    shown_timeline: Option<&str>,
 ) -> Result<RestorePlan, RestoreError> {
     let version = backup.version.ok_or(RestoreError::Incomplete {
         backup: backup.id,
@@ -233,7 +233,7 @@ pub fn plan(
         backup: backup.clone(),
         data,
         tablespaces,
-        pitr: pitr.then(|| settings::pitr_summary(&target, shown_timeline.as_deref())),
+        pitr: pitr.then(|| settings::pitr_summary(&target, shown_timeline)),
         get_wal,
         wal_directory,
         wal: Vec::new(),

@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    fn choice(legs: Vec<Leg>, extent: Extent) -> WalChoice {
+    fn choice(legs: &[Leg], extent: Extent) -> WalChoice {
         let segment = |n: u32| SegmentName {
             timeline: legs[0].timeline,
             log: 0,
@@ -216,7 +216,7 @@ mod tests {
             begin: segment(3),
             end: segment(4),
             size: SegmentSize::DEFAULT,
-            legs: legs.clone(),
+            legs: legs.to_vec(),
             extent,
             partial: false,
         }
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn follows_the_history_and_nothing_else() {
         assert_eq!(
-            taken(&choice(legs(), Extent::Everything)),
+            taken(&choice(&legs(), Extent::Everything)),
             [
                 "1-0003",
                 "1-0003.00000028.backup",
@@ -271,7 +271,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            taken(&choice(vec![leg(1, None)], Extent::Everything)),
+            taken(&choice(&[leg(1, None)], Extent::Everything)),
             [
                 "1-0003",
                 "1-0003.00000028.backup",
@@ -280,30 +280,29 @@ mod tests {
                 "1-0005"
             ]
         );
-        assert!(choice(vec![leg(1, None)], Extent::BackupEnd).takes(&"00000004.history".parse().unwrap()));
+        assert!(choice(&[leg(1, None)], Extent::BackupEnd).takes(&"00000004.history".parse().unwrap()));
     }
 
     #[test]
     fn the_extent_cuts_but_never_before_the_end_of_the_backup() {
         let one = vec![leg(1, None)];
         let backup_only = ["1-0003", "1-0003.00000028.backup", "1-0004"];
-        assert_eq!(taken(&choice(one.clone(), Extent::BackupEnd)), backup_only);
+        assert_eq!(taken(&choice(&one, Extent::BackupEnd)), backup_only);
+        assert_eq!(taken(&choice(&one, Extent::Lsn(Lsn(0x0300_0100)))), backup_only);
         assert_eq!(
-            taken(&choice(one.clone(), Extent::Lsn(Lsn(0x0300_0100)))),
-            backup_only
-        );
-        assert_eq!(
-            taken(&choice(one, Extent::Lsn(Lsn(0x0500_0000)))).last().unwrap(),
+            taken(&choice(&one, Extent::Lsn(Lsn(0x0500_0000))))
+                .last()
+                .unwrap(),
             "1-0005"
         );
         assert_eq!(
-            taken(&choice(legs(), Extent::Lsn(Lsn(0x0750_0000))))
+            taken(&choice(&legs(), Extent::Lsn(Lsn(0x0750_0000))))
                 .last()
                 .unwrap(),
             "4-0007"
         );
         assert_eq!(
-            taken(&choice(legs(), Extent::Lsn(Lsn(0x0650_0000))))
+            taken(&choice(&legs(), Extent::Lsn(Lsn(0x0650_0000))))
                 .last()
                 .unwrap(),
             "2-0006"
@@ -312,7 +311,7 @@ mod tests {
 
     #[test]
     fn partial_files_come_on_request() {
-        let mut choice = choice(legs(), Extent::Everything);
+        let mut choice = choice(&legs(), Extent::Everything);
         choice.partial = true;
         assert!(taken(&choice).contains(&"1-0006.partial".to_owned()));
     }
@@ -334,7 +333,7 @@ mod tests {
     #[test]
     fn a_hole_is_found_wherever_it_is() {
         let name = |text: &str, count, in_backup, later| Some((text.to_owned(), count, in_backup, later));
-        let one = choice(vec![leg(1, None)], Extent::Everything);
+        let one = choice(&[leg(1, None)], Extent::Everything);
         assert_eq!(gap(&one, &[]), None);
         assert_eq!(
             gap(&one, &["10000000000000003"]),
@@ -353,7 +352,7 @@ mod tests {
             name("000000010000000000000003", 2, true, false)
         );
         assert_eq!(gap(&one, &["05"]), None);
-        let all = choice(legs(), Extent::Everything);
+        let all = choice(&legs(), Extent::Everything);
         assert_eq!(gap(&all, &[]), None);
         assert_eq!(
             gap(&all, &["20000000000000006"]),
@@ -363,13 +362,13 @@ mod tests {
             gap(&all, &["40000000000000007"]),
             name("000000040000000000000007", 1, false, true)
         );
-        let lsn = choice(vec![leg(1, None)], Extent::Lsn(Lsn(0x0A00_0000)));
+        let lsn = choice(&[leg(1, None)], Extent::Lsn(Lsn(0x0A00_0000)));
         assert_eq!(gap(&lsn, &[]), name("000000010000000000000006", 5, false, false));
     }
 
     #[test]
     fn the_last_segment_before_a_fork_need_not_be_complete_on_the_old_timeline() {
         // Segment 6 of timeline 1 is there as `.partial` only.
-        assert_eq!(gap(&choice(legs(), Extent::Lsn(Lsn(0x0750_0000))), &[]), None);
+        assert_eq!(gap(&choice(&legs(), Extent::Lsn(Lsn(0x0750_0000))), &[]), None);
     }
 }
