@@ -58,12 +58,30 @@ fn compare_with_the_oracle(major: u16) -> Result<()> {
     let mine = info(&sandbox, &our_id)?;
     assert_eq!(theirs.keys().collect::<Vec<_>>(), mine.keys().collect::<Vec<_>>());
     let fixed = |fields: &BTreeMap<String, String>| -> BTreeMap<String, String> {
-        fields.iter().filter(|(name, _)| !VARYING.contains(&name.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect()
+        fields
+            .iter()
+            .filter(|(name, _)| !VARYING.contains(&name.as_str()))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
     };
     assert_eq!(fixed(&theirs), fixed(&mine));
     assert_eq!(mine["status"], "DONE");
-    for name in ["backup_label", "begin_time", "end_time", "begin_xlog", "begin_wal", "copy_stats", "backup_name"] {
-        assert_eq!(shape(&theirs[name]), shape(&mine[name]), "{name}: {} and {}", theirs[name], mine[name]);
+    for name in [
+        "backup_label",
+        "begin_time",
+        "end_time",
+        "begin_xlog",
+        "begin_wal",
+        "copy_stats",
+        "backup_name",
+    ] {
+        assert_eq!(
+            shape(&theirs[name]),
+            shape(&mine[name]),
+            "{name}: {} and {}",
+            theirs[name],
+            mine[name]
+        );
     }
 
     // The same files, under the same names and with the same modes, but for what the server itself made meanwhile.
@@ -76,9 +94,20 @@ fn compare_with_the_oracle(major: u16) -> Result<()> {
             .collect())
     };
     assert_eq!(files(&oracle_id)?, files(&our_id)?);
-    for name in ["", "data", "data/backup_label", "data/backup_manifest", "data/global/pg_control", "data/base"] {
+    for name in [
+        "",
+        "data",
+        "data/backup_label",
+        "data/backup_manifest",
+        "data/global/pg_control",
+        "data/base",
+    ] {
         use std::os::unix::fs::PermissionsExt as _;
-        let mode = |id: &str| std::fs::metadata(base.join(id).join(name)).map(|m| m.permissions().mode()).ok();
+        let mode = |id: &str| {
+            std::fs::metadata(base.join(id).join(name))
+                .map(|m| m.permissions().mode())
+                .ok()
+        };
         assert_eq!(mode(&oracle_id), mode(&our_id), "mode of {name:?}");
     }
 
@@ -86,9 +115,14 @@ fn compare_with_the_oracle(major: u16) -> Result<()> {
     let lines = |done: &Finished| -> Vec<String> {
         done.stdout
             .lines()
-            .filter(|line| !line.starts_with('\t') && !line.contains("first backup") && !line.contains("preceding"))
+            .filter(|line| {
+                !line.starts_with('\t') && !line.contains("first backup") && !line.contains("preceding")
+            })
             .map(shape)
-            .map(|line| line.replace("less than one second", "9 second").replace("seconds", "second"))
+            .map(|line| {
+                line.replace("less than one second", "9 second")
+                    .replace("seconds", "second")
+            })
             .collect()
     };
     assert_eq!(lines(&oracle), lines(&ours));
@@ -120,8 +154,14 @@ fn json_has_every_field_and_the_messages() -> Result<()> {
     let ours = sandbox.barman()?.ok(arguments)?;
     assert_eq!(keys(&oracle)?, keys(&ours)?);
     let value: serde_json::Value = serde_json::from_str(&ours.stdout)?;
-    assert_eq!(value["status"], "WAITING_FOR_WALS", "the record shows the status before the final check");
-    assert_eq!(field(&sandbox, value["backup_id"].as_str().unwrap(), "status")?, "DONE");
+    assert_eq!(
+        value["status"], "WAITING_FOR_WALS",
+        "the record shows the status before the final check"
+    );
+    assert_eq!(
+        field(&sandbox, value["backup_id"].as_str().unwrap(), "status")?,
+        "DONE"
+    );
     Ok(())
 }
 
@@ -133,22 +173,47 @@ fn the_first_backup_removes_older_wal_and_later_ones_do_not() -> Result<()> {
     }
     let mut first = None;
     wait_until("two files have arrived", SOON, || {
-        first = std::fs::read_dir(sandbox.server_dir().join("incoming"))?.filter_map(Result::ok).map(|e| e.file_name()).min();
+        first = std::fs::read_dir(sandbox.server_dir().join("incoming"))?
+            .filter_map(Result::ok)
+            .map(|e| e.file_name())
+            .min();
         Ok(std::fs::read_dir(sandbox.server_dir().join("incoming"))?.count() >= 2)
     })?;
     sandbox.barman()?.ok(["archive-wal", "main"])?;
-    let done = sandbox.barman()?.ok(["backup", "--immediate-checkpoint", "main"])?;
+    let done = sandbox
+        .barman()?
+        .ok(["backup", "--immediate-checkpoint", "main"])?;
     let first = first.unwrap().into_string().unwrap();
-    ensure!(done.stdout.contains("\nThis is the first backup for server main\n"), "{done}");
-    ensure!(done.stdout.contains("\nWAL segments preceding the current backup have been found:\n"), "{done}");
-    ensure!(done.stdout.contains(&format!("\n\t{first} from server main has been removed\n")), "{done}");
+    ensure!(
+        done.stdout
+            .contains("\nThis is the first backup for server main\n"),
+        "{done}"
+    );
+    ensure!(
+        done.stdout
+            .contains("\nWAL segments preceding the current backup have been found:\n"),
+        "{done}"
+    );
+    ensure!(
+        done.stdout
+            .contains(&format!("\n\t{first} from server main has been removed\n")),
+        "{done}"
+    );
     let wals = sandbox.server_dir().join("wals");
     let id = id_of(&done)?;
     let begin = field(&sandbox, &id, "begin_wal")?;
     let archived = |wals: &std::path::Path| -> Result<Vec<String>> {
-        Ok(tree(wals)?.into_iter().filter_map(|n| n.split_once('/').map(|(_, n)| n.to_owned())).filter(|n| n.len() == 24).collect())
+        Ok(tree(wals)?
+            .into_iter()
+            .filter_map(|n| n.split_once('/').map(|(_, n)| n.to_owned()))
+            .filter(|n| n.len() == 24)
+            .collect())
     };
-    ensure!(archived(&wals)?.iter().all(|name| *name >= begin), "{:?}", archived(&wals)?);
+    ensure!(
+        archived(&wals)?.iter().all(|name| *name >= begin),
+        "{:?}",
+        archived(&wals)?
+    );
     let kept = archived(&wals)?;
     backup(&sandbox, &[])?;
     ensure!(kept.iter().all(|name| archived(&wals).unwrap().contains(name)));
@@ -164,7 +229,11 @@ fn only_one_backup_of_a_server_runs() -> Result<()> {
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
     let refused = sandbox.barman()?.run(["backup", "main"])?;
     assert_eq!(refused.code, Some(1));
-    assert_eq!(refused.stderr.lines().next(), Some("ERROR: Another backup process is running"), "{refused}");
+    assert_eq!(
+        refused.stderr.lines().next(),
+        Some("ERROR: Another backup process is running"),
+        "{refused}"
+    );
     assert_eq!(ids(&sandbox), before);
     Ok(())
 }
@@ -177,19 +246,28 @@ fn a_backup_that_cannot_start_registers_nothing() -> Result<()> {
     let refused = |sandbox: &Sandbox, what: &str| -> Result<()> {
         let done = sandbox.barman()?.run(["backup", "main"])?;
         ensure!(done.code == Some(1), "{what}: {done}");
-        ensure!(done.stderr.contains("ERROR: ") && done.stderr.contains("barman check main"), "{what}: {done}");
+        ensure!(
+            done.stderr.contains("ERROR: ") && done.stderr.contains("barman check main"),
+            "{what}: {done}"
+        );
         ensure!(!done.stderr.contains("secret"), "{what} shows a password: {done}");
         ensure!(ids(sandbox).is_empty(), "{what} registered a backup");
         Ok(())
     };
     let (good, good_streaming) = (cluster.conninfo(), cluster.streaming_conninfo());
 
-    let wrong = format!("host=127.0.0.1 port={} user=barman dbname=postgres password=secret", cluster.port());
+    let wrong = format!(
+        "host=127.0.0.1 port={} user=barman dbname=postgres password=secret",
+        cluster.port()
+    );
     sandbox.set_option("conninfo", &wrong)?;
     refused(&sandbox, "wrong password")?;
     sandbox.set_option("conninfo", &good)?;
 
-    let wrong = format!("host=127.0.0.1 port={} user=streaming_barman password=secret", cluster.port());
+    let wrong = format!(
+        "host=127.0.0.1 port={} user=streaming_barman password=secret",
+        cluster.port()
+    );
     sandbox.set_option("streaming_conninfo", &wrong)?;
     refused(&sandbox, "wrong streaming password")?;
     sandbox.set_option("streaming_conninfo", &good_streaming)?;
@@ -219,10 +297,15 @@ fn a_backup_that_cannot_start_registers_nothing() -> Result<()> {
 /// Starts a backup that takes minutes, and waits until its copy runs.
 fn slow_backup(sandbox: &Sandbox) -> Result<(Background, String)> {
     let last = ids(sandbox).pop();
-    let mut running = sandbox.barman()?.spawn(["backup", "--immediate-checkpoint", "--bwlimit", "64", "main"])?;
+    let mut running =
+        sandbox
+            .barman()?
+            .spawn(["backup", "--immediate-checkpoint", "--bwlimit", "64", "main"])?;
     let id = wait_status(sandbox, last.as_deref(), "STARTED")?;
     let data = sandbox.server_dir().join("base").join(&id).join("data");
-    wait_until("the copy runs", SOON, || Ok(data.join("backup_label").exists() || data.join("base").exists()))?;
+    wait_until("the copy runs", SOON, || {
+        Ok(data.join("backup_label").exists() || data.join("base").exists())
+    })?;
     ensure!(running.is_running()?);
     Ok((running, id))
 }
@@ -236,13 +319,29 @@ fn a_signal_in_the_copy_fails_the_backup_with_a_reason() -> Result<()> {
         running.signal(signal)?;
         let done = running.wait(SOON)?;
         ensure!(done.code == Some(1), "{signal:?}: {done}");
-        ensure!(done.stderr.contains(&format!("ERROR: Backup failed copying files.\nDETAILS: {reason}\n")), "{done}");
+        ensure!(
+            done.stderr.contains(&format!(
+                "ERROR: Backup failed copying files.\nDETAILS: {reason}\n"
+            )),
+            "{done}"
+        );
         assert_eq!(field(&sandbox, &id, "status")?, "FAILED");
-        assert_eq!(field(&sandbox, &id, "error")?, format!("failure copying files ({reason})"));
+        assert_eq!(
+            field(&sandbox, &id, "error")?,
+            format!("failure copying files ({reason})")
+        );
         for unset in ["end_xlog", "end_wal", "size"] {
             assert_eq!(field(&sandbox, &id, unset)?, "None", "{unset}");
         }
-        ensure!(!sandbox.server_dir().join("base").join(&id).join("data/global/pg_control").exists(), "looks whole");
+        ensure!(
+            !sandbox
+                .server_dir()
+                .join("base")
+                .join(&id)
+                .join("data/global/pg_control")
+                .exists(),
+            "looks whole"
+        );
     }
     backup(&sandbox, &[])?;
     Ok(())
@@ -259,12 +358,29 @@ fn losing_wal() -> Result<(Cluster, Sandbox)> {
 #[test]
 fn a_backup_is_not_done_before_its_wal_is_there() -> Result<()> {
     let (_cluster, sandbox) = losing_wal()?;
-    let done = sandbox.barman()?.run(["backup", "--immediate-checkpoint", "--wait", "--wait-timeout", "1", "main"])?;
+    let done = sandbox.barman()?.run([
+        "backup",
+        "--immediate-checkpoint",
+        "--wait",
+        "--wait-timeout",
+        "1",
+        "main",
+    ])?;
     assert_eq!(done.code, Some(1), "{done}");
     let id = id_of(&done)?;
     let end = field(&sandbox, &id, "end_wal")?;
-    ensure!(done.stdout.contains(&format!("Waiting for the WAL file {end} from server 'main' (max: 1 seconds)\n")), "{done}");
-    ensure!(done.stderr.contains(&format!("ERROR: The WAL file {end} has not been received in 1 seconds\n")), "{done}");
+    ensure!(
+        done.stdout.contains(&format!(
+            "Waiting for the WAL file {end} from server 'main' (max: 1 seconds)\n"
+        )),
+        "{done}"
+    );
+    ensure!(
+        done.stderr.contains(&format!(
+            "ERROR: The WAL file {end} has not been received in 1 seconds\n"
+        )),
+        "{done}"
+    );
     ensure!(done.stderr.contains("WAITING_FOR_WALS"), "{done}");
     assert_eq!(field(&sandbox, &id, "status")?, "WAITING_FOR_WALS");
     Ok(())
@@ -274,8 +390,12 @@ fn a_backup_is_not_done_before_its_wal_is_there() -> Result<()> {
 fn ctrl_c_while_waiting_goes_on_and_the_catalogue_says_started_until_then() -> Result<()> {
     let (_cluster, sandbox) = losing_wal()?;
     let last = ids(&sandbox).pop();
-    let mut running = sandbox.barman()?.spawn(["backup", "--immediate-checkpoint", "--wait", "main"])?;
-    wait_until("it waits", SOON, || Ok(running.stdout_so_far()?.contains("Waiting for the WAL file")))?;
+    let mut running = sandbox
+        .barman()?
+        .spawn(["backup", "--immediate-checkpoint", "--wait", "main"])?;
+    wait_until("it waits", SOON, || {
+        Ok(running.stdout_so_far()?.contains("Waiting for the WAL file"))
+    })?;
     let id = wait_status(&sandbox, last.as_deref(), "STARTED")?;
     assert_ne!(field(&sandbox, &id, "size")?, "None");
     running.signal(Signal::INT)?;
@@ -312,7 +432,9 @@ fn cron_marks_a_killed_backup_failed_but_leaves_a_running_one_alone() -> Result<
     running.signal(Signal::KILL)?;
     running.wait(SOON)?;
     sandbox.barman()?.ok(["cron"])?;
-    wait_until("the dead backup is FAILED", SOON, || Ok(field(&sandbox, &id, "status")? == "FAILED"))?;
+    wait_until("the dead backup is FAILED", SOON, || {
+        Ok(field(&sandbox, &id, "status")? == "FAILED")
+    })?;
     Ok(())
 }
 
@@ -325,10 +447,18 @@ fn ids_increase_when_the_clock_goes_back() -> Result<()> {
         meta(&sandbox).join(format!("{first}-backup.info")),
         meta(&sandbox).join(format!("{future}-backup.info")),
     )?;
-    std::fs::rename(sandbox.server_dir().join("base").join(&first), sandbox.server_dir().join("base").join(future))?;
-    let done = sandbox.barman()?.ok(["backup", "--immediate-checkpoint", "main"])?;
+    std::fs::rename(
+        sandbox.server_dir().join("base").join(&first),
+        sandbox.server_dir().join("base").join(future),
+    )?;
+    let done = sandbox
+        .barman()?
+        .ok(["backup", "--immediate-checkpoint", "main"])?;
     assert_eq!(id_of(&done)?, "21000101T000000");
-    ensure!(!done.stdout.contains("first backup"), "an older id must not make it the first backup: {done}");
+    ensure!(
+        !done.stdout.contains("first backup"),
+        "an older id must not make it the first backup: {done}"
+    );
     Ok(())
 }
 
@@ -357,7 +487,10 @@ fn a_full_disk_fails_the_backup_with_a_reason() -> Result<()> {
     assert_eq!(done.code, Some(1), "{done}");
     let id = wait_status(&sandbox, last.as_deref(), "FAILED")?;
     let error = field(&sandbox, &id, "error")?;
-    ensure!(error.starts_with("failure copying files (data transfer failure on directory '"), "{error}");
+    ensure!(
+        error.starts_with("failure copying files (data transfer failure on directory '"),
+        "{error}"
+    );
     ensure!(error.to_lowercase().contains("no space left"), "{error}");
     Ok(())
 }
@@ -368,7 +501,10 @@ fn a_connection_lost_at_the_end_fails_the_backup() -> Result<()> {
     backup(&sandbox, &[])?;
     let last = ids(&sandbox).pop();
     // Slow enough to take the role's login away during the copy, quick enough to end.
-    let running = sandbox.barman()?.spawn(["backup", "--immediate-checkpoint", "--bwlimit", "9000", "main"])?;
+    let running =
+        sandbox
+            .barman()?
+            .spawn(["backup", "--immediate-checkpoint", "--bwlimit", "9000", "main"])?;
     let id = wait_status(&sandbox, last.as_deref(), "STARTED")?;
     cluster.sql("ALTER ROLE barman NOLOGIN")?;
     let done = running.wait(SOON)?;
@@ -385,15 +521,36 @@ fn a_failed_copy_is_tried_again() -> Result<()> {
     let (_cluster, sandbox) = archiving(15)?;
     backup(&sandbox, &[])?;
     // 10 kB/s is less than PostgreSQL takes.
-    let arguments =
-        ["backup", "--immediate-checkpoint", "--bwlimit", "10", "--retry-times", "1", "--retry-sleep", "0", "main"];
+    let arguments = [
+        "backup",
+        "--immediate-checkpoint",
+        "--bwlimit",
+        "10",
+        "--retry-times",
+        "1",
+        "--retry-sleep",
+        "0",
+        "main",
+    ];
     let done = sandbox.barman()?.run(arguments)?;
     assert_eq!(done.code, Some(1), "{done}");
-    assert_eq!(done.stderr.lines().filter(|line| line.starts_with("WARNING: ")).count(), 2, "{done}");
+    assert_eq!(
+        done.stderr
+            .lines()
+            .filter(|line| line.starts_with("WARNING: "))
+            .count(),
+        2,
+        "{done}"
+    );
     let id = id_of(&done)?;
     let data = sandbox.server_dir().join("base").join(&id).join("data");
     let first = format!("data transfer failure on directory '{}'", data.display());
-    ensure!(done.stderr.contains(&format!("ERROR: Backup failed copying files.\nDETAILS: {first}\n")), "{done}");
+    ensure!(
+        done.stderr.contains(&format!(
+            "ERROR: Backup failed copying files.\nDETAILS: {first}\n"
+        )),
+        "{done}"
+    );
     ensure!(field(&sandbox, &id, "error")?.starts_with(&format!("failure copying files ({first}")));
     Ok(())
 }
@@ -406,7 +563,12 @@ fn hooks_run_around_the_backup_and_can_stop_it() -> Result<()> {
         "echo $BARMAN_PHASE $BARMAN_HOOK $BARMAN_STATUS $(sed -n s/^status=//p $BARMAN_BACKUP_INFO_PATH) $BARMAN_ERROR >> {}",
         log.display()
     );
-    for option in ["pre_backup_script", "pre_backup_retry_script", "post_backup_retry_script", "post_backup_script"] {
+    for option in [
+        "pre_backup_script",
+        "pre_backup_retry_script",
+        "post_backup_retry_script",
+        "post_backup_script",
+    ] {
         sandbox.set_option(option, &script)?;
     }
     backup(&sandbox, &[])?;
@@ -417,12 +579,16 @@ fn hooks_run_around_the_backup_and_can_stop_it() -> Result<()> {
     );
     std::fs::remove_file(&log)?;
     sandbox.set_option("pre_backup_retry_script", "exit 63")?;
-    let done = sandbox.barman()?.run(["backup", "--immediate-checkpoint", "main"])?;
+    let done = sandbox
+        .barman()?
+        .run(["backup", "--immediate-checkpoint", "main"])?;
     assert_eq!(done.code, Some(1), "{done}");
     let id = ids(&sandbox).pop().unwrap();
     let reason = "failure starting backup (Abort 'pre_backup_retry_script' retry hook script (exit 63, exit code: 63))";
     assert_eq!(field(&sandbox, &id, "error")?, reason);
     ensure!(!sandbox.server_dir().join("base").join(&id).exists());
-    ensure!(std::fs::read_to_string(&log)?.ends_with(&format!("post backup_script FAILED FAILED {reason}\n")));
+    ensure!(
+        std::fs::read_to_string(&log)?.ends_with(&format!("post backup_script FAILED FAILED {reason}\n"))
+    );
     Ok(())
 }

@@ -11,7 +11,14 @@ use testkit::{Cluster, Program, Sandbox};
 fn restored_rows(sandbox: &Sandbox, program: &Program, major: u16, id: &str, name: &str) -> Result<String> {
     let to = sandbox.dir().join(name);
     let tablespace = format!("ts:{}", sandbox.dir().join(format!("{name}.ts")).display());
-    program.ok(["restore", "--tablespace", &tablespace, "main", id, to.to_str().unwrap()])?;
+    program.ok([
+        "restore",
+        "--tablespace",
+        &tablespace,
+        "main",
+        id,
+        to.to_str().unwrap(),
+    ])?;
     let server = Cluster::builder(major).open(&to)?;
     server.wait_primary(SOON)?;
     server.sql_value("SELECT string_agg(i::text, ',' ORDER BY i) FROM t")
@@ -38,28 +45,47 @@ fn exchange(major: u16) -> Result<()> {
 
     for (reader, id) in [(&oracle, &by_us), (&ours, &by_oracle)] {
         let listed = reader.ok(["list-backups", "main", "--minimal"])?;
-        assert_eq!(listed.stdout.lines().collect::<Vec<_>>(), [by_us.as_str(), by_oracle.as_str()], "{listed}");
+        assert_eq!(
+            listed.stdout.lines().collect::<Vec<_>>(),
+            [by_us.as_str(), by_oracle.as_str()],
+            "{listed}"
+        );
         let shown = reader.ok(["show-backup", "main", id])?;
         ensure!(shown.stdout.contains("DONE"), "{shown}");
     }
     for id in [&by_us, &by_oracle] {
         // Everything but the program is the same, so every line is.
-        assert_eq!(oracle.ok(["show-backup", "main", id])?.stdout, ours.ok(["show-backup", "main", id])?.stdout);
+        assert_eq!(
+            oracle.ok(["show-backup", "main", id])?.stdout,
+            ours.ok(["show-backup", "main", id])?.stdout
+        );
     }
-    assert_eq!(oracle.ok(["list-backups", "main"])?.stdout, ours.ok(["list-backups", "main"])?.stdout);
+    assert_eq!(
+        oracle.ok(["list-backups", "main"])?.stdout,
+        ours.ok(["list-backups", "main"])?.stdout
+    );
     assert_eq!(oracle.ok(["check-backup", "main", &by_us])?.stderr, "");
     if major == 15 {
         // pg_verifybackup reads our backup against its manifest.
         oracle.ok(["verify-backup", "main", &by_us])?;
     }
-    assert_eq!(restored_rows(&sandbox, &oracle, major, &by_us, "ours_by_oracle")?, "1,2,3");
-    assert_eq!(restored_rows(&sandbox, &ours, major, &by_oracle, "oracles_by_us")?, "1,2,3");
+    assert_eq!(
+        restored_rows(&sandbox, &oracle, major, &by_us, "ours_by_oracle")?,
+        "1,2,3"
+    );
+    assert_eq!(
+        restored_rows(&sandbox, &ours, major, &by_oracle, "oracles_by_us")?,
+        "1,2,3"
+    );
 
     oracle.ok(["delete", "main", &by_us])?;
     assert_eq!(ids(&sandbox), [by_oracle.as_str()]);
     let again = id_of(&ours.ok(arguments)?)?;
     ours.ok(["delete", "main", &by_oracle])?;
-    assert_eq!(oracle.ok(["list-backups", "main", "--minimal"])?.stdout.trim(), again);
+    assert_eq!(
+        oracle.ok(["list-backups", "main", "--minimal"])?.stdout.trim(),
+        again
+    );
     assert_eq!(field(&sandbox, &again, "status")?, "DONE");
     oracle.ok(["check", "main"])?;
     Ok(())
@@ -80,13 +106,20 @@ fn both_programs_work_on_one_catalogue_18() -> Result<()> {
 fn the_lock_of_one_program_holds_for_the_other() -> Result<()> {
     let (_cluster, sandbox) = archiving(15)?;
     backup(&sandbox, &[])?;
-    for (first, second) in [(sandbox.barman()?, sandbox.oracle()?), (sandbox.oracle()?, sandbox.barman()?)] {
+    for (first, second) in [
+        (sandbox.barman()?, sandbox.oracle()?),
+        (sandbox.oracle()?, sandbox.barman()?),
+    ] {
         let last = ids(&sandbox).pop();
         let running = first.spawn(["backup", "--immediate-checkpoint", "--bwlimit", "64", "main"])?;
         let id = wait_status(&sandbox, last.as_deref(), "STARTED")?;
         let refused = second.run(["backup", "main"])?;
         assert_eq!(refused.code, Some(1));
-        assert_eq!(refused.stderr.lines().next(), Some("ERROR: Another backup process is running"), "{refused}");
+        assert_eq!(
+            refused.stderr.lines().next(),
+            Some("ERROR: Another backup process is running"),
+            "{refused}"
+        );
         drop(running);
         assert_eq!(field(&sandbox, &id, "status")?, "STARTED");
         assert_eq!(ids(&sandbox).pop().as_ref(), Some(&id));

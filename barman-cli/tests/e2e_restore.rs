@@ -28,7 +28,13 @@ fn load(cluster: &Cluster, stop: &Arc<AtomicBool>) -> Result<thread::JoinHandle<
 }
 
 /// Restores the backup with the options of a target, starts a server on it, and lists the marks it has.
-fn marks_of(sandbox: &Sandbox, major: u16, id: &str, name: &str, target: &[&str]) -> Result<(Cluster, Vec<String>)> {
+fn marks_of(
+    sandbox: &Sandbox,
+    major: u16,
+    id: &str,
+    name: &str,
+    target: &[&str],
+) -> Result<(Cluster, Vec<String>)> {
     let to = sandbox.dir().join(name);
     let tablespace = format!("ts_out:{}", sandbox.dir().join(format!("{name}.ts")).display());
     let mut arguments = vec!["restore", "--tablespace", &tablespace];
@@ -41,7 +47,13 @@ fn marks_of(sandbox: &Sandbox, major: u16, id: &str, name: &str, target: &[&str]
     sandbox.barman()?.ok(arguments)?;
     let server = started(major, &to)?;
     let marks = server.sql("SELECT name FROM mark ORDER BY name")?;
-    Ok((server, marks.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()))
+    Ok((
+        server,
+        marks
+            .into_iter()
+            .filter_map(|row| row.into_iter().next().flatten())
+            .collect(),
+    ))
 }
 
 fn started(major: u16, data: &Path) -> Result<Cluster> {
@@ -57,13 +69,24 @@ fn main_path(major: u16) -> Result<()> {
     cluster.sql("CREATE TABLE load (i int, filler text)")?;
     cluster.sql("CREATE TABLE mark (name text) TABLESPACE ts_out")?;
     let _receiver = sandbox.barman()?.spawn(["receive-wal", "main"])?;
-    wait_until("WAL is streamed", SOON, || Ok(cluster.sql_value("SELECT count(*) FROM pg_stat_replication")? == "1"))?;
+    wait_until("WAL is streamed", SOON, || {
+        Ok(cluster.sql_value("SELECT count(*) FROM pg_stat_replication")? == "1")
+    })?;
     cluster.switch_wal()?;
-    wait_until("the check is content", SOON, || Ok(sandbox.barman()?.run(["check", "main"])?.code == Some(0)))?;
+    wait_until("the check is content", SOON, || {
+        Ok(sandbox.barman()?.run(["check", "main"])?.code == Some(0))
+    })?;
 
     let stop = Arc::new(AtomicBool::new(false));
     let writer = load(&cluster, &stop)?;
-    let done = sandbox.barman()?.ok(["backup", "--immediate-checkpoint", "--wait", "--wait-timeout", "30", "main"])?;
+    let done = sandbox.barman()?.ok([
+        "backup",
+        "--immediate-checkpoint",
+        "--wait",
+        "--wait-timeout",
+        "30",
+        "main",
+    ])?;
     stop.store(true, Ordering::Relaxed);
     let rows = writer.join().unwrap()?;
     ensure!(rows > 10, "no load: {rows}");
@@ -93,12 +116,21 @@ fn main_path(major: u16) -> Result<()> {
     let (_, marks) = marks_of(&sandbox, major, &id, "by_name", &["--target-name", "before_d"])?;
     assert_eq!(marks, ["a", "b", "c"]);
     let own_point = format!("barman_{id}");
-    let (_, marks) = marks_of(&sandbox, major, &id, "by_own_name", &["--target-name", &own_point])?;
+    let (_, marks) = marks_of(
+        &sandbox,
+        major,
+        &id,
+        "by_own_name",
+        &["--target-name", &own_point],
+    )?;
     assert_eq!(marks, [""; 0]);
     let (server, marks) = marks_of(&sandbox, major, &id, "to_the_end", &[])?;
     assert_eq!(marks, ["a", "b", "c", "d"]);
     assert_eq!(server.sql_value("SELECT count(*) FROM load")?, rows.to_string());
-    assert_eq!(server.sql_value("SELECT count(*) FROM pg_tablespace WHERE spcname = 'ts_out'")?, "1");
+    assert_eq!(
+        server.sql_value("SELECT count(*) FROM pg_tablespace WHERE spcname = 'ts_out'")?,
+        "1"
+    );
     Ok(())
 }
 
@@ -121,16 +153,42 @@ fn a_backup_from_a_standby_restores() -> Result<()> {
     let mut sandbox = sandbox(&standby, Mode::Streaming).build()?;
     sandbox.set_option("primary_conninfo", &primary.conninfo())?;
     let _receiver = sandbox.barman()?.spawn(["receive-wal", "main"])?;
-    wait_until("WAL is streamed", SOON, || Ok(standby.sql_value("SELECT count(*) FROM pg_stat_replication")? == "1"))?;
+    wait_until("WAL is streamed", SOON, || {
+        Ok(standby.sql_value("SELECT count(*) FROM pg_stat_replication")? == "1")
+    })?;
     primary.switch_wal()?;
-    wait_until("the check is content", SOON, || Ok(sandbox.barman()?.run(["check", "main"])?.code == Some(0)))?;
-    let done = sandbox.barman()?.ok(["backup", "--immediate-checkpoint", "--wait", "--wait-timeout", "30", "main"])?;
+    wait_until("the check is content", SOON, || {
+        Ok(sandbox.barman()?.run(["check", "main"])?.code == Some(0))
+    })?;
+    let done = sandbox.barman()?.ok([
+        "backup",
+        "--immediate-checkpoint",
+        "--wait",
+        "--wait-timeout",
+        "30",
+        "main",
+    ])?;
     let id = id_of(&done)?;
-    let start = done.stdout.lines().find(|line| line.starts_with("Backup start at LSN: ")).context("no start line")?;
-    ensure!(!start.contains('('), "the file is not known on a standby: {start}");
+    let start = done
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("Backup start at LSN: "))
+        .context("no start line")?;
+    ensure!(
+        !start.contains('('),
+        "the file is not known on a standby: {start}"
+    );
     assert_eq!(field(&sandbox, &id, "status")?, "DONE", "{done}");
     let to = sandbox.dir().join("restored");
-    sandbox.barman()?.ok(["restore", "--target-immediate", "--target-action", "promote", "main", &id, to.to_str().unwrap()])?;
+    sandbox.barman()?.ok([
+        "restore",
+        "--target-immediate",
+        "--target-action",
+        "promote",
+        "main",
+        &id,
+        to.to_str().unwrap(),
+    ])?;
     // Without standby.signal of the source it is a server of its own.
     let server = started(15, &to)?;
     assert_eq!(server.sql_value("SELECT string_agg(name, ',') FROM mark")?, "a");

@@ -13,7 +13,10 @@ pub const SOON: Duration = Duration::from_secs(30);
 
 /// A sandbox with server `main` that runs the program of this build.
 pub fn sandbox(cluster: &Cluster, mode: Mode) -> SandboxBuilder<'_> {
-    Sandbox::builder("main").cluster(cluster).mode(mode).program(env!("CARGO_BIN_EXE_barman"))
+    Sandbox::builder("main")
+        .cluster(cluster)
+        .mode(mode)
+        .program(env!("CARGO_BIN_EXE_barman"))
 }
 
 /// A cluster with some rows, ready to be backed up through its archiver.
@@ -47,9 +50,18 @@ pub fn meta(sandbox: &Sandbox) -> PathBuf {
 
 /// The ids of the catalogue, ascending.
 pub fn ids(sandbox: &Sandbox) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(meta(sandbox)) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(meta(sandbox)) else {
+        return Vec::new();
+    };
     let mut ids: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix("-backup.info").map(str::to_owned))
+        .filter_map(|entry| {
+            entry
+                .ok()?
+                .file_name()
+                .to_str()?
+                .strip_suffix("-backup.info")
+                .map(str::to_owned)
+        })
         .collect();
     ids.sort();
     ids
@@ -69,14 +81,18 @@ pub fn info(sandbox: &Sandbox, id: &str) -> Result<BTreeMap<String, String>> {
 
 /// One field of `backup.info`.
 pub fn field(sandbox: &Sandbox, id: &str, name: &str) -> Result<String> {
-    info(sandbox, id)?.remove(name).with_context(|| format!("{id} has no {name}"))
+    info(sandbox, id)?
+        .remove(name)
+        .with_context(|| format!("{id} has no {name}"))
 }
 
 /// Waits until a backup newer than `after` is in the catalogue with this status; its id.
 pub fn wait_status(sandbox: &Sandbox, after: Option<&str>, status: &str) -> Result<String> {
     let mut found = None;
     wait_until(&format!("a backup is {status}"), SOON, || {
-        found = ids(sandbox).pop().filter(|id| after.is_none_or(|after| id.as_str() > after));
+        found = ids(sandbox)
+            .pop()
+            .filter(|id| after.is_none_or(|after| id.as_str() > after));
         match &found {
             Some(id) => Ok(field(sandbox, id, "status")? == status),
             None => Ok(false),

@@ -106,7 +106,7 @@ pub fn run(server: &Server, options: &BackupOptions, ctx: &Context<'_>) -> Resul
 /// What follows the backup when its lock is free again: archive what has come, look whether the backup is consistent,
 /// purge what lies before the first one, tell what is missing.
 fn finish(server: &Server, info: &BackupInfo, ctx: &Context<'_>) -> BackupStatus {
-    if let Err(reason) = archiving::run(server, ctx) {
+    if let Err(reason) = archiving::run(server, archiving::Busy::Told, ctx) {
         ctx.say(
             Level::Error,
             TARGET,

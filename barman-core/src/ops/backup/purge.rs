@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use barman_catalog::deletion::{self, DeletionObserver, KeepReason, WalDecision};
-use barman_catalog::xlogdb::{CustomMagic, WalRecord};
+use barman_catalog::python_literal::float_repr;
+use barman_catalog::xlogdb::WalRecord;
 use barman_catalog::{BackupId, Catalog};
 
 use super::sequence::TARGET;
-use crate::config::WalCompression;
 use crate::context::{Context, Level};
 use crate::host::hooks::{self, HookEvent, HookPhase};
+use crate::ops::archive::custom_magic;
 use crate::server::Server;
 
 /// Whether the user hears of it.
@@ -65,7 +66,7 @@ pub(super) fn first_backup(
     let removal = deletion::remove_wal(
         server.layout(),
         &plan,
-        &custom_magic(server),
+        &custom_magic(server.config()),
         &mut observer,
         Some(&flag),
     )?;
@@ -88,15 +89,6 @@ pub(super) fn first_backup(
     Ok(())
 }
 
-fn custom_magic(server: &Server) -> CustomMagic {
-    let config = server.config();
-    match (config.compression, &config.custom_compression_magic) {
-        (_, Some(magic)) => CustomMagic::Bytes(magic.clone()),
-        (Some(WalCompression::Custom), None) => CustomMagic::Anything,
-        _ => CustomMagic::None,
-    }
-}
-
 /// Runs the scripts around the removal of each file.
 struct Hooks<'a> {
     server: &'a Server,
@@ -115,12 +107,7 @@ impl Hooks<'_> {
             ("BARMAN_SIZE", record.size.to_string()),
             (
                 "BARMAN_TIMESTAMP",
-                record
-                    .to_string()
-                    .split('\t')
-                    .nth(2)
-                    .unwrap_or_default()
-                    .to_owned(),
+                float_repr(record.time),
             ),
             (
                 "BARMAN_COMPRESSION",

@@ -45,7 +45,7 @@ pub(super) fn for_end(
             stopped = Some(cause);
             break;
         }
-        let archived = archiving::run(server, ctx);
+        let archived = archiving::run(server, archiving::Busy::Silent, ctx);
         if path.exists() {
             break;
         }
