@@ -49,14 +49,23 @@ impl App<'_> {
     /// Reports an error of an operation. An interrupted one gives the run the exit code of the signal, and no other
     /// server is to be worked on.
     pub fn failure(&self, failure: &dyn Failure) -> ControlFlow<()> {
-        self.output.failure(CLI, failure);
-        if failure.class() != Class::Interrupted {
-            return ControlFlow::Continue(());
-        }
-        if let Some(cause) = self.cancel.cause() {
+        let cause = self
+            .cancel
+            .cause()
+            .filter(|_| failure.class() == Class::Interrupted);
+        if let Some(cause) = cause {
+            self.output.error(CLI, signals::text(cause));
             self.output.exit_with(signals::exit_code(cause));
+            if failure.to_string() == signals::text(cause) {
+                return ControlFlow::Break(());
+            }
         }
-        ControlFlow::Break(())
+        self.output.failure(CLI, failure);
+        if failure.class() == Class::Interrupted {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     /// Tells what the configuration files have to say to every command.
@@ -219,8 +228,7 @@ impl App<'_> {
         let Some(cause) = self.cancel.cause() else {
             return false;
         };
-        self.output
-            .error(CLI, "Process interrupted by user (KeyboardInterrupt)");
+        self.output.error(CLI, signals::text(cause));
         self.output.exit_with(signals::exit_code(cause));
         true
     }

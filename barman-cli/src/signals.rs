@@ -45,6 +45,16 @@ pub fn listen(cancel: Cancel, ignored: Ignored) -> io::Result<()> {
     Ok(())
 }
 
+/// What the user is told of a run that a signal has ended.
+#[must_use]
+pub fn text(cause: CancelCause) -> &'static str {
+    match cause {
+        CancelCause::Interrupt => "Process interrupted by user (KeyboardInterrupt)",
+        CancelCause::Terminate => "Process interrupted by SIGTERM",
+        CancelCause::Hangup => "Process interrupted by SIGHUP",
+    }
+}
+
 /// The exit code of a run that a signal has ended.
 #[must_use]
 pub fn exit_code(cause: CancelCause) -> u8 {

@@ -299,3 +299,64 @@ fn root_becomes_the_configured_user() {
     let log = fs::metadata(home.path().join("barman.log")).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&log), nobody.uid.as_raw());
 }
+
+/// A server that takes connections and never says a word.
+fn silent_server() -> (std::net::TcpListener, Home) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let servers = format!(
+        "[main]\nconninfo = host=127.0.0.1 port={port} user=u sslmode=disable\nbackup_method = postgres\narchiver = on\n[next]\narchiver = on\nbackup_method = postgres\nconninfo = host=127.0.0.1 port={port}\n"
+    );
+    (listener, Home::new("", &servers))
+}
+
+/// Starts `check` on a silent server, waits until it has connected, and sends these signals.
+fn interrupted(arguments: &[&str], signals: &[i32]) -> (String, String, std::process::ExitStatus) {
+    let (listener, home) = silent_server();
+    let config = home.config();
+    let mut all = vec!["-c", config.to_str().unwrap()];
+    all.extend(arguments);
+    let child = home
+        .command()
+        .args(all)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let connection = listener.accept().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    for signal in signals {
+        let signal = rustix::process::Signal::from_named_raw(*signal).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    drop(connection);
+    (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+        output.status,
+    )
+}
+
+#[test]
+fn signals_end_the_wait_for_a_silent_server() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    for (signal, text, code) in [
+        (SIGINT, "Process interrupted by user (KeyboardInterrupt)", 1),
+        (SIGTERM, "Process interrupted by SIGTERM", 143),
+        (SIGHUP, "Process interrupted by SIGHUP", 129),
+    ] {
+        let (_, stderr, status) = interrupted(&["check", "main", "next"], &[signal]);
+        assert_eq!(stderr.lines().next(), Some(format!("ERROR: {text}").as_str()));
+        assert_eq!(status.code(), Some(code), "{stderr}");
+    }
+    let (stdout, stderr, status) = interrupted(&["-f", "json", "check", "main"], &[SIGINT]);
+    assert!(
+        stdout.starts_with(r#"{"_ERROR": ["Process interrupted by user (KeyboardInterrupt)""#),
+        "{stdout}"
+    );
+    assert_eq!((stderr.as_str(), status.code()), ("", Some(1)));
+    let (stdout, _, status) = interrupted(&["check", "--nagios", "main"], &[SIGINT]);
+    assert_eq!(stdout, "BARMAN CRITICAL - Global configuration errors\n");
+    assert_eq!(status.code(), Some(2));
+}

@@ -60,7 +60,10 @@ fn one(app: &App<'_>, config: &ServerConfig, options: &BackupOptions, servers: S
             render(app, &report, servers);
             match report.interrupted {
                 Some(cause) => {
-                    app.output.exit_with(signals::exit_code(cause));
+                    // A backup that failed says so, and exits, as it would for any other reason.
+                    if report.is_whole() {
+                        app.output.exit_with(signals::exit_code(cause));
+                    }
                     ControlFlow::Break(())
                 }
                 None => ControlFlow::Continue(()),

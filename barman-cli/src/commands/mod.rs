@@ -1,5 +1,6 @@
 //! The commands: each asks an operation of `barman_core` and renders its report.
 
+mod archive_wal;
 mod backup;
 mod backup_json;
 mod check;
@@ -18,6 +19,7 @@ use crate::args::{self, Command};
 pub fn dispatch(app: &App<'_>, command: &Command) {
     app.global_warnings();
     match command {
+        Command::ArchiveWal(options) => archive_wal::run(app, options),
         Command::Backup(options) => backup::run(app, options),
         Command::Check(options) => check::run(app, options),
         Command::CheckBackup(options) => check_backup::run(app, options),
