@@ -209,7 +209,7 @@ fn delete_says_and_leaves_what_barman_does() {
             assert!(warnings[0].starts_with(&format!("Skipping delete of backup {id} for server pg ")));
         }
         let mut said = node.said.at(Level::Info);
-        said.retain(|line| !line.starts_with(&format!("Deleted backup ")));
+        said.retain(|line| !line.starts_with("Deleted backup "));
         let expected: Vec<&str> = list(&fixture["lines"])
             .iter()
             .map(text)
