@@ -614,6 +614,15 @@ fn a_deletion_goes_on_wherever_it_was_killed() {
         let left: Vec<_> = Catalog::load(layout).unwrap().backups().map(|b| b.id).collect();
         assert_eq!(left, [second], "{gone}");
         assert!(!layout.annotation(first, DELETE_THIS).exists());
+        // Also those files whose lines went before the process died.
+        for number in 1..5 {
+            assert!(
+                !layout.wal_path(&segment(number).parse().unwrap()).exists(),
+                "{gone}"
+            );
+        }
+        let kept = layout.wal_path(&segment(5).parse().unwrap()).exists();
+        assert_eq!(kept, gone & 2 == 0);
     }
 }
 

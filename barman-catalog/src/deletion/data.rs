@@ -1,6 +1,7 @@
 //! Removing a backup, step by step.
 
-use super::{Trigger, WalDecision, WalRemoval, remove_wal, wal_decision};
+use super::wal::{Extent, remove};
+use super::{Trigger, WalDecision, WalRemoval, wal_decision};
 use crate::annotations::{self, AnnotationError, DELETE_THIS, KEEP};
 use crate::backup_info::{self, BackupInfo, BackupStatus, BackupType, StoreError};
 use crate::catalog::Catalog;
@@ -136,7 +137,10 @@ pub fn delete_backup(
     }
     remove_tree(&layout.data_directory(id))?;
     let removal = match &decision {
-        WalDecision::Remove(plan) => remove_wal(layout, plan, custom, observer, cancel)?,
+        WalDecision::Remove(plan) => {
+            let extent = if resumed { Extent::Found } else { Extent::Listed };
+            remove(layout, plan, extent, custom, observer, cancel)?
+        }
         WalDecision::Keep(_) => WalRemoval::default(),
     };
     observer.wal_done(&decision, &removal);

@@ -34,6 +34,26 @@ pub fn remove_wal(
     observer: &mut dyn DeletionObserver,
     cancel: Option<&AtomicBool>,
 ) -> Result<WalRemoval, XlogDbError> {
+    remove(layout, plan, Extent::Listed, custom, observer, cancel)
+}
+
+/// Where to look for what the plan removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// In the WAL catalogue.
+    Listed,
+    /// In the archive's directories too: an interrupted removal has left files without lines.
+    Found,
+}
+
+pub(super) fn remove(
+    layout: &Layout,
+    plan: &WalPlan,
+    extent: Extent,
+    custom: &CustomMagic,
+    observer: &mut dyn DeletionObserver,
+    cancel: Option<&AtomicBool>,
+) -> Result<WalRemoval, XlogDbError> {
     if !layout.wals_directory.exists() && !layout.xlogdb().exists() {
         return Ok(WalRemoval::default());
     }
@@ -43,11 +63,21 @@ pub fn remove_wal(
         bad_lines: db.bad_lines().to_vec(),
         ..WalRemoval::default()
     };
-    let doomed: Vec<WalRecord> = by_directory(db.iter().filter(|r| plan.removes(&r.name)));
-    if doomed.is_empty() {
-        return Ok(removal);
+    let mut doomed = by_directory(db.iter().filter(|r| plan.removes(&r.name)));
+    let listed = !doomed.is_empty();
+    if extent == Extent::Found {
+        let known: HashSet<_> = doomed.iter().map(|r| r.name).collect();
+        // Nobody can have stored a file and not yet listed it: that is done under the lock held here.
+        let found = locked.archived()?;
+        doomed.extend(
+            found
+                .iter()
+                .filter(|r| plan.removes(&r.name) && !known.contains(&r.name)),
+        );
     }
-    locked.replace_with(db.iter().filter(|r| !plan.removes(&r.name)))?;
+    if listed {
+        locked.replace_with(db.iter().filter(|r| !plan.removes(&r.name)))?;
+    }
     let mut directory = None;
     for record in &doomed {
         let path = layout.wal_path(&record.name);

@@ -247,6 +247,14 @@ impl<'a> LockedXlogDb<'a> {
         Ok((db, report))
     }
 
+    /// What lies in the archive, listed or not, sorted by name.
+    ///
+    /// # Errors
+    /// Reading the archive.
+    pub fn archived(&self) -> Result<XlogDb, XlogDbError> {
+        Ok(self.scan(&XlogDb::default())?.0)
+    }
+
     fn scan(&self, old: &XlogDb) -> Result<(XlogDb, RebuildReport), XlogDbError> {
         match rebuild::scan(self.layout, &self.custom, old) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && !self.layout.wals_directory.exists() => {

@@ -31,7 +31,8 @@ pub struct EnforceReport {
 pub fn enforce_retention(server: &Server, ctx: &Context<'_>) -> Result<EnforceReport, DeleteError> {
     let layout = server.layout();
     let mut report = EnforceReport::default();
-    if doomed(server, &Catalog::load(layout)?, ctx).is_empty() {
+    let catalog = Catalog::load(layout)?;
+    if doomed(server, &catalog, ctx).is_empty() && catalog.stale_deletions().next().is_none() {
         return Ok(report);
     }
     let _backups = match Lock::try_acquire(&layout.backup_lock()) {
