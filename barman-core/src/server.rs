@@ -10,47 +10,14 @@ use barman_catalog::Layout;
 use barman_pg::{ConnInfo, ConnectOptions, ReplicationClient, SqlClient};
 
 use crate::config::ServerConfig;
-use crate::failure::{Class, Failure};
 
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// The configuration has no connection string for it, or forbids one.
-    #[error("Missing '{option}' parameter for server '{server}'")]
-    NotConfigured {
-        /// The option.
-        option: &'static str,
-        /// The server.
-        server: String,
-    },
-    /// PostgreSQL cannot be reached, or refuses.
-    #[error("{source}")]
-    Connection {
-        /// The server.
-        server: String,
-        /// Why.
-        source: barman_pg::Error,
-    },
-}
+mod error;
+mod layout;
+#[cfg(test)]
+mod tests;
 
-impl Failure for ServerError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Connection {
-                source: barman_pg::Error::Interrupted { .. },
-                ..
-            } => Class::Interrupted,
-            Self::NotConfigured { .. } | Self::Connection { .. } => Class::Error,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NotConfigured { option, server } => Some(format!("set {option} in section [{server}]")),
-            Self::Connection { server, .. } => Some(format!("run 'barman check {server}'")),
-        }
-    }
-}
+pub use error::ServerError;
+pub use layout::layout;
 
 /// The context of one server.
 #[derive(Debug)]
@@ -142,8 +109,7 @@ impl Server {
     /// # Errors
     /// [`ServerError`].
     pub fn sql(&mut self) -> Result<&mut SqlClient, ServerError> {
-        let usable = self.sql.take().filter(|client| !client.is_lost());
-        let client = match usable {
+        let client = match self.sql.take().filter(|client| !client.is_lost()) {
             Some(client) => client,
             None => self.connect_sql()?,
         };
@@ -155,8 +121,7 @@ impl Server {
     /// # Errors
     /// [`ServerError`].
     pub fn primary(&mut self) -> Result<&mut SqlClient, ServerError> {
-        let usable = self.primary.take().filter(|client| !client.is_lost());
-        let client = match usable {
+        let client = match self.primary.take().filter(|client| !client.is_lost()) {
             Some(client) => client,
             None => {
                 let info = self.conninfo("primary_conninfo", self.config.primary_conninfo.as_deref())?;
@@ -219,12 +184,14 @@ impl Server {
     }
 
     fn conninfo(&self, option: &'static str, text: Option<&str>) -> Result<ConnInfo, ServerError> {
-        let text = text
-            .filter(|_| self.connects())
-            .ok_or_else(|| ServerError::NotConfigured {
-                option,
-                server: self.config.name.clone(),
-            })?;
+        let server = || self.config.name.clone();
+        if !self.connects() {
+            return Err(ServerError::NoConnections { server: server() });
+        }
+        let text = text.ok_or_else(|| ServerError::NotConfigured {
+            option,
+            server: server(),
+        })?;
         self.connection(ConnInfo::parse(text).map_err(barman_pg::Error::from))
     }
 
@@ -234,25 +201,4 @@ impl Server {
             source,
         })
     }
-}
-
-/// The paths that a server's settings name.
-#[must_use]
-pub fn layout(config: &ServerConfig) -> Layout {
-    let mut layout = Layout::new(&config.name, &config.barman_home);
-    layout.backup_directory.clone_from(&config.backup_directory);
-    layout
-        .basebackups_directory
-        .clone_from(&config.basebackups_directory);
-    layout.wals_directory.clone_from(&config.wals_directory);
-    layout
-        .incoming_wals_directory
-        .clone_from(&config.incoming_wals_directory);
-    layout
-        .streaming_wals_directory
-        .clone_from(&config.streaming_wals_directory);
-    layout.errors_directory.clone_from(&config.errors_directory);
-    layout.xlogdb_directory.clone_from(&config.xlogdb_directory);
-    layout.lock_directory.clone_from(&config.lock_directory);
-    layout
 }

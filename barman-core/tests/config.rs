@@ -840,3 +840,13 @@ proptest::proptest! {
         let _ = Config::load(&files.path("barman.conf"), None);
     }
 }
+
+#[test]
+fn a_password_with_a_percent_sign_is_not_shown() {
+    let found = messages("conninfo = host=a password=s3cr%t\narchiver = on\nssh_command = x\n");
+    assert!(
+        found.iter().any(|message| message.contains("conninfo")),
+        "{found:?}"
+    );
+    assert!(!found.iter().any(|message| message.contains("s3cr")), "{found:?}");
+}

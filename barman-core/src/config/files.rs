@@ -134,12 +134,21 @@ fn expand_section(
                 .map_err(|reason| InterpolationError {
                     section: name.to_owned(),
                     option: entry.key.clone(),
-                    raw: entry.value.clone(),
+                    raw: shown(entry),
                     reason,
                 }),
             file,
         })
         .collect()
+}
+
+/// The value for an error, without passwords.
+fn shown(entry: &Entry) -> String {
+    if entry.key.ends_with("conninfo") {
+        barman_pg::conninfo::redact(&entry.value)
+    } else {
+        entry.value.clone()
+    }
 }
 
 fn merge(known: &mut Vec<MergedEntry>, added: Vec<MergedEntry>) {

@@ -222,7 +222,7 @@ mod tests {
 
     fn of(option: &str, text: &str) -> Result<Parsed, String> {
         let def = &registry::SERVER_OPTIONS[registry::position(option).unwrap()];
-        parse(def.kind, text, def.default != registry::Default::Unset)
+        parse(def.kind, text, def.default != registry::DefaultValue::Unset)
     }
 
     fn value(option: &str, text: &str) -> Value {

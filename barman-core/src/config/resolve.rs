@@ -5,7 +5,7 @@ use super::files::MergedSection;
 use super::ini::unquote;
 use super::interpolation;
 use super::parse::{self, Parsed};
-use super::registry::{self, Default, OptionDef, SERVER_OPTIONS};
+use super::registry::{self, DefaultValue, OptionDef, SERVER_OPTIONS};
 use super::types::CompressionLevel;
 use super::value::Value;
 
@@ -54,7 +54,7 @@ impl ParsedSection {
             };
             let Ok(raw) = &entry.value else { continue };
             let text = text_of(section, home, raw);
-            let outcome = match parse::parse(def.kind, &text, def.default != Default::Unset) {
+            let outcome = match parse::parse(def.kind, &text, def.default != DefaultValue::Unset) {
                 Ok(parsed) => Said::Parsed(parsed),
                 Err(reason) => Said::Bad(ConfigWarning::new(format!(
                     "Ignoring invalid configuration value '{text}' for key {} in [{}] section: {reason}",
@@ -94,11 +94,11 @@ pub(super) fn fixed_defaults() -> Vec<Value> {
     SERVER_OPTIONS
         .iter()
         .map(|def| match def.default {
-            Default::Fixed(text) => match parse::parse(def.kind, text, false) {
+            DefaultValue::Fixed(text) => match parse::parse(def.kind, text, false) {
                 Ok(Parsed::Value(value)) => value,
                 _ => Value::Unset,
             },
-            Default::Unset | Default::Template(_) => Value::Unset,
+            DefaultValue::Unset | DefaultValue::Template(_) => Value::Unset,
         })
         .collect()
 }
@@ -140,8 +140,8 @@ pub(super) fn server_values(
             Some(Parsed::Value(value)) => value.clone(),
             Some(Parsed::Off) => Value::Unset,
             Some(Parsed::UseDefault) | None => match def.default {
-                Default::Template(template) => expand_template(template, name, home, &values),
-                Default::Fixed(_) | Default::Unset => defaults.get(at).cloned().unwrap_or_default(),
+                DefaultValue::Template(template) => expand_template(template, name, home, &values),
+                DefaultValue::Fixed(_) | DefaultValue::Unset => defaults.get(at).cloned().unwrap_or_default(),
             },
         };
         values.push(value);

@@ -3,8 +3,10 @@
 use barman_catalog::identity;
 use barman_pg::PgVersion;
 
+use super::TARGET;
 use super::facts::{Facts, Remote};
 use super::report::CheckResult;
+use crate::context::Level;
 
 type Found = Result<Vec<CheckResult>, String>;
 
@@ -83,6 +85,13 @@ fn wal_level_of(remote: &Remote, suffix: &str) -> Vec<CheckResult> {
 pub fn standby(facts: &mut Facts<'_, '_>) -> Found {
     const NAME: &str = "PostgreSQL server is standby";
     facts.is_standby = facts.remote().sql.is_in_recovery == Some(true);
+    if !facts.is_standby {
+        facts.ctx().say(
+            Level::Warning,
+            TARGET,
+            "'primary_conninfo' is set but 'conninfo' does not point to a standby server. Ignoring 'primary_conninfo'.",
+        );
+    }
     Ok(vec![if facts.is_standby {
         CheckResult::ok(NAME, "")
     } else {
