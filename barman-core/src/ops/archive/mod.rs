@@ -16,7 +16,7 @@ mod queue;
 mod rejects;
 mod repair;
 mod run;
-mod segment_check;
+pub(in crate::ops) mod segment_check;
 mod stage;
 
 use std::time::Duration;

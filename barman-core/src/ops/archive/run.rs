@@ -109,7 +109,8 @@ impl<'a> Run<'a> {
         let (server, count, total) = (&self.config.name, batch.files.len(), batch.total);
         let verbose = self.occasion == Occasion::Command;
         if verbose || count > 0 {
-            let suffix = if total > count {
+            // An empty run never has it, whatever is passed over.
+            let suffix = if count > 0 && total > count {
                 format!(" (batch size: {count})")
             } else {
                 String::new()

@@ -9,7 +9,7 @@ use barman_wal::page::{self, SegmentHeaderError};
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::ops) enum Verdict {
     /// A segment of this name.
     Good,
     /// Not WAL that we know.
@@ -19,7 +19,7 @@ pub(super) enum Verdict {
 }
 
 /// Judges the first bytes and the size of a file.
-pub(super) fn judge(name: SegmentName, first: &[u8], size: u64) -> Verdict {
+pub(in crate::ops) fn judge(name: SegmentName, first: &[u8], size: u64) -> Verdict {
     if size == 0 {
         return Verdict::Bad("it is empty".to_owned());
     }

@@ -250,7 +250,7 @@ fn plain_files_of_every_kind() {
     assert_eq!(
         again.lines,
         [
-            "Processing xlog segments from file archival for s (batch size: 0)",
+            "Processing xlog segments from file archival for s",
             "\tno file found"
         ]
     );
@@ -365,7 +365,7 @@ fn strangers_are_put_aside() {
     assert_eq!(
         outcome.lines,
         [
-            "Processing xlog segments from file archival for s (batch size: 0)",
+            "Processing xlog segments from file archival for s",
             "\tno file found",
             "Found unknown objects while processing xlog segments for s. Objects moved to errors directory:",
             "\tdir",

@@ -1,0 +1,153 @@
+//! Sending a file in the form that is wanted, as a stream.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use barman_wal::WalFileName;
+use barman_wal::codec::{self, Algorithm, CodecError};
+
+use super::error::GetWalError;
+use super::locate::Kind;
+use super::{OutputCompression, OutputForm};
+use crate::config::ServerConfig;
+use crate::context::Cancel;
+use crate::ops::archive;
+use crate::ops::archive::segment_check::{self, Verdict};
+
+const BUFFER: usize = 256 * 1024;
+
+/// How to send.
+pub(super) struct Delivery<'a> {
+    pub(super) config: &'a ServerConfig,
+    pub(super) form: OutputForm,
+}
+
+impl Delivery<'_> {
+    /// Sends `source`, which was found at `path`; returns how many bytes were written.
+    pub(super) fn send(
+        &self,
+        source: &File,
+        path: &Path,
+        kind: Kind,
+        name: WalFileName,
+        output: &mut dyn Write,
+        cancel: &Cancel,
+    ) -> Result<u64, GetWalError> {
+        let unreadable = |source| GetWalError::Read {
+            path: path.to_path_buf(),
+            source,
+        };
+        let refused = |source| GetWalError::Compression {
+            name: name.to_string(),
+            source,
+        };
+        let first = codec::first_bytes(source).map_err(unreadable)?;
+        let stored = if kind == Kind::RawPartial {
+            Algorithm::None
+        } else if codec::looks_encrypted(&first) {
+            return Err(GetWalError::Encrypted {
+                path: path.to_path_buf(),
+            });
+        } else {
+            self.stored_as(&first, source, name).map_err(unreadable)?
+        };
+        // A partial that is being written is sent raw whatever is wanted: its reader expects that.
+        let wanted = match self.form {
+            _ if kind == Kind::RawPartial => stored,
+            OutputForm::AsStored => stored,
+            OutputForm::Plain => Algorithm::None,
+            OutputForm::Compressed(OutputCompression::Gzip) => Algorithm::Gzip,
+            OutputForm::Compressed(OutputCompression::Bzip2) => Algorithm::Bzip2,
+        };
+        let (decode, encode) = if stored.format() == wanted.format() {
+            (Algorithm::None, Algorithm::None)
+        } else {
+            (stored, wanted)
+        };
+        let mut reader = codec::decoder(decode, source).map_err(refused)?;
+        let counted = Counted { output, bytes: 0 };
+        let level = archive::level(self.config.compression_level);
+        let mut writer = codec::encoder(encode, level, counted).map_err(refused)?;
+
+        let unwritable = |source| GetWalError::Write {
+            name: name.to_string(),
+            source,
+        };
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            if cancel.is_requested() {
+                return Err(GetWalError::Interrupted {
+                    name: name.to_string(),
+                });
+            }
+            match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => writer
+                    .write_all(buffer.get(..count).unwrap_or_default())
+                    .map_err(unwritable)?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if decode == Algorithm::None => return Err(unreadable(error)),
+                Err(source) => {
+                    return Err(GetWalError::Decompress {
+                        path: path.to_path_buf(),
+                        source,
+                    });
+                }
+            }
+        }
+        let mut counted = writer.finish().map_err(unwritable)?;
+        counted.flush().map_err(unwritable)?;
+        Ok(counted.bytes)
+    }
+
+    /// The compression, from the content alone. Where a custom compression leaves no mark, whatever is neither known
+    /// nor WAL is taken for it.
+    fn stored_as(&self, first: &[u8], source: &File, name: WalFileName) -> io::Result<Algorithm> {
+        if let Some(found) = Algorithm::detect(first, self.config.custom_compression_magic.as_deref()) {
+            return Ok(found);
+        }
+        let unmarked = self.config.custom_decompression_filter.is_some()
+            && self.config.custom_compression_magic.is_none();
+        let WalFileName::Segment(segment) = name else {
+            return Ok(Algorithm::None);
+        };
+        if unmarked && segment_check::judge(segment, first, source.metadata()?.len()) == Verdict::Unrecognised
+        {
+            return Ok(Algorithm::Custom);
+        }
+        Ok(Algorithm::None)
+    }
+}
+
+/// The first bytes of a stored file, decompressed: what tells the size of its segments.
+pub(super) fn plain_beginning(source: &File, length: usize) -> Result<Vec<u8>, CodecError> {
+    let first = codec::first_bytes(source).unwrap_or_default();
+    let algorithm = Algorithm::detect(&first, None).unwrap_or(Algorithm::None);
+    let mut bytes = Vec::new();
+    let reader = codec::decoder(algorithm, source)?;
+    // A file that cannot be read to there tells nothing.
+    let _ = reader
+        .take(u64::try_from(length).unwrap_or(u64::MAX))
+        .read_to_end(&mut bytes);
+    Ok(bytes)
+}
+
+struct Counted<'a> {
+    output: &'a mut dyn Write,
+    bytes: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.output.write(bytes)?;
+        self.bytes = self
+            .bytes
+            .saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
