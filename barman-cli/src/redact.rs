@@ -150,4 +150,22 @@ mod tests {
             assert_eq!(redact(input), expected, "{input}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_secret_never_survives(before in "[ -~]{0,20}", secret in "[a-zA-Z0-9]{8,20}", after in "[ -~]{0,20}") {
+            for text in [
+                format!("{before} password={secret} {after}"),
+                format!("{before} password='{secret}' {after}"),
+                format!("{before} postgresql://user:{secret}@host/db {after}"),
+            ] {
+                proptest::prop_assert!(!redact(&text).contains(&secret), "{}", redact(&text));
+            }
+        }
+
+        #[test]
+        fn any_text_can_be_redacted(text in ".{0,80}") {
+            let _ = redact(&text);
+        }
+    }
 }

@@ -98,7 +98,7 @@ pub enum Command {
     /// Restore a backup into a directory
     #[command(
         visible_alias = "recover",
-        after_help = "Examples:\n  barman restore main latest /var/lib/postgresql/restored\n  barman restore --target-time '2026-11-21 04:59:00+00:00' main auto /srv/restored\n  barman restore --remote-ssh-command 'ssh postgres@db2' --get-wal main latest /srv/data"
+        after_help = "Examples:\n  barman restore main latest /var/lib/postgresql/restored\n  barman restore --target-time '2026-11-21 04:59:00+00:00' main auto /srv/restored\n  barman restore --standby-mode --get-wal main latest /srv/standby"
     )]
     Restore(Box<RestoreArgs>),
     /// Show all about a backup

@@ -122,4 +122,36 @@ mod tests {
             assert_eq!(to_text(&value), text);
         }
     }
+
+    fn values() -> impl proptest::strategy::Strategy<Value = Value> {
+        use proptest::prelude::*;
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<i32>().prop_map(|number| Value::from(f64::from(number) / 1000.0)),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_float_reads_back(float in proptest::num::f64::NORMAL | proptest::num::f64::ZERO) {
+            proptest::prop_assert_eq!(float_text(float).parse::<f64>().unwrap(), float);
+        }
+
+        #[test]
+        fn every_value_reads_back(value in values()) {
+            let text = to_text(&value);
+            proptest::prop_assert!(text.is_ascii());
+            proptest::prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        }
+    }
 }
