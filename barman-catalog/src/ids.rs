@@ -201,7 +201,7 @@ fn join(ids: &[BackupId]) -> String {
 
 /// The backup that `argument` (an id, a shortcut or a name) selects from `catalog`.
 ///
-/// Shortcuts are exact words. Backups whose deletion has begun are found by id only.
+/// Shortcuts are exact words. Backups whose deletion has begun are found by id or as `last-failed` only.
 ///
 /// # Errors
 /// Nothing or several found; a file that cannot be read.

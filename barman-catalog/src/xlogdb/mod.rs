@@ -141,10 +141,8 @@ impl XlogDb {
         Ok(())
     }
 
-    /// Adds a record at the end.
-    ///
-    /// # Panics
-    /// Never; a catalogue with more than 250 different words for compression loses the word, not the record.
+    /// Adds a record at the end. With more than 250 different words for compression in one catalogue a record loses
+    /// the word rather than its place.
     pub fn push(&mut self, record: &WalRecord) {
         if self.try_push(record).is_err() {
             let _ = self.try_push(&WalRecord {
