@@ -91,13 +91,11 @@ impl Server {
     pub fn use_wal_connections(&mut self) -> Vec<&'static str> {
         let (streaming, normal) = self.config.wal_conninfos();
         let (streaming, normal) = (streaming.map(str::to_owned), normal.map(str::to_owned));
-        let mut replaced = Vec::new();
-        if self.config.wal_streaming_conninfo.is_some() {
-            replaced.push("streaming_conninfo");
-        }
-        if self.config.wal_streaming_conninfo.is_some() || self.config.wal_conninfo.is_some() {
-            replaced.push("conninfo");
-        }
+        let replaced = match (&self.config.wal_streaming_conninfo, &self.config.wal_conninfo) {
+            (Some(_), _) => vec!["streaming_conninfo", "conninfo"],
+            (None, Some(_)) => vec!["conninfo"],
+            (None, None) => vec![],
+        };
         self.config.streaming_conninfo = streaming;
         self.config.conninfo = normal;
         self.close();

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -123,6 +123,8 @@ pub fn run(
 ) -> Result<Finished, CommandError> {
     let program = || command.program.to_string_lossy().into_owned();
     let mut process = Command::new(&command.program);
+    // A group of its own: when it has to end, what it started ends with it.
+    process.process_group(0);
     process
         .args(&command.args)
         .stdin(Stdio::null())
@@ -225,22 +227,26 @@ fn keep(finished: &mut Finished, stream: Stream, line: &[u8]) {
     }
 }
 
-/// SIGTERM, some time to obey, SIGKILL; always reaps.
+/// SIGTERM to the command and what it started, some time to obey, SIGKILL; always reaps.
 fn end(child: &mut Child) {
     let pid = i32::try_from(child.id())
         .ok()
         .and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::TERM);
     }
+    // While anything of the group lives, its id cannot be given to anybody else.
     let start = Instant::now();
     while start.elapsed() < GRACE {
-        if let Ok(Some(_)) = child.try_wait() {
+        let ended = matches!(child.try_wait(), Ok(Some(_)));
+        if ended && pid.is_none_or(|pid| rustix::process::test_kill_process_group(pid).is_err()) {
             return;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let _ = child.kill();
+    if let Some(pid) = pid {
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    }
     let _ = child.wait();
 }
 
@@ -313,6 +319,24 @@ mod tests {
             },
         );
         assert!(matches!(result, Err(CommandError::Cancelled { .. })));
+    }
+
+    #[test]
+    fn what_a_command_started_ends_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid_file = dir.path().join("pid");
+        let script = format!("sleep 60 & echo $! > {}; wait", pid_file.display());
+        let (result, _) = collect(&script, Some(Duration::from_millis(300)));
+        assert!(matches!(result, Err(CommandError::Timeout { .. })));
+        let pid: i32 = std::fs::read_to_string(pid_file).unwrap().trim().parse().unwrap();
+        let start = Instant::now();
+        // An orphan may stay a zombie until somebody reaps it: it must only have ended.
+        let alive =
+            || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        while alive() {
+            assert!(start.elapsed() < Duration::from_secs(10));
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]
