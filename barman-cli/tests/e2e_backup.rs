@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use e2e_support::*;
 use rustix::process::Signal;
-use testkit::{Background, Cluster, Finished, Mode, Sandbox, wait_until};
+use testkit::{Background, Cluster, Finished, Sandbox, wait_until};
 
 /// Fields whose values depend on the moment of the backup.
 const VARYING: [&str; 14] = [
@@ -45,7 +45,8 @@ fn shape(text: &str) -> String {
 
 fn compare_with_the_oracle(major: u16) -> Result<()> {
     let (cluster, sandbox) = archiving(major)?;
-    cluster.create_tablespace("my ts'1")?;
+    cluster.create_tablespace("my ts")?;
+    cluster.sql("ALTER TABLESPACE \"my ts\" RENAME TO \"my ts'1\"")?;
     cluster.sql("CREATE TABLE t TABLESPACE \"my ts'1\" AS SELECT generate_series(1, 1000) i")?;
     cluster.alter_system("work_mem", "5MB")?;
     let arguments = ["backup", "--immediate-checkpoint", "--name", "one two", "main"];

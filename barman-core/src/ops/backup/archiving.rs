@@ -12,7 +12,9 @@ use crate::server::Server;
 /// # Errors
 /// Why WAL cannot be archived.
 pub(super) fn run(server: &Server, busy: Busy, ctx: &Context<'_>) -> Result<(), String> {
-    let options = ArchiveOptions { occasion: Occasion::Implicit };
+    let options = ArchiveOptions {
+        occasion: Occasion::Implicit,
+    };
     match archive::run(server, &options, ctx) {
         Ok(_) => Ok(()),
         Err(error) if error.class() == Class::Interrupted => Ok(()),

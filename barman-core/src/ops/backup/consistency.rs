@@ -18,7 +18,9 @@ use crate::server::Server;
 /// # Errors
 /// The archive cannot be read.
 pub(super) fn evaluate(layout: &Layout, info: &mut BackupInfo) -> io::Result<()> {
-    let Some(begin) = info.begin_wal else { return Ok(()) };
+    let Some(begin) = info.begin_wal else {
+        return Ok(());
+    };
     let archive = DiskArchive::on_timeline(layout, begin.timeline)?;
     match completeness::assess(info, &archive, Patience::HolesMayFill) {
         Completeness::Unknown => {}
@@ -34,7 +36,11 @@ pub(super) fn settle(server: &Server, info: &BackupInfo, ctx: &Context<'_>) -> B
     match check_backup::run(server, info.id, Occasion::Automatic, ctx) {
         Ok(report) => report.status,
         Err(error) => {
-            let level = if error.class() == Class::Info { Level::Info } else { Level::Error };
+            let level = if error.class() == Class::Info {
+                Level::Info
+            } else {
+                Level::Error
+            };
             ctx.say(level, TARGET, &chain(&error));
             match error {
                 check_backup::CheckBackupError::MarkedFailed { .. } => BackupStatus::Failed,
@@ -53,7 +59,11 @@ mod tests {
     fn a_backup_is_done_when_its_last_segment_is_archived() {
         let home = tempfile::tempdir().unwrap();
         let layout = Layout::new("main", home.path());
-        let mut info = BackupInfo::new("20261121T044852".parse().unwrap(), "main", Some(BackupMode::Postgres));
+        let mut info = BackupInfo::new(
+            "20261121T044852".parse().unwrap(),
+            "main",
+            Some(BackupMode::Postgres),
+        );
         info.status = BackupStatus::WaitingForWals;
         info.begin_wal = Some("000000010000000000000003".parse().unwrap());
         info.end_wal = Some("000000010000000000000004".parse().unwrap());

@@ -105,10 +105,7 @@ impl Hooks<'_> {
             ("BARMAN_SEGMENT", record.name.to_string()),
             ("BARMAN_FILE", path.display().to_string()),
             ("BARMAN_SIZE", record.size.to_string()),
-            (
-                "BARMAN_TIMESTAMP",
-                float_repr(record.time),
-            ),
+            ("BARMAN_TIMESTAMP", float_repr(record.time)),
             (
                 "BARMAN_COMPRESSION",
                 record
