@@ -28,3 +28,9 @@ pub fn home() -> Option<PathBuf> {
 pub fn no_color() -> bool {
     variable("NO_COLOR").is_some()
 }
+
+/// The address of the ssh client that called us, if one did.
+#[must_use]
+pub fn ssh_client() -> Option<String> {
+    variable("SSH_CONNECTION")?.to_str()?.split_whitespace().next().map(str::to_owned)
+}

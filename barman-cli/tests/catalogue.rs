@@ -532,3 +532,97 @@ fn servers_are_chosen_as_documented() {
         "ERROR: Unknown server 'mian'\nHINT: did you mean 'main'?\n"
     );
 }
+
+const WAL: &str = "000000010000000000000003";
+
+/// A home whose archive has the content of one segment.
+fn home_with_wal() -> Home {
+    let home = home("");
+    fs::write(
+        home.path().join("main/wals/0000000100000000").join(WAL),
+        vec![b'w'; 16 * 1024 * 1024],
+    )
+    .unwrap();
+    home
+}
+
+#[test]
+fn get_wal_sends_bytes_and_nothing_else() {
+    let home = home_with_wal();
+    for arguments in [
+        &["get-wal", "main", WAL][..],
+        &["-q", "get-wal", "main", WAL],
+        &["-f", "json", "get-wal", "main", WAL],
+    ] {
+        let run = home.run(arguments);
+        assert_eq!(
+            (run.stdout.len(), run.stderr.as_str(), run.code),
+            (16 * 1024 * 1024, "", Some(0)),
+            "{arguments:?}"
+        );
+        assert!(run.stdout.bytes().all(|byte| byte == b'w'));
+    }
+    let peek = home.run(&["-f", "json", "get-wal", "--peek", "1", "main", WAL]);
+    assert_eq!(peek.stdout, format!(r#"{{"_INFO": ["{WAL}"]}}"#));
+}
+
+#[test]
+fn get_wal_errors_have_their_exit_codes() {
+    let home = home_with_wal();
+    let out = home.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let absent = "0000000100000000000000AA";
+    let out_text = out.to_str().unwrap();
+    let rows = [
+        (
+            vec!["get-wal", "main", "../x"],
+            "ERROR: '../x' is not a valid wal file name",
+            3,
+        ),
+        (
+            vec!["get-wal", "main", absent],
+            "ERROR: WAL file '0000000100000000000000AA' not found in server 'main'",
+            1,
+        ),
+        (
+            vec!["get-wal", "-o", out_text, "main", absent],
+            "ERROR: WAL file '0000000100000000000000AA' not found in server 'main'",
+            1,
+        ),
+        (
+            vec!["get-wal", "-o", "/nosuch", "main", WAL],
+            "ERROR: Unable to open '/nosuch/000000010000000000000003' file: ",
+            3,
+        ),
+        (
+            vec!["get-wal", "-z", "--keep-compression", "main", WAL],
+            "ERROR: argument `--keep-compression` not allowed",
+            1,
+        ),
+    ];
+    for (arguments, text, code) in rows {
+        let run = home.run(&arguments);
+        assert!(run.stderr.starts_with(text), "{arguments:?}: {}", run.stderr);
+        assert_eq!((run.stdout.as_str(), run.code), ("", Some(code)), "{arguments:?}");
+    }
+    assert_eq!(
+        fs::read_dir(&out).unwrap().count(),
+        0,
+        "a target that was not found leaves nothing"
+    );
+}
+
+#[test]
+fn get_wal_fails_when_its_reader_goes_away() {
+    let home = home_with_wal();
+    let config = home.config();
+    let mut child = home
+        .command()
+        .args(["-c", config.to_str().unwrap(), "get-wal", "main", WAL])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}

@@ -7,6 +7,7 @@ mod check;
 mod check_backup;
 mod cron;
 mod delete;
+mod get_wal;
 mod list_backups;
 mod list_servers;
 mod restore;
@@ -25,6 +26,7 @@ pub fn dispatch(app: &App<'_>, command: &Command) {
         Command::CheckBackup(options) => check_backup::run(app, options),
         Command::Cron(options) => cron::run(app, options),
         Command::Delete(options) => delete::run(app, options),
+        Command::GetWal(options) => get_wal::run(app, options),
         Command::Help => app.output.text(&args::help()),
         Command::ListBackups(options) => list_backups::run(app, options),
         Command::ListServers(options) => list_servers::run(app, options),

@@ -326,8 +326,17 @@ impl Output {
     /// The write failed: unlike messages, the bytes are the purpose of the command.
     pub fn raw(&self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state();
-        state.raw = true;
+        state.raw |= !bytes.is_empty();
         state.stdout.sink.write_all(bytes)
+    }
+
+    /// Hands everything that was written to standard output on to its reader.
+    ///
+    /// # Errors
+    ///
+    /// The write failed.
+    pub fn flush(&self) -> io::Result<()> {
+        self.state().stdout.sink.flush()
     }
 
     /// Writes a text to standard output, whatever the format and however quiet: the help.
