@@ -781,6 +781,19 @@ fn wal_connection_strings() {
     };
     let normal = "host=pg user=barman dbname=postgres";
     assert_eq!(pair(""), ("host=s".into(), normal.into()));
+    let told = |text: &str| server(&format!("{GOOD}{text}")).wal_overrides();
+    assert_eq!(told(""), None);
+    assert_eq!(
+        told("wal_conninfo = host=v user=u").as_deref(),
+        Some("Configuration overrides applied: 'conninfo' overridden with 'host=v user=u'")
+    );
+    assert_eq!(
+        told("wal_streaming_conninfo = host=w password=secret").as_deref(),
+        Some(
+            "Configuration overrides applied: 'streaming_conninfo' overridden with 'host=w password=*REDACTED*' \
+             and 'conninfo' overridden with 'host=w password=*REDACTED*'"
+        )
+    );
     assert_eq!(
         pair("wal_streaming_conninfo = host=w"),
         ("host=w".into(), "host=w".into())

@@ -222,6 +222,35 @@ impl ServerConfig {
         )
     }
 
+    /// The line that tells which connection strings are replaced for WAL work; `None` if none is.
+    #[must_use]
+    pub fn wal_overrides(&self) -> Option<String> {
+        let (streaming, normal) = self.wal_conninfos();
+        let overridden = [
+            (
+                "streaming_conninfo",
+                streaming,
+                self.wal_streaming_conninfo.is_some(),
+            ),
+            (
+                "conninfo",
+                normal,
+                self.wal_streaming_conninfo.is_some() || self.wal_conninfo.is_some(),
+            ),
+        ];
+        let words: Vec<String> = overridden
+            .into_iter()
+            .filter(|(_, _, replaced)| *replaced)
+            .map(|(option, text, _)| {
+                format!(
+                    "'{option}' overridden with '{}'",
+                    without_secrets(text.unwrap_or_default())
+                )
+            })
+            .collect();
+        (!words.is_empty()).then(|| format!("Configuration overrides applied: {}", words.join(" and ")))
+    }
+
     /// The shell command of a hook option (`pre_backup_script` ...).
     #[must_use]
     pub fn hook(&self, option: &str) -> Option<&str> {
@@ -253,6 +282,19 @@ impl ServerConfig {
             (true, true) => " (WARNING: disabled)",
             (true, false) => "",
         }
+    }
+}
+
+/// A connection string as written, unless it holds a secret.
+fn without_secrets(conninfo: &str) -> String {
+    let harmless = barman_pg::ConnInfo::parse(conninfo).is_ok_and(|info| {
+        info.iter()
+            .all(|(keyword, _)| !barman_pg::ConnInfo::is_secret(keyword))
+    });
+    if harmless {
+        conninfo.to_owned()
+    } else {
+        barman_pg::conninfo::redact(conninfo)
     }
 }
 

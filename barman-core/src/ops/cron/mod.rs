@@ -13,7 +13,7 @@ use std::path::Path;
 use barman_catalog::BackupId;
 use barman_wal::lock;
 
-use crate::config::Config;
+use crate::config::{Config, ServerConfig};
 use crate::context::{Context, Level};
 use crate::host::process::SelfCommand;
 
@@ -85,9 +85,16 @@ pub fn run(config: &Config, barman: &SelfCommand, ctx: &Context<'_>) -> CronRepo
         }
         server::run(server, barman, ctx, &mut report);
     }
-    if config.globals.lock_directory_cleanup
-        && let Err(error) = lock::cleanup(locks)
-    {
+    if config.globals.lock_directory_cleanup {
+        log::info!(target: "barman.utils", "Cleaning up lockfiles directory.");
+        clean_up(locks, &mut report, ctx);
+    }
+    report
+}
+
+/// Removes the lock files that nobody holds.
+fn clean_up(locks: &Path, report: &mut CronReport, ctx: &Context<'_>) {
+    if let Err(error) = lock::cleanup(locks) {
         ctx.say(
             Level::Error,
             TARGET,
@@ -95,7 +102,6 @@ pub fn run(config: &Config, barman: &SelfCommand, ctx: &Context<'_>) -> CronRepo
         );
         report.failed = true;
     }
-    report
 }
 
 /// Queued changes of the configuration must not wait unseen for ever.
