@@ -130,6 +130,16 @@ fn missing_children_are_started() {
 }
 
 #[test]
+fn replaced_connection_strings_are_told() {
+    let host = Host::new(&format!("[pg]\n{STREAMING}wal_conninfo = host=v\n"));
+    let (_, told) = host.run();
+    assert_eq!(
+        told[0],
+        "Configuration overrides applied: 'conninfo' overridden with 'host=v'"
+    );
+}
+
+#[test]
 fn running_children_are_left_alone() {
     let host = Host::new(&format!("[pg]\n{STREAMING}"));
     std::fs::create_dir(host.home()).unwrap();

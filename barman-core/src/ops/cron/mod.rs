@@ -64,6 +64,9 @@ pub fn run(config: &Config, barman: &SelfCommand, ctx: &Context<'_>) -> CronRepo
         report.failed = true;
         return report;
     }
+    for overrides in config.servers.iter().filter_map(ServerConfig::wal_overrides) {
+        ctx.say(Level::Info, "barman.config", &overrides);
+    }
     for server in config
         .servers
         .iter()
