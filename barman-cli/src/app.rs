@@ -8,7 +8,7 @@ use barman_catalog::{BackupId, Catalog};
 use barman_core::Server;
 use barman_core::config::{Config, ConfigWarning, Selected, ServerConfig};
 use barman_core::context::SystemClock;
-use barman_core::{Cancel, Class, Context, Failure, Message, Progress};
+use barman_core::{Cancel, Class, Context, Failure, Level, Message, Progress};
 use std::ops::ControlFlow;
 
 /// The name under which the log records messages of the command line itself.
@@ -70,7 +70,16 @@ impl App<'_> {
 
     /// Tells what the configuration files have to say to every command.
     pub fn global_warnings(&self) {
-        self.warnings(&self.config.global_warnings);
+        let (shown, others): (Vec<_>, Vec<_>) = self
+            .config
+            .global_warnings
+            .iter()
+            .cloned()
+            .partition(|warning| warning.console && warning.level == Level::Warning);
+        for warning in shown {
+            self.output.start_up_warning(warning.target, &warning.text);
+        }
+        self.warnings(&others);
     }
 
     /// What every command does before it looks at servers: warnings of their sections, and the refusal to go on when

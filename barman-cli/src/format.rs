@@ -4,10 +4,6 @@ use jiff::Zoned;
 use std::time::Duration;
 
 const SIZE_UNITS: [&str; 9] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"];
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
-const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 /// A number of bytes in the first unit of base 1024 that leaves less than 1024 of it: `0 B`, `1023 B`, `22.2 MiB`.
 ///
@@ -82,22 +78,7 @@ pub fn hourly_rate(per_hour: f64) -> String {
 /// The C library's `ctime` form, in the offset that the value carries: `Sat Jan  3 04:05:06 2026`.
 #[must_use]
 pub fn ctime(time: &Zoned) -> String {
-    let weekday = usize::try_from(time.weekday().to_monday_zero_offset())
-        .ok()
-        .and_then(|day| WEEKDAYS.get(day))
-        .unwrap_or(&"");
-    let month = usize::try_from(time.month() - 1)
-        .ok()
-        .and_then(|month| MONTHS.get(month))
-        .unwrap_or(&"");
-    format!(
-        "{weekday} {month} {:>2} {:02}:{:02}:{:02} {}",
-        time.day(),
-        time.hour(),
-        time.minute(),
-        time.second(),
-        time.year()
-    )
+    barman_catalog::timestamp::ctime(time.datetime())
 }
 
 /// Date, time, microseconds unless they are zero, and offset: `2026-11-21 04:59:48.453522+00:00`.

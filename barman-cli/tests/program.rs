@@ -360,3 +360,42 @@ fn signals_end_the_wait_for_a_silent_server() {
     assert_eq!(stdout, "BARMAN CRITICAL - Global configuration errors\n");
     assert_eq!(status.code(), Some(2));
 }
+
+#[test]
+fn nagios_says_one_thing() {
+    let home = Home::new("nosuch = 1", "[main]\nbackup_method = postgres\narchiver = on\n");
+    let run = home.run(&["-f", "json", "-d", "check", "--nagios", "main"]);
+    assert!(
+        run.stdout
+            .starts_with("BARMAN CRITICAL - server main has issues * main FAILED: "),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(
+        run.stderr,
+        "WARNING: Invalid configuration option \"nosuch\" in [barman] section.\n"
+    );
+    assert_eq!(run.code, Some(2));
+    let unknown = home.run(&["check", "--nagios", "nosuch"]);
+    assert_eq!(
+        (unknown.stdout.as_str(), unknown.code),
+        ("BARMAN CRITICAL - Global configuration errors\n", Some(2))
+    );
+}
+
+#[test]
+fn servers_that_share_a_directory_stop_every_command() {
+    let shared = "[one]\nbackup_directory = /tmp/shared\narchiver = on\nbackup_method = postgres\nconninfo = host=pg\n[two]\nbackup_directory = /tmp/shared\narchiver = on\nbackup_method = postgres\nconninfo = host=pg\n";
+    let home = Home::new("", shared);
+    for arguments in [
+        &["list-servers"][..],
+        &["list-backups", "nosuch"],
+        &["show-backup", "one", "latest"],
+    ] {
+        let run = home.run(arguments);
+        assert!(run.stderr.starts_with("ERROR: "), "{}", run.stderr);
+        assert!(!run.stderr.contains("Unknown"), "{}", run.stderr);
+        assert_eq!((run.stdout.as_str(), run.code), ("", Some(1)), "{arguments:?}");
+    }
+    assert_eq!(home.run(&["check", "--nagios", "one"]).code, Some(2));
+}

@@ -224,6 +224,15 @@ impl Output {
         self.tell(Kind::Warning, target, text, true);
     }
 
+    /// Warns of something that even a Nagios plugin has to say: settings of the program itself.
+    pub fn start_up_warning(&self, target: &str, text: &str) {
+        if self.settings.format == Format::Nagios {
+            let mut state = self.state();
+            self.print(&mut state, false, &format!("WARNING: {text}"), None);
+        }
+        self.tell(Kind::Warning, target, text, true);
+    }
+
     /// Reports a failure that was foreseen: the exit code will be 1.
     pub fn error(&self, target: &str, text: &str) {
         self.tell(Kind::Error, target, text, true);
