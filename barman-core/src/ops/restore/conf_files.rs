@@ -76,6 +76,8 @@ pub(super) fn rewrite(
             }
             _ => {}
         }
+        // The original counts as kept only when it is on disk; the directory is synced with the whole tree.
+        durable::fsync_file(&path).map_err(|error| RestoreError::io("sync", &path)(error.into()))?;
         durable::rename_new(&path, &origin)
             .map_err(|error| RestoreError::io("rename", &path)(error.into()))?;
         write_new(&path, &new.content, 0o600)?;

@@ -119,6 +119,13 @@ pub(super) fn check(plan: &RestorePlan, config: &ServerConfig) -> Result<(), Res
         }
     }
     if let Some(path) = wal_place {
+        // It is removed with all that is in it when recovery ends.
+        if let Some(found) = first_entry(path)? {
+            return Err(RestoreError::DestinationNotEmpty {
+                path: path.to_owned(),
+                found,
+            });
+        }
         check_writable(path)?;
     }
     Ok(())

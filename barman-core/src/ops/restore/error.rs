@@ -336,6 +336,7 @@ impl Failure for RestoreError {
             Self::Hook(error) => error.class(),
             Self::Interrupted | Self::Tree(TreeError::Cancelled) => Class::Interrupted,
             Self::Partial { source, .. } => source.class(),
+            Self::AutoCurrent | Self::NoTimeline { .. } => Class::Exception,
             _ => Class::Error,
         }
     }

@@ -3,7 +3,6 @@
 //! Until `global/pg_control` is there PostgreSQL refuses to start in the destination; so whatever happens before its
 //! turn, nobody can take the result for a whole server.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -44,7 +43,10 @@ pub(super) fn execute(
         "Starting local restore for server {} using backup {}",
         plan.server, plan.backup.id
     ));
-    say(&format!("Destination directory: {}", plan.destination.display()));
+    say(&format!(
+        "Destination directory: {}",
+        plan.shown_destination.display()
+    ));
     for warning in &plan.warnings {
         ctx.say(Level::Warning, TARGET, warning);
     }
@@ -74,6 +76,7 @@ pub(super) fn execute(
     }
     // With get-wal and a target there is no WAL directory: nothing would ever remove it.
     if !plan.get_wal || plan.wal_directory.starts_with(plan.destination.join("pg_wal")) {
+        destination::make(&plan.wal_directory)?;
         wal_copy::make_status_directory(&plan.wal_directory)?;
     }
     say("Identify dangerous settings in destination directory.");
@@ -119,7 +122,14 @@ fn copy_base(plan: &RestorePlan, ctx: &Context<'_>) -> Result<(), RestoreError> 
         .map(|tree| tree.size.bytes)
         .fold(0_u64, u64::saturating_add);
     ctx.progress.begin("Copying the base backup", Some(total));
-    let copied = trees().try_for_each(|tree| copy_tree(tree, options));
+    let copied = trees().try_for_each(|tree| {
+        let own = tree.bandwidth.and_then(RateLimit::from_kilobytes);
+        let limit = match tree.bandwidth {
+            Some(_) => own.as_ref(),
+            None => options.limit,
+        };
+        copy_tree(tree, TreeOptions { limit, ..options })
+    });
     ctx.progress.end();
     copied?;
     let links = plan.destination.join("pg_tblspc");
@@ -191,24 +201,10 @@ fn deliver_wal(plan: &RestorePlan, layout: &Layout, ctx: &Context<'_>) -> Result
             .and_then(|systemid| systemid.trim().parse().ok()),
         threads: plan.threads.max(2),
     };
-    let (partial, whole): (Vec<_>, Vec<_>) = plan
-        .wal
-        .iter()
-        .cloned()
-        .partition(|file| matches!(file.name, barman_wal::WalFileName::Partial(_)));
-    wal_copy::deliver(delivery, &whole, ctx)?;
-    // A whole segment is worth more than its beginning.
-    let names: BTreeSet<String> = whole
-        .iter()
-        .map(|file| wal_copy::delivered_name(&file.name))
-        .collect();
-    let partial: Vec<_> = partial
-        .into_iter()
-        .filter(|file| !names.contains(&wal_copy::delivered_name(&file.name)))
-        .collect();
-    if !partial.is_empty() || plan.streaming_partial.is_some() {
+    wal_copy::deliver(delivery, &plan.wal, ctx)?;
+    if !plan.partial.is_empty() || plan.streaming_partial.is_some() {
         ctx.say(Level::Info, TARGET, "Copying .partial WAL files.");
-        wal_copy::deliver(delivery, &partial, ctx)?;
+        wal_copy::deliver(delivery, &plan.partial, ctx)?;
         if let Some(streaming) = &plan.streaming_partial {
             wal_copy::deliver_partial(streaming, &plan.wal_directory)?;
         }
@@ -217,7 +213,8 @@ fn deliver_wal(plan: &RestorePlan, layout: &Layout, ctx: &Context<'_>) -> Result
         ctx.say(Level::Info, TARGET, "Generating archive status files");
         let directory = wal_copy::make_status_directory(&plan.wal_directory)?;
         // A partial segment gets none: the server will complete and archive it.
-        wal_copy::write_status(&directory, names.into_iter())?;
+        let names = plan.wal.iter().map(|file| wal_copy::delivered_name(&file.name));
+        wal_copy::write_status(&directory, names)?;
     }
     Ok(())
 }

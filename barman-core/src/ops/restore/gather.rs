@@ -355,11 +355,17 @@ pub(super) fn choose_wal(
                 what: format!("compressed with {}", compression.as_str()),
             });
         }
-        plan.wal.push(WalPlan {
+        let file = WalPlan {
             name: record.name,
             size: record.size,
             compressed: record.compression.is_some(),
-        });
+        };
+        match record.name {
+            // A whole segment is worth more than its beginning.
+            WalFileName::Partial(segment) if db.find(&WalFileName::Segment(segment)).is_some() => {}
+            WalFileName::Partial(_) => plan.partial.push(file),
+            _ => plan.wal.push(file),
+        }
     }
     if partial {
         plan.streaming_partial = streaming_partial(&choice, &plan.wal, layout);
@@ -374,7 +380,7 @@ fn check_gaps(
     db: &XlogDb,
     layout: &Layout,
 ) -> Result<(), RestoreError> {
-    let mut present: BTreeSet<SegmentName> = db
+    let mut present: Vec<SegmentName> = db
         .iter()
         .filter_map(|record| match record.name {
             WalFileName::Segment(segment) if choice.takes(&record.name) => Some(segment),
@@ -386,7 +392,8 @@ fn check_gaps(
         && layout.wal_path(&WalFileName::Segment(gap.first)).exists()
     {
         log::warn!(target: super::execute::TARGET, "{} is in the archive but not in its catalogue", gap.first);
-        present.insert(gap.first);
+        let at = present.partition_point(|segment| *segment < gap.first);
+        present.insert(at, gap.first);
     }
     let Some(gap) = choice.first_gap(&present) else {
         return Ok(());
@@ -451,5 +458,9 @@ pub(super) fn wal_bytes(plan: &RestorePlan) -> u64 {
         _ => file.size,
     };
     let partial = plan.streaming_partial.as_ref().map_or(0, |_| segment);
-    plan.wal.iter().map(of).fold(partial, u64::saturating_add)
+    plan.wal
+        .iter()
+        .chain(&plan.partial)
+        .map(of)
+        .fold(partial, u64::saturating_add)
 }

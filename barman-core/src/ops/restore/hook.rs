@@ -123,13 +123,25 @@ fn options_json(options: &RestoreOptions) -> String {
     }
 }
 
-/// JSON with a blank after each comma and colon, as Python writes it: scripts may compare texts.
+/// JSON as Python writes it, with a blank after each comma and colon and in ASCII: scripts may compare texts.
 fn python_json(object: &BTreeMap<String, Value>) -> String {
     let parts: Vec<String> = object
         .iter()
         .map(|(key, value)| format!("{}: {value}", Value::String(key.clone())))
         .collect();
-    format!("{{{}}}", parts.join(", "))
+    let text = format!("{{{}}}", parts.join(", "));
+    let mut ascii = String::with_capacity(text.len());
+    let mut units = [0; 2];
+    for character in text.chars() {
+        if character.is_ascii() {
+            ascii.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut units) {
+                ascii.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    ascii
 }
 
 #[cfg(test)]
@@ -148,12 +160,12 @@ mod tests {
         options.exclusive = true;
         options.target_action = Some(TargetAction::Pause);
         options.target = Target::Xid("7".into());
-        options.tablespaces = vec!["z:/1".into(), "a \"q\":/2".into()];
+        options.tablespaces = vec!["z:/1".into(), "a \"q\":/é".into()];
         assert_eq!(
             options_json(&options),
             r#"{"copy_partial": true, "exclusive": true, "target_action": "pause", "target_xid": "7"}"#
         );
-        assert_eq!(tablespaces_json(&options), r#"{"a \"q\"": "/2", "z": "/1"}"#);
+        assert_eq!(tablespaces_json(&options), r#"{"a \"q\"": "/\u00e9", "z": "/1"}"#);
         options.target_tli = Some(TargetTimeline::Number(barman_wal::TimelineId::new(3).unwrap()));
         assert!(options_json(&options).contains(r#""target_tli": 3,"#));
     }

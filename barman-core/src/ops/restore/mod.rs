@@ -161,6 +161,7 @@ fn prepare(
         get_wal: config.recovery_options.get_wal,
         jobs: config.parallel_jobs,
         bandwidth: config.bandwidth_limit,
+        tablespace_bandwidth: &config.tablespace_bandwidth_limit,
     };
     if config.wals_in_cloud() {
         return Err(RestoreError::NotAvailable {
@@ -240,6 +241,11 @@ fn places(backup: &BackupInfo, layout: &Layout, options: &RestoreOptions) -> Res
         destination,
         data: layout.data_directory(backup.id),
         tablespaces,
+        staging_wal: options
+            .staging_wal_directory
+            .as_deref()
+            .map(absolute)
+            .transpose()?,
     })
 }
 

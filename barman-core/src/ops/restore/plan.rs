@@ -1,5 +1,6 @@
 //! What a restore will do, decided before anything is written. Pure: everything it depends on comes in.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use barman_catalog::BackupInfo;
@@ -23,6 +24,8 @@ pub struct TreePlan {
     pub skip: Skip,
     /// How big it is; filled in by measuring.
     pub size: TreeSize,
+    /// kB/s of its own, if it has a limit of its own.
+    pub bandwidth: Option<u64>,
 }
 
 /// A WAL file to deliver.
@@ -45,6 +48,8 @@ pub struct RestorePlan {
     pub backup: BackupInfo,
     /// The new data directory, absolute.
     pub destination: PathBuf,
+    /// The same as the user named it.
+    pub shown_destination: PathBuf,
     /// The data directory.
     pub data: TreePlan,
     /// The tablespaces, with their trees.
@@ -57,6 +62,8 @@ pub struct RestorePlan {
     pub wal_directory: PathBuf,
     /// WAL to deliver, ascending by name.
     pub wal: Vec<WalPlan>,
+    /// Archived partial segments to deliver without their suffix.
+    pub partial: Vec<WalPlan>,
     /// The segment that is still being streamed, to be delivered without its suffix.
     pub streaming_partial: Option<PathBuf>,
     /// Whether delivered WAL gets `.done` files.
@@ -96,6 +103,8 @@ pub struct Defaults<'a> {
     pub jobs: u32,
     /// `bandwidth_limit`.
     pub bandwidth: Option<u64>,
+    /// `tablespace_bandwidth_limit`, by name.
+    pub tablespace_bandwidth: &'a BTreeMap<String, u64>,
 }
 
 /// Where the backup is and what it has to become.
@@ -107,6 +116,8 @@ pub struct Places {
     pub data: PathBuf,
     /// The tablespaces, each with its directory in the backup.
     pub tablespaces: Vec<(TablespacePlan, PathBuf)>,
+    /// `--staging-wal-directory`, absolute.
+    pub staging_wal: Option<PathBuf>,
 }
 
 /// Plans everything but the WAL to deliver, which [`super::gather`] adds.
@@ -130,9 +141,8 @@ pub fn plan(
     let get_wal = options.get_wal.unwrap_or(defaults.get_wal);
     let destination = places.destination;
     let wal_directory = if pitr {
-        options
-            .staging_wal_directory
-            .clone()
+        places
+            .staging_wal
             .unwrap_or_else(|| destination.join("barman_wal"))
     } else {
         destination.join("pg_wal")
@@ -216,16 +226,14 @@ pub fn plan(
         .tablespaces
         .into_iter()
         .map(|(tablespace, from)| {
-            let to = tablespace.location.clone();
-            (
-                tablespace,
-                TreePlan {
-                    from,
-                    to,
-                    skip: Skip::default(),
-                    size: TreeSize::default(),
-                },
-            )
+            let tree = TreePlan {
+                from,
+                to: tablespace.location.clone(),
+                skip: Skip::default(),
+                size: TreeSize::default(),
+                bandwidth: defaults.tablespace_bandwidth.get(&tablespace.name).copied(),
+            };
+            (tablespace, tree)
         })
         .collect();
     Ok(RestorePlan {
@@ -237,6 +245,7 @@ pub fn plan(
         get_wal,
         wal_directory,
         wal: Vec::new(),
+        partial: Vec::new(),
         streaming_partial: None,
         status_files: !pitr && !get_wal,
         recovery,
@@ -253,6 +262,7 @@ pub fn plan(
         custom_command,
         threads: usize::try_from(options.jobs.unwrap_or(defaults.jobs).max(1)).unwrap_or(1),
         bandwidth: options.bwlimit.or(defaults.bandwidth).filter(|limit| *limit > 0),
+        shown_destination: options.destination.clone(),
         destination,
     })
 }
@@ -325,6 +335,7 @@ fn data_tree(
         to: destination.to_owned(),
         skip,
         size: TreeSize::default(),
+        bandwidth: None,
     })
 }
 
@@ -348,6 +359,7 @@ mod tests {
                 },
                 "/b/16388".into(),
             )],
+            staging_wal: options.staging_wal_directory.clone(),
         };
         let defaults = Defaults {
             server: "main",
@@ -355,6 +367,7 @@ mod tests {
             get_wal,
             jobs: 3,
             bandwidth: Some(0),
+            tablespace_bandwidth: &BTreeMap::from([("t".to_owned(), 7)]),
         };
         plan(options, &backup, places, defaults, None, None).unwrap()
     }
@@ -369,6 +382,7 @@ mod tests {
         assert_eq!(plan.wal_directory, Path::new("/d/pg_wal"));
         assert!(plan.status_files);
         assert_eq!((plan.threads, plan.bandwidth), (3, None));
+        assert_eq!(plan.tablespaces[0].1.bandwidth, Some(7));
         assert!(plan.data.skip.paths.contains(Path::new("ts")));
         assert!(plan.data.skip.paths.contains(Path::new("pg_tblspc/16388")));
         assert!(plan.data.skip.paths.contains(Path::new("global/pg_control")));

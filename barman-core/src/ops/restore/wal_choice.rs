@@ -4,8 +4,6 @@
 //! on to the target timeline. Timelines that are no ancestors of the target are of no use to PostgreSQL and stay
 //! where they are. History files are always delivered.
 
-use std::collections::BTreeSet;
-
 use barman_wal::{Lsn, SegmentName, SegmentNumber, SegmentSize, TimelineId, WalFileName};
 
 /// One timeline on the way from the backup to the target.
@@ -94,12 +92,12 @@ impl WalChoice {
         number >= self.begin.number(self.size) && within_leg && within_extent
     }
 
-    /// The first segment of this range that is not in `present` (plain segments that are archived).
+    /// The first segment of this range that is not in `present` (plain segments that are archived, ascending).
     ///
     /// Everything up to the end of the backup is required, and everything up to an LSN target. After that, up to the
     /// last segment that is there.
     #[must_use]
-    pub fn first_gap(&self, present: &BTreeSet<SegmentName>) -> Option<Gap> {
+    pub fn first_gap(&self, present: &[SegmentName]) -> Option<Gap> {
         let end = self.end.number(self.size);
         let mut from = self.begin.number(self.size);
         for (index, leg) in self.legs.iter().enumerate() {
@@ -131,7 +129,7 @@ impl WalChoice {
         None
     }
 
-    fn last_present(&self, timeline: TimelineId, present: &BTreeSet<SegmentName>) -> Option<SegmentNumber> {
+    fn last_present(&self, timeline: TimelineId, present: &[SegmentName]) -> Option<SegmentNumber> {
         let low = SegmentName {
             timeline,
             log: 0,
@@ -142,9 +140,8 @@ impl WalChoice {
             log: u32::MAX,
             seg: u32::MAX,
         };
-        present
-            .range(low..=high)
-            .next_back()
+        range(present, low, high)
+            .last()
             .map(|segment| segment.number(self.size))
     }
 
@@ -153,7 +150,7 @@ impl WalChoice {
         timeline: TimelineId,
         from: SegmentNumber,
         to: SegmentNumber,
-        present: &BTreeSet<SegmentName>,
+        present: &[SegmentName],
         first_leg: bool,
     ) -> Option<Gap> {
         if from > to {
@@ -164,7 +161,7 @@ impl WalChoice {
         // Walks what is there, not what should be: a wrong number in a file must not make this loop for ever.
         let mut expected = from;
         let mut found_after = None;
-        for segment in present.range(low..=high) {
+        for segment in range(present, low, high) {
             let number = segment.number(self.size);
             if number != expected {
                 found_after = Some(number);
@@ -189,6 +186,13 @@ impl WalChoice {
                     .is_some_and(|last| last > expected),
         })
     }
+}
+
+/// The part of `sorted` from `low` to `high`.
+fn range(sorted: &[SegmentName], low: SegmentName, high: SegmentName) -> &[SegmentName] {
+    let from = sorted.partition_point(|segment| *segment < low);
+    let to = sorted.partition_point(|segment| *segment <= high);
+    sorted.get(from..to).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -317,7 +321,7 @@ mod tests {
     }
 
     fn gap(choice: &WalChoice, without: &[&str]) -> Option<(String, u64, bool, bool)> {
-        let present: BTreeSet<SegmentName> = ARCHIVE
+        let mut present: Vec<SegmentName> = ARCHIVE
             .iter()
             .filter(|name| !without.iter().any(|missing| name.ends_with(missing)))
             .filter_map(|name| match name.parse() {
@@ -325,6 +329,7 @@ mod tests {
                 _ => None,
             })
             .collect();
+        present.sort();
         choice
             .first_gap(&present)
             .map(|gap| (gap.first.to_string(), gap.count, gap.in_backup, gap.later_present))

@@ -91,7 +91,6 @@ fn deliver_one(
 ) -> Result<(), RestoreError> {
     let from = delivery.layout.wal_path(&file.name);
     let to = delivery.to.join(delivered_name(&file.name));
-    // The archive may spell the name in lower case; the server asks in upper case.
     let source = File::open(&from).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => RestoreError::LostWal {
             server: delivery.layout.server().to_owned(),
