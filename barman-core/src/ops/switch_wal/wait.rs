@@ -1,0 +1,107 @@
+//! `--archive`: the closed segment, or any new one, is in the archive before the command ends.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use barman_wal::{SegmentName, TimelineId};
+
+use super::{SwitchWalError, TARGET, latest};
+use crate::context::{Context, Level};
+use crate::failure::{Class, Failure as _};
+use crate::ops::archive::{self, ArchiveOptions, Occasion};
+use crate::server::Server;
+
+/// Pauses between two looks, growing from the first to the second.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// What has to arrive.
+#[derive(Debug)]
+pub(super) enum Awaited {
+    /// The segment that was closed.
+    Segment(SegmentName),
+    /// A segment that is newer than these, on any timeline: nothing was closed, or the server is a standby.
+    Anything {
+        /// The newest segment of each timeline before the switch.
+        before: BTreeMap<TimelineId, SegmentName>,
+    },
+}
+
+impl Awaited {
+    fn arrived(&self, server: &Server) -> Result<bool, SwitchWalError> {
+        match self {
+            Self::Segment(segment) => Ok(server.layout().wal_path(&(*segment).into()).exists()),
+            Self::Anything { before } => Ok(latest(server)? != *before),
+        }
+    }
+}
+
+/// Archives until it is there; whether it came in time.
+///
+/// # Errors
+/// A named segment that did not come, an archive that cannot be written or read, an interruption.
+pub(super) fn wait(
+    server: &Server,
+    awaited: &Awaited,
+    limit: Option<Duration>,
+    ctx: &Context<'_>,
+) -> Result<bool, SwitchWalError> {
+    let name = server.name();
+    let shown = limit
+        .map(|limit| format!(" (max: {} seconds)", limit.as_secs()))
+        .unwrap_or_default();
+    let line = match awaited {
+        Awaited::Segment(segment) => {
+            format!("Waiting for the WAL file {segment} from server '{name}'{shown}")
+        }
+        Awaited::Anything { .. } => {
+            format!("Waiting for a WAL file from server '{name}' to be archived{shown}")
+        }
+    };
+    ctx.say(Level::Info, TARGET, &line);
+
+    let start = Instant::now();
+    let mut pause = PAUSES.0;
+    loop {
+        if ctx.cancel.is_requested() {
+            return Err(SwitchWalError::Interrupted {
+                server: name.to_owned(),
+            });
+        }
+        archive(server, ctx)?;
+        if awaited.arrived(server)? {
+            return Ok(true);
+        }
+        if let Some(limit) = limit.filter(|limit| start.elapsed() >= *limit) {
+            let seconds = limit.as_secs();
+            return match awaited {
+                Awaited::Segment(segment) => Err(SwitchWalError::NotReceived {
+                    segment: *segment,
+                    seconds,
+                }),
+                Awaited::Anything { .. } => {
+                    let line = format!("A WAL file has not been received in {seconds} seconds");
+                    ctx.say(Level::Info, TARGET, &line);
+                    Ok(false)
+                }
+            };
+        }
+        let left = limit.map_or(pause, |limit| limit.saturating_sub(start.elapsed()));
+        ctx.clock.sleep(pause.min(left.max(Duration::from_millis(1))));
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// One quiet run of the archiver. Somebody else who archives is as good as ourselves.
+fn archive(server: &Server, ctx: &Context<'_>) -> Result<(), SwitchWalError> {
+    let options = ArchiveOptions {
+        occasion: Occasion::Implicit,
+    };
+    match archive::run(server, &options, ctx) {
+        Ok(_) => Ok(()),
+        Err(error) if error.class() == Class::Info => Ok(()),
+        Err(error) if error.class() == Class::Interrupted => Err(SwitchWalError::Interrupted {
+            server: server.name().to_owned(),
+        }),
+        Err(error) => Err(error.into()),
+    }
+}
