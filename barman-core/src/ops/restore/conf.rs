@@ -1,7 +1,7 @@
 //! Rewrites the configuration files of a restored server so that it cannot damage anything (`restore.md` 13.5):
 //! settings that would archive into the same place or stop recovery at an old target are commented out.
 //!
-//! Works on bytes: a file in another encoding is as good as one in UTF-8. Pure; [`super::conf_files`] does the files.
+//! Works on bytes: a file in another encoding is as good as one in UTF-8. Pure; `conf_files` does the files.
 
 /// A setting that was commented out, and what it was replaced by.
 #[derive(Debug, Clone, PartialEq, Eq)]

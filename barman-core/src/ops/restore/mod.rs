@@ -1,7 +1,7 @@
 //! `barman restore`: makes a PostgreSQL data directory of a backup, with the WAL and the settings that recovery needs.
 //!
-//! First everything is looked at ([`gather`], [`plan`]): a restore that cannot work is refused before a byte is
-//! written. Then the plan is carried out ([`execute`]). Whatever interrupts that, the destination cannot be started
+//! First everything is looked at (`gather`, [`plan`](mod@plan)): a restore that cannot work is refused before a byte is
+//! written. Then the plan is carried out (`execute`). Whatever interrupts that, the destination cannot be started
 //! by PostgreSQL, because `global/pg_control` is written last.
 //!
 //! While it runs the restore holds a shared lock on the backup, so that `delete` and retention leave it alone.

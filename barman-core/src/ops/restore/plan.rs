@@ -120,7 +120,7 @@ pub struct Places {
     pub staging_wal: Option<PathBuf>,
 }
 
-/// Plans everything but the WAL to deliver, which [`super::gather`] adds.
+/// Plans everything but the WAL to deliver, which `gather` adds.
 ///
 /// # Errors
 ///
