@@ -187,11 +187,21 @@ impl fmt::Debug for ConnInfo {
     }
 }
 
-/// A connection string as a user wrote it, with secrets replaced, for messages about strings that may not even parse.
+/// A connection string as a user wrote it, pairs in their order, with secrets replaced: for messages.
 #[must_use]
 pub fn redact(text: &str) -> String {
-    match ConnInfo::parse(text) {
-        Ok(info) => info.to_string(),
+    let parsed = if uri::is_uri(text) { uri::parse(text) } else { pairs::parse(text) };
+    match parsed {
+        Ok(pairs) => {
+            let words: Vec<String> = pairs
+                .iter()
+                .map(|(keyword, value)| match keywords::is_secret(keyword) {
+                    true => format!("{keyword}=*REDACTED*"),
+                    false => format!("{keyword}={}", pairs::quote(value)),
+                })
+                .collect();
+            words.join(" ")
+        }
         Err(_) => "(connection string that cannot be shown because it cannot be parsed)".to_owned(),
     }
 }
@@ -340,6 +350,7 @@ mod tests {
             "host=h password=*REDACTED* sslpassword=*REDACTED* user=u"
         );
         assert!(!redact("password='broken").contains("broken"));
+        assert_eq!(redact("user=u  password=x host=h"), "user=u password=*REDACTED* host=h");
         assert_eq!(ConnInfo::parse(&info.expose()).unwrap(), info);
     }
 
