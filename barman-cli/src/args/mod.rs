@@ -196,14 +196,8 @@ fn adapt(command: clap::Command) -> clap::Command {
     } else {
         command
     };
-    // `-1` is a value, not an option: options are letters here.
-    let command = command.mut_args(|arg| {
-        if arg.get_action().takes_values() {
-            arg.allow_negative_numbers(true)
-        } else {
-            arg
-        }
-    });
+    let name = command.get_name().to_owned();
+    let command = command.mut_args(|arg| adapt_argument(&name, arg));
     // One form of help, the one that fits a screen.
     let help = clap::Arg::new("help")
         .short('h')
@@ -211,6 +205,21 @@ fn adapt(command: clap::Command) -> clap::Command {
         .action(ArgAction::HelpShort)
         .help("Show this help");
     command.arg(help).mut_subcommands(adapt)
+}
+
+fn adapt_argument(command: &str, arg: clap::Arg) -> clap::Arg {
+    // `-1` is a value, not an option: options are letters here.
+    let arg = if arg.get_action().takes_values() {
+        arg.allow_negative_numbers(true)
+    } else {
+        arg
+    };
+    let long = arg.get_long().unwrap_or_default();
+    if !OPTIONS_NOT_YET_AVAILABLE.contains(&(command, long)) {
+        return arg;
+    }
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    arg.help(format!("{help} (not yet available)"))
 }
 
 fn early(error: &clap::Error, words: &[OsString]) -> Early {
