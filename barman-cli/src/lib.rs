@@ -13,7 +13,7 @@ pub mod app;
 pub mod args;
 pub mod commands;
 mod environment;
-pub mod format;
+pub use barman_core::format;
 pub mod logging;
 pub mod output;
 pub mod redact;

@@ -86,7 +86,9 @@ impl Cancel {
             CancelCause::Terminate => 2,
             CancelCause::Hangup => 3,
         };
-        let _ = self.cause.compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst);
+        let _ = self
+            .cause
+            .compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst);
         self.flag.store(true, Ordering::SeqCst);
     }
 
@@ -158,11 +160,21 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Tells the user something that is also logged, under `target`.
     pub fn say(&self, level: Level, target: &str, text: &str) {
-        self.progress.message(Message { level, text, target, logged: true });
+        self.progress.message(Message {
+            level,
+            text,
+            target,
+            logged: true,
+        });
     }
 
     /// Tells the user something that the log does not repeat.
     pub fn say_console(&self, level: Level, target: &str, text: &str) {
-        self.progress.message(Message { level, text, target, logged: false });
+        self.progress.message(Message {
+            level,
+            text,
+            target,
+            logged: false,
+        });
     }
 }

@@ -31,6 +31,7 @@ pub mod config;
 pub mod context;
 pub mod copy;
 pub mod failure;
+pub mod format;
 pub mod host;
 pub mod ops;
 pub mod server;

@@ -18,6 +18,7 @@ use super::source::Source;
 use super::{BackupError, copy, hook, metadata, outside, position, purge, size, text, wait};
 use crate::config::ReuseBackup;
 use crate::context::{CancelCause, Context, Level};
+use crate::format;
 use crate::host::hooks::HookPhase;
 use crate::server::Server;
 
@@ -143,7 +144,10 @@ impl<'a> Taking<'a> {
         let copied = copy::run(self.server, base, &self.info, self.ctx)?;
         self.info.copy_stats = Some(backup_info::CopyStats::simple(seconds(before.elapsed())));
         self.warn_outside();
-        self.say(&format!("Copy done (time: {})", text::interval(before.elapsed())));
+        self.say(&format!(
+            "Copy done (time: {})",
+            format::interval(before.elapsed())
+        ));
 
         self.info.timeline = Some(copied.begin_wal.timeline);
         self.info.begin_xlog = Some(copied.begin);
@@ -212,8 +216,8 @@ impl<'a> Taking<'a> {
         ));
         self.say(&format!(
             "Backup completed (start time: {}, elapsed time: {})",
-            text::local_time(&started.wall),
-            text::interval(started.at.elapsed())
+            format::naive_timestamp(&started.wall),
+            format::interval(started.at.elapsed())
         ));
     }
 

@@ -6,8 +6,8 @@ use barman_catalog::{BackupStatus, retention};
 
 use super::facts::Facts;
 use super::report::CheckResult;
-use super::words;
 use crate::config::BackupMethod;
+use crate::format;
 use crate::ops::archive;
 
 type Found = Result<Vec<CheckResult>, String>;
@@ -30,10 +30,10 @@ pub fn maximum_age(facts: &mut Facts<'_, '_>) -> Found {
     let end = facts.last_backup()?.and_then(|backup| backup.end_time);
     let age = end.map(|end| now.saturating_sub(end.epoch_seconds()));
     let ok = age.is_some_and(|age| is_within(age, limit));
-    let latest = age.map_or_else(|| "No available backups".to_owned(), words::age);
+    let latest = age.map_or_else(|| "No available backups".to_owned(), format::signed_interval);
     let hint = format!(
         "interval provided: {}, latest backup age: {latest}",
-        words::interval(limit)
+        format::interval(limit)
     );
     Ok(vec![CheckResult {
         ok,
@@ -49,7 +49,7 @@ pub fn minimum_size(facts: &mut Facts<'_, '_>) -> Found {
     const NAME: &str = "backup minimum size";
     let minimum = facts.config().last_backup_minimum_size;
     let size = facts.last_backup()?.map(|backup| backup.size.unwrap_or(0));
-    let shown = words::size(size.unwrap_or(0));
+    let shown = format::size_of(size.unwrap_or(0));
     let (ok, hint) = match minimum {
         None => (true, shown),
         Some(minimum) => {
@@ -57,7 +57,10 @@ pub fn minimum_size(facts: &mut Facts<'_, '_>) -> Found {
             let sign = if ok { '>' } else { '<' };
             (
                 ok,
-                format!("last backup size {shown} {sign} {} minimum", words::size(minimum)),
+                format!(
+                    "last backup size {shown} {sign} {} minimum",
+                    format::size_of(minimum)
+                ),
             )
         }
     };
@@ -92,8 +95,8 @@ pub fn wal_age(facts: &mut Facts<'_, '_>) -> Found {
     let age = now.saturating_sub(newest as i64);
     let hint = format!(
         "interval provided: {}, latest wal age: {}",
-        words::interval(limit),
-        words::age(age)
+        format::interval(limit),
+        format::signed_interval(age)
     );
     Ok(vec![CheckResult {
         ok: is_within(age, limit),
@@ -106,7 +109,7 @@ pub fn wal_size(facts: &mut Facts<'_, '_>) -> Found {
         .last_wal_figures()?
         .map_or(0, |figures| figures.wal_until_next_size);
     Ok(vec![
-        CheckResult::ok("wal size", words::size(bytes)).with_perfdata(bytes),
+        CheckResult::ok("wal size", format::size_of(bytes)).with_perfdata(bytes),
     ])
 }
 

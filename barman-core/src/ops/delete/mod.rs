@@ -292,7 +292,7 @@ fn delete_one(
             }
         };
     }
-    let elapsed = interval(began.elapsed());
+    let elapsed = crate::format::interval(began.elapsed());
     let text = format!(
         "Deleted backup {id} (start time: {}, elapsed time: {elapsed})",
         barman_catalog::timestamp::ctime(start.datetime())
@@ -303,25 +303,4 @@ fn delete_one(
         log::debug!(target: TARGET, "{e}");
     }
     Ok(true)
-}
-
-/// `1 day, 2 hours, 5 seconds`, or `less than one second`.
-fn interval(duration: std::time::Duration) -> String {
-    let total = duration.as_secs();
-    let parts = [
-        (total / 86_400, "day"),
-        (total / 3600 % 24, "hour"),
-        (total / 60 % 60, "minute"),
-        (total % 60, "second"),
-    ];
-    let words: Vec<String> = parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, unit)| format!("{count} {unit}{}", if *count == 1 { "" } else { "s" }))
-        .collect();
-    if words.is_empty() {
-        "less than one second".to_owned()
-    } else {
-        words.join(", ")
-    }
 }

@@ -1,6 +1,7 @@
 //! What a restore has done, for whoever renders it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use barman_catalog::BackupId;
 use jiff::Zoned;
@@ -76,48 +77,7 @@ impl RestoreReport {
     /// How long it took, in words.
     #[must_use]
     pub fn elapsed_text(&self) -> String {
-        elapsed_text(self.elapsed_seconds)
-    }
-}
-
-/// `1 day, 2 hours, 3 minutes, 4 seconds`; parts that are zero are left out.
-#[must_use]
-pub fn elapsed_text(seconds: f64) -> String {
-    // Whole seconds of a duration: the fraction is dropped, and it is never negative.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let whole = seconds.max(0.0) as u64;
-    let parts = [
-        (whole / 86_400, "day"),
-        (whole / 3_600 % 24, "hour"),
-        (whole / 60 % 60, "minute"),
-        (whole % 60, "second"),
-    ];
-    let words: Vec<String> = parts
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, unit)| format!("{count} {unit}{}", if count == 1 { "" } else { "s" }))
-        .collect();
-    if words.is_empty() {
-        "less than one second".to_owned()
-    } else {
-        words.join(", ")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_in_words() {
-        for (seconds, text) in [
-            (0.99, "less than one second"),
-            (1.34, "1 second"),
-            (62.0, "1 minute, 2 seconds"),
-            (93_784.0, "1 day, 2 hours, 3 minutes, 4 seconds"),
-            (86_400.0, "1 day"),
-        ] {
-            assert_eq!(elapsed_text(seconds), text);
-        }
+        let elapsed = Duration::try_from_secs_f64(self.elapsed_seconds).unwrap_or_default();
+        crate::format::interval(elapsed)
     }
 }
