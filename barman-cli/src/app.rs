@@ -1,6 +1,6 @@
 //! What every command works with: configuration, output, and the choice of servers.
 
-use crate::output::{Output, with_causes};
+use crate::output::Output;
 use crate::select::{self, Arity, Rules, State, Verdict};
 use crate::signals;
 use barman_catalog::ids::{self, ResolveError};
@@ -195,7 +195,7 @@ impl App<'_> {
         let catalog = match Catalog::load(server.layout()) {
             Ok(catalog) => catalog,
             Err(error) => {
-                self.output.error(CLI, &with_causes(&error));
+                self.output.error(CLI, &error.to_string());
                 return None;
             }
         };

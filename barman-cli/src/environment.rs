@@ -32,5 +32,9 @@ pub fn no_color() -> bool {
 /// The address of the ssh client that called us, if one did.
 #[must_use]
 pub fn ssh_client() -> Option<String> {
-    variable("SSH_CONNECTION")?.to_str()?.split_whitespace().next().map(str::to_owned)
+    variable("SSH_CONNECTION")?
+        .to_str()?
+        .split_whitespace()
+        .next()
+        .map(str::to_owned)
 }

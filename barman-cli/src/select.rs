@@ -40,6 +40,10 @@ impl Rules {
             | "receive-wal" => rules(Skip, Refuse, Work),
             // The original ends in an internal exception on a passive server.
             "switch-wal" => rules(Skip, Refuse, Refuse),
+            // An inactive server has no connections: these forms say so themselves.
+            "receive-wal --create-slot" | "receive-wal --drop-slot" | "receive-wal --reset" => {
+                rules(Work, Refuse, Work)
+            }
             "restore" | "delete" | "get-wal" | "cloud-wal-restore" => rules(Work, Refuse, Work),
             "put-wal" | "import-backup" => rules(Refuse, Refuse, Work),
             // As an archive_command it must not succeed without having archived.
@@ -210,6 +214,7 @@ mod tests {
             ("switch-wal", Arity::Multi, "rsepes"),
             ("archive-wal", Arity::Single, "rserrs"),
             ("receive-wal", Arity::Single, "rserrs"),
+            ("receive-wal --reset", Arity::Single, "rrerre"),
             ("restore", Arity::Single, "rrerre"),
             ("delete", Arity::Single, "rrerre"),
             ("get-wal", Arity::Single, "rrerre"),

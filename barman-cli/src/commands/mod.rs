@@ -10,8 +10,10 @@ mod delete;
 mod get_wal;
 mod list_backups;
 mod list_servers;
+mod receive_wal;
 mod restore;
 mod show_backup;
+mod switch_wal;
 
 use crate::app::{App, CLI};
 use crate::args::{self, Command};
@@ -30,8 +32,10 @@ pub fn dispatch(app: &App<'_>, command: &Command) {
         Command::Help => app.output.text(&args::help()),
         Command::ListBackups(options) => list_backups::run(app, options),
         Command::ListServers(options) => list_servers::run(app, options),
+        Command::ReceiveWal(options) => receive_wal::run(app, options),
         Command::Restore(options) => restore::run(app, options),
         Command::ShowBackup(options) => show_backup::run(app, options),
+        Command::SwitchWal(options) => switch_wal::run(app, options),
         other => unavailable(app, other.name()),
     }
 }

@@ -258,7 +258,11 @@ impl Output {
 
     /// Reports an error of an operation in the way its class asks for.
     pub fn failure(&self, target: &str, failure: &dyn Failure) {
-        let text = with_causes(failure);
+        // The text is exact; what is behind it belongs to the hint or the log.
+        let text = failure.to_string();
+        for cause in causes(failure) {
+            log::info!(target: target, "caused by: {cause}");
+        }
         match failure.class() {
             Class::Info => self.info(target, &text),
             Class::Error | Class::Interrupted => self.error(target, &text),
@@ -514,21 +518,13 @@ impl Progress for Output {
     }
 }
 
-/// The text of an error. Errors of the libraries quote their cause in their own text, so only causes that are not
-/// yet in it are added.
-#[must_use]
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let words = next.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = next.source();
-    }
-    text
+/// What caused an error, for the log: as far as its own text does not quote it.
+fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let text = error.to_string();
+    std::iter::successors(error.source(), |cause| cause.source())
+        .map(ToString::to_string)
+        .filter(|cause| !text.contains(cause))
+        .collect()
 }
 
 #[cfg(test)]
