@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn content_decides() {
-        let plain: Vec<u8> = (0..300_000u32).flat_map(|number| number.to_le_bytes()).collect();
+        let plain: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
         let mut other = plain.clone();
         other[999_999] ^= 1;
         let mut torn = gzip(&plain, Level::Low);

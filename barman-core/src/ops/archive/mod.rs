@@ -22,6 +22,7 @@ mod stage;
 use std::time::Duration;
 
 use barman_catalog::xlogdb::CustomMagic;
+use barman_catalog::{Layout, identity};
 use barman_wal::WalFileName;
 use barman_wal::codec::{Algorithm, CodecError, Level};
 use barman_wal::lock::{Lock, LockError};
@@ -193,7 +194,13 @@ fn storage(server: &Server) -> Result<Storage<'_>, ArchiveError> {
         custom_magic: config.custom_compression_magic.clone(),
         check_segments: config.custom_compression_filter.is_none()
             && config.custom_decompression_filter.is_none(),
+        system_identifier: known_system(server.layout()),
     })
+}
+
+/// The cluster that was backed up, if any was. Only for a warning, so a file that cannot be read tells nothing.
+fn known_system(layout: &Layout) -> Option<u64> {
+    identity::read(layout).ok().flatten()?.systemid?.parse().ok()
 }
 
 /// The codec of an option value.

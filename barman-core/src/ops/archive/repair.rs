@@ -51,7 +51,7 @@ pub(super) fn complete_tail(
                 lines.push(record);
             }
             Err(error) => {
-                log::warn!(target: super::TARGET, "{name} is not listed and cannot be read: {error}")
+                log::warn!(target: super::TARGET, "{name} is not listed and cannot be read: {error}");
             }
         }
     }

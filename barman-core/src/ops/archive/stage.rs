@@ -11,10 +11,12 @@ use barman_catalog::xlogdb::{Tag, WalRecord};
 use barman_wal::WalFileName;
 use barman_wal::codec::{self, Algorithm, CodecError, Level};
 use barman_wal::durable::{self, AtomicFile, DurableError};
+use barman_wal::page;
 use jiff::Timestamp;
 
 use super::compare::{Comparison, compare};
 use super::queue::{Source, Waiting};
+use super::rejects::{self, Reason};
 use super::segment_check::{self, Verdict};
 
 /// A file that was written to so recently may not be complete: `archive_command`s that copy to the final name exist.
@@ -31,6 +33,8 @@ pub(super) struct Storage<'a> {
     pub(super) custom_magic: Option<Vec<u8>>,
     /// With filters of the user's own, nothing is known about what a segment looks like.
     pub(super) check_segments: bool,
+    /// The cluster whose WAL this archive has, as far as it is known.
+    pub(super) system_identifier: Option<u64>,
 }
 
 /// A file of the queue, as it is now.
@@ -160,7 +164,11 @@ impl Storage<'_> {
     ) -> Staged {
         let target = self.target(&waiting.name);
         match fs::symlink_metadata(&target) {
-            Ok(_) => return self.compare_with(waiting, facts, &target, now),
+            Ok(_) => match self.clear_useless(waiting, facts, &target, now) {
+                Ok(true) => {}
+                Ok(false) => return self.compare_with(waiting, facts, &target, now),
+                Err(error) => return Staged::Fatal(error),
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => {
                 return Staged::Fatal(DurableError {
@@ -211,6 +219,44 @@ impl Storage<'_> {
         }
     }
 
+    /// Makes room for a good segment where the archive has a useless one: Barman copies from another file system to
+    /// the final name, and takes empty files. `true` when the useless one is in the errors directory.
+    fn clear_useless(
+        &self,
+        waiting: &Waiting,
+        facts: &Facts,
+        target: &Path,
+        now: Timestamp,
+    ) -> Result<bool, DurableError> {
+        let WalFileName::Segment(segment) = waiting.name else {
+            return Ok(false);
+        };
+        let is_good = |first: &[u8], size| segment_check::judge(segment, first, size) == Verdict::Good;
+        if !self.check_segments || facts.compression.is_some() || !is_good(&facts.first, facts.size()) {
+            return Ok(false);
+        }
+        let stored =
+            File::open(target).and_then(|file| Ok((codec::first_bytes(&file)?, file.metadata()?.len())));
+        let Ok((first, size)) = stored else {
+            return Ok(false);
+        };
+        let Verdict::Bad(reason) = segment_check::judge(segment, &first, size) else {
+            return Ok(false);
+        };
+        if codec::looks_encrypted(&first) || Algorithm::detect(&first, self.custom_magic.as_deref()).is_some()
+        {
+            return Ok(false);
+        }
+        let moved = rejects::reject(target, &self.layout.errors_directory, Reason::Error, now)?;
+        log::warn!(
+            target: super::TARGET,
+            "the archived {} is useless ({reason}): it is moved to {} and replaced",
+            waiting.name,
+            moved.display()
+        );
+        Ok(true)
+    }
+
     /// The catalogue's record for a file of the archive.
     pub(super) fn describe(&self, name: WalFileName, stored: &Path) -> io::Result<WalRecord> {
         let file = File::open(stored)?;
@@ -246,7 +292,21 @@ impl Storage<'_> {
             return None;
         }
         match segment_check::judge(segment, &facts.first, facts.size()) {
-            Verdict::Good => None,
+            Verdict::Good => {
+                let header = page::check_segment_header(&facts.first).ok()?;
+                if self
+                    .system_identifier
+                    .is_some_and(|known| known != header.system_identifier)
+                {
+                    log::warn!(
+                        target: super::TARGET,
+                        "{} is of another cluster (system identifier {}) than the backups of this server",
+                        waiting.spelling,
+                        header.system_identifier
+                    );
+                }
+                None
+            }
             Verdict::Unrecognised => {
                 log::warn!(
                     target: super::TARGET,

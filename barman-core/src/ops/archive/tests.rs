@@ -446,6 +446,23 @@ fn a_file_that_cannot_be_compared_waits_and_the_others_go_on() {
     assert_eq!(bench.stored(1), torn);
 }
 
+#[test]
+fn a_good_segment_replaces_a_useless_one() {
+    let bench = Bench::new("archiver = on");
+    for (number, stored) in [(1, &segment(1, 1)[..70_000]), (2, b""), (3, b"unknown to us")] {
+        bench.put(&format!("wals/0000000100000000/{}", name(number)), stored);
+        bench.put(&format!("incoming/{}", name(number)), &segment(number, 1));
+    }
+    let outcome = bench.run();
+    assert_eq!((outcome.report().archived, outcome.report().duplicates), (2, 1));
+    assert_eq!((bench.stored(1), bench.stored(2)), (segment(1, 1), segment(2, 1)));
+    let moved = [(1, "error"), (2, "error"), (3, "duplicate")];
+    assert_eq!(
+        bench.names("errors"),
+        moved.map(|(number, suffix)| format!("{}.20261121T050000Z.{suffix}", name(number)))
+    );
+}
+
 /// What each step of a killed run leaves, and what the next run makes of it.
 #[test]
 fn what_a_killed_run_left_is_completed() {
