@@ -234,7 +234,7 @@ enum Sink {
     None,
     /// A directory, and the prefix of its files in the manifest.
     Tar {
-        parser: TarParser,
+        parser: Box<TarParser>,
         root: PathBuf,
         prefix: PathBuf,
     },
@@ -291,7 +291,7 @@ impl<'t> Writer<'t> {
             ArchiveKind::Main => {
                 self.main_complete = false;
                 Sink::Tar {
-                    parser: TarParser::new(),
+                    parser: Box::new(TarParser::new()),
                     root: self.targets.data.clone(),
                     prefix: PathBuf::new(),
                 }
@@ -312,7 +312,7 @@ impl<'t> Writer<'t> {
                     }
                 };
                 Sink::Tar {
-                    parser: TarParser::new(),
+                    parser: Box::new(TarParser::new()),
                     root,
                     prefix,
                 }
@@ -348,7 +348,7 @@ impl<'t> Writer<'t> {
 
     fn event(&mut self, event: TarEvent<'_>, root: &Path, prefix: &Path) -> Result<(), ExtractError> {
         match event {
-            TarEvent::Member(member) => self.member(member, root, prefix),
+            TarEvent::Member(member) => self.member(&member, root, prefix),
             TarEvent::Data(bytes) => {
                 if self.skipping {
                     return Ok(());
@@ -385,7 +385,7 @@ impl<'t> Writer<'t> {
         }
     }
 
-    fn member(&mut self, member: Member, root: &Path, prefix: &Path) -> Result<(), ExtractError> {
+    fn member(&mut self, member: &Member, root: &Path, prefix: &Path) -> Result<(), ExtractError> {
         let path = root.join(&member.path);
         let main = prefix.as_os_str().is_empty();
         let in_tablespace = if main {

@@ -234,7 +234,7 @@ pub(super) mod tests {
             parser.push::<String>(part, &mut |event| {
                 match event {
                     TarEvent::Member(member) => {
-                        seen.push(format!("{:?} {}", member.kind, member.path.display()))
+                        seen.push(format!("{:?} {}", member.kind, member.path.display()));
                     }
                     TarEvent::Data(data) => {
                         if let Some(last) = seen.last_mut() {

@@ -54,7 +54,7 @@ fn wait_fd(fd: BorrowedFd<'_>, ready: Ready, slice: Duration) -> io::Result<bool
     let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
     let timeout = Timespec {
         tv_sec: i64::try_from(slice.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(slice.subsec_nanos()).into(),
+        tv_nsec: i64::from(slice.subsec_nanos()),
     };
     match rustix::event::poll(&mut fds, Some(&timeout)) {
         Ok(count) => Ok(count > 0),

@@ -190,7 +190,11 @@ impl fmt::Debug for ConnInfo {
 /// A connection string as a user wrote it, pairs in their order, with secrets replaced: for messages.
 #[must_use]
 pub fn redact(text: &str) -> String {
-    let parsed = if uri::is_uri(text) { uri::parse(text) } else { pairs::parse(text) };
+    let parsed = if uri::is_uri(text) {
+        uri::parse(text)
+    } else {
+        pairs::parse(text)
+    };
     match parsed {
         Ok(pairs) => {
             let words: Vec<String> = pairs
@@ -350,7 +354,10 @@ mod tests {
             "host=h password=*REDACTED* sslpassword=*REDACTED* user=u"
         );
         assert!(!redact("password='broken").contains("broken"));
-        assert_eq!(redact("user=u  password=x host=h"), "user=u password=*REDACTED* host=h");
+        assert_eq!(
+            redact("user=u  password=x host=h"),
+            "user=u password=*REDACTED* host=h"
+        );
         assert_eq!(ConnInfo::parse(&info.expose()).unwrap(), info);
     }
 

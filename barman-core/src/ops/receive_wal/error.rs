@@ -14,10 +14,14 @@ use crate::server::ServerError;
 #[non_exhaustive]
 pub enum ReceiveError {
     /// `streaming_archiver` is off.
-    #[error("Unable to start receive-wal process: streaming_archiver option set to 'off' in barman configuration file")]
+    #[error(
+        "Unable to start receive-wal process: streaming_archiver option set to 'off' in barman configuration file"
+    )]
     ArchiverOff,
     /// A check failed; the log says which.
-    #[error("Impossible to start WAL streaming. Check the log for more details, or run 'barman check {server}'")]
+    #[error(
+        "Impossible to start WAL streaming. Check the log for more details, or run 'barman check {server}'"
+    )]
     Preflight {
         /// The server.
         server: String,
@@ -43,7 +47,9 @@ pub enum ReceiveError {
         source: LockError,
     },
     /// The slot does not exist and may not be created by itself.
-    #[error("ArchiverFailure:replication slot '{slot}' doesn't exist. Please execute 'barman receive-wal --create-slot {server}'")]
+    #[error(
+        "ArchiverFailure:replication slot '{slot}' doesn't exist. Please execute 'barman receive-wal --create-slot {server}'"
+    )]
     SlotMissing {
         /// The slot.
         slot: String,
@@ -97,7 +103,11 @@ impl ReceiveError {
     }
 
     pub(super) fn file<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
-        move |source| Self::File { action, path: path.to_path_buf(), source }
+        move |source| Self::File {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
     }
 
     pub(super) fn lock(source: LockError, server: &str, reset: bool) -> Self {
@@ -124,7 +134,11 @@ impl ReceiveError {
 
 impl Failure for ReceiveError {
     fn class(&self) -> Class {
-        if self.is_interrupted() { Class::Interrupted } else { Class::Error }
+        if self.is_interrupted() {
+            Class::Interrupted
+        } else {
+            Class::Error
+        }
     }
 
     fn hint(&self) -> Option<String> {

@@ -112,7 +112,10 @@ fn apply_overrides(server: &mut Server, ctx: &Context<'_>) {
                 "streaming_conninfo" => config.streaming_conninfo.as_deref(),
                 _ => config.conninfo.as_deref(),
             };
-            format!("'{option}' overridden with '{}'", redact(value.unwrap_or_default()))
+            format!(
+                "'{option}' overridden with '{}'",
+                redact(value.unwrap_or_default())
+            )
         })
         .collect();
     if !words.is_empty() {
@@ -134,7 +137,11 @@ fn receive(server: &mut Server, reset: bool, ctx: &Context<'_>) -> Result<Receiv
         return Err(ReceiveError::Preflight { server: name });
     }
     if !reset {
-        ctx.say(Level::Info, SERVER_TARGET, &format!("Starting receive-wal for server {name}"));
+        ctx.say(
+            Level::Info,
+            SERVER_TARGET,
+            &format!("Starting receive-wal for server {name}"),
+        );
     }
     let lock_path = server.layout().receive_wal_lock();
     let flag = ctx.cancel.flag();
@@ -145,7 +152,9 @@ fn receive(server: &mut Server, reset: bool, ctx: &Context<'_>) -> Result<Receiv
 
     let application = server.config().streaming_archiver_name.clone();
     let application = application.as_deref().unwrap_or(DEFAULT_NAME);
-    let mut client = server.connect_streaming(Some(application)).map_err(ReceiveError::server)?;
+    let mut client = server
+        .connect_streaming(Some(application))
+        .map_err(ReceiveError::server)?;
     prepare_slot(server, reset, ctx)?;
     if reset {
         return reset::run(server, &mut client, &directory, ctx);
@@ -180,23 +189,38 @@ fn stopped(segments: u64, cause: CancelCause, ctx: &Context<'_>) -> ReceiveRepor
     if cause == CancelCause::Interrupt {
         ctx.say(Level::Info, TARGET, "SIGINT received. Terminate gracefully.");
     }
-    ReceiveReport { segments, stopped: Some(cause) }
+    ReceiveReport {
+        segments,
+        stopped: Some(cause),
+    }
 }
 
 /// Makes sure that the configured slot is there and free.
 fn prepare_slot(server: &mut Server, reset: bool, ctx: &Context<'_>) -> Result<(), ReceiveError> {
-    let Some(slot_name) = server.config().slot_name.clone() else { return Ok(()) };
-    let found = server.sql().map_err(ReceiveError::server)?.replication_slot(&slot_name);
+    let Some(slot_name) = server.config().slot_name.clone() else {
+        return Ok(());
+    };
+    let found = server
+        .sql()
+        .map_err(ReceiveError::server)?
+        .replication_slot(&slot_name);
     let slot = found.map_err(ReceiveError::Postgres)?;
     match slot {
         None if server.config().create_slot == CreateSlot::Auto => {
             if reset {
                 return Ok(());
             }
-            ctx.say(Level::Info, TARGET, &format!("Creating replication slot '{slot_name}'"));
+            ctx.say(
+                Level::Info,
+                TARGET,
+                &format!("Creating replication slot '{slot_name}'"),
+            );
             slot::create(server, true, ctx)
         }
-        None => Err(ReceiveError::SlotMissing { slot: slot_name, server: server.name().to_owned() }),
+        None => Err(ReceiveError::SlotMissing {
+            slot: slot_name,
+            server: server.name().to_owned(),
+        }),
         Some(slot) if slot.active => Err(ReceiveError::SlotActive { slot: slot_name }),
         Some(_) => Ok(()),
     }

@@ -44,11 +44,16 @@ impl Receiver<'_> {
         client: &mut ReplicationClient,
         mut start: Start,
     ) -> Result<(u64, CancelCause), ReceiveError> {
-        self.say(&format!("starting log streaming at {} (timeline {})", start.lsn, start.timeline));
+        self.say(&format!(
+            "starting log streaming at {} (timeline {})",
+            start.lsn, start.timeline
+        ));
         let mut segments = 0;
         loop {
             self.fetch_history(client, start.timeline)?;
-            let stream = client.start_physical(self.slot, start.lsn, start.timeline).map_err(ReceiveError::Postgres)?;
+            let stream = client
+                .start_physical(self.slot, start.lsn, start.timeline)
+                .map_err(ReceiveError::Postgres)?;
             let mut writer = SegmentWriter::new(self.directory, self.size, start.timeline, start.lsn);
             let outcome = self.follow(stream, &mut writer, start.timeline, &mut segments);
             // Whatever happened, what has come is kept safe.
@@ -71,7 +76,10 @@ impl Receiver<'_> {
                         )));
                     }
                     self.say(&format!("switched to timeline {next} at {switch_point}"));
-                    start = Start { lsn: switch_point.segment_start(self.size), timeline: next };
+                    start = Start {
+                        lsn: switch_point.segment_start(self.size),
+                        timeline: next,
+                    };
                 }
             }
         }
@@ -79,14 +87,24 @@ impl Receiver<'_> {
 
     /// As `pg_receivewal --verbose` says it.
     fn say(&self, text: &str) {
-        self.ctx.say(Level::Info, RECEIVER_TARGET, &format!("{}: pg_receivewal: {text}", self.server));
+        self.ctx.say(
+            Level::Info,
+            RECEIVER_TARGET,
+            &format!("{}: pg_receivewal: {text}", self.server),
+        );
     }
 
     /// Where we are, as far as the server may know it. Without slot and synchronous mode it is not told what is
     /// flushed, as with `pg_receivewal`.
     fn report(&self, stream: &mut WalStream<'_>, writer: &SegmentWriter) -> Result<(), ReceiveError> {
-        let flushed = if self.slot.is_some() || self.synchronous { writer.flushed() } else { Lsn(0) };
-        stream.send_status(writer.written(), flushed, Lsn(0), false).map_err(ReceiveError::Postgres)
+        let flushed = if self.slot.is_some() || self.synchronous {
+            writer.flushed()
+        } else {
+            Lsn(0)
+        };
+        stream
+            .send_status(writer.written(), flushed, Lsn(0), false)
+            .map_err(ReceiveError::Postgres)
     }
 
     fn follow(
@@ -144,9 +162,15 @@ impl Receiver<'_> {
                         tell = true;
                     }
                 }
-                WalEvent::EndOfTimeline { next_timeline, switch_point } => {
+                WalEvent::EndOfTimeline {
+                    next_timeline,
+                    switch_point,
+                } => {
                     stream.stop(STOP_LIMIT).map_err(ReceiveError::Postgres)?;
-                    return Ok(Ended::Timeline { next: next_timeline, switch_point });
+                    return Ok(Ended::Timeline {
+                        next: next_timeline,
+                        switch_point,
+                    });
                 }
             }
             if tell {
@@ -180,14 +204,21 @@ impl Receiver<'_> {
             if complete {
                 completed = true;
                 *segments += 1;
-                self.say(&format!("finished segment at {} (timeline {timeline})", writer.written()));
+                self.say(&format!(
+                    "finished segment at {} (timeline {timeline})",
+                    writer.written()
+                ));
             }
         }
         Ok(completed)
     }
 
     /// Stores the history file of a timeline unless it is here or in the archive.
-    fn fetch_history(&self, client: &mut ReplicationClient, timeline: TimelineId) -> Result<(), ReceiveError> {
+    fn fetch_history(
+        &self,
+        client: &mut ReplicationClient,
+        timeline: TimelineId,
+    ) -> Result<(), ReceiveError> {
         if timeline == TimelineId::FIRST {
             return Ok(());
         }
@@ -195,7 +226,9 @@ impl Receiver<'_> {
         if path.exists() || self.wals.wal_path(&WalFileName::History(timeline)).exists() {
             return Ok(());
         }
-        let (_, content) = client.timeline_history(timeline).map_err(ReceiveError::Postgres)?;
+        let (_, content) = client
+            .timeline_history(timeline)
+            .map_err(ReceiveError::Postgres)?;
         durable::write_atomic(&path, &content, 0o600).map_err(ReceiveError::Disk)
     }
 }

@@ -31,14 +31,18 @@ pub(super) fn plan(names: &[String], current: SegmentName, wanted: SegmentName) 
         })
         // As Barman sorts: a partial after the complete segment of the same name.
         .max_by(|one, other| one.2.cmp(other.2));
-    let Some((segment, complete, name)) = newest else { return Plan::Aligned };
+    let Some((segment, complete, name)) = newest else {
+        return Plan::Aligned;
+    };
     if segment == wanted {
         return Plan::Aligned;
     }
     if segment > current {
         return Plan::Ahead { found: name.clone() };
     }
-    Plan::Restart { remove: (!complete).then(|| name.clone()) }
+    Plan::Restart {
+        remove: (!complete).then(|| name.clone()),
+    }
 }
 
 pub(super) fn run(
@@ -51,9 +55,15 @@ pub(super) fn run(
     let timeline = client.identify_system().map_err(ReceiveError::Postgres)?.timeline;
     let slot_name = server.config().slot_name.clone();
     let sql = server.sql().map_err(ReceiveError::server)?;
-    let current = sql.current_lsn().map_err(ReceiveError::Postgres)?.unwrap_or(Lsn(0));
+    let current = sql
+        .current_lsn()
+        .map_err(ReceiveError::Postgres)?
+        .unwrap_or(Lsn(0));
     let restart = match slot_name {
-        Some(slot) => sql.replication_slot(&slot).map_err(ReceiveError::Postgres)?.and_then(|slot| slot.restart_lsn),
+        Some(slot) => sql
+            .replication_slot(&slot)
+            .map_err(ReceiveError::Postgres)?
+            .and_then(|slot| slot.restart_lsn),
         None => None,
     };
     let current_segment = SegmentName::from_lsn(timeline, current, size);
@@ -66,20 +76,35 @@ pub(super) fn run(
     }
     match plan(&names, current_segment, wanted) {
         Plan::Aligned => {
-            ctx.say(Level::Info, TARGET, "Nothing to do. Position of receive-wal is aligned.");
+            ctx.say(
+                Level::Info,
+                TARGET,
+                "Nothing to do. Position of receive-wal is aligned.",
+            );
         }
         Plan::Ahead { found } => {
-            return Err(ReceiveError::Ahead { found, current: current_segment.to_string() });
+            return Err(ReceiveError::Ahead {
+                found,
+                current: current_segment.to_string(),
+            });
         }
         Plan::Restart { remove } => {
             ctx.say(Level::Info, TARGET, "Resetting receive-wal directory status");
             let created = directory.join(WalFileName::Partial(wanted).to_string());
             if let Some(name) = remove {
                 let path = directory.join(name);
-                ctx.say(Level::Info, TARGET, &format!("Removing status file {}", path.display()));
+                ctx.say(
+                    Level::Info,
+                    TARGET,
+                    &format!("Removing status file {}", path.display()),
+                );
                 durable::remove_durable(&path).map_err(ReceiveError::Disk)?;
             }
-            ctx.say(Level::Info, TARGET, &format!("Creating status file {}", created.display()));
+            ctx.say(
+                Level::Info,
+                TARGET,
+                &format!("Creating status file {}", created.display()),
+            );
             durable::write_atomic(&created, b"", 0o600).map_err(ReceiveError::Disk)?;
         }
     }

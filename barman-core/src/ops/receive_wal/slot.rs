@@ -7,13 +7,25 @@ use crate::context::{Context, Level};
 use crate::server::{Server, ServerError};
 
 /// Creates the configured slot.
-pub(super) fn create(server: &mut Server, if_not_exists: bool, ctx: &Context<'_>) -> Result<(), ReceiveError> {
+pub(super) fn create(
+    server: &mut Server,
+    if_not_exists: bool,
+    ctx: &Context<'_>,
+) -> Result<(), ReceiveError> {
     let (slot, name) = (slot_name(server, "create")?, server.name().to_owned());
     let client = connect(server)?;
-    ctx.say(Level::Info, SERVER_TARGET, &format!("Creating physical replication slot '{slot}' on server '{name}'"));
+    ctx.say(
+        Level::Info,
+        SERVER_TARGET,
+        &format!("Creating physical replication slot '{slot}' on server '{name}'"),
+    );
     match client.create_physical_slot(&slot, ReserveWal::Later) {
         Ok(()) => {
-            ctx.say(Level::Info, SERVER_TARGET, &format!("Replication slot '{slot}' created"));
+            ctx.say(
+                Level::Info,
+                SERVER_TARGET,
+                &format!("Replication slot '{slot}' created"),
+            );
             Ok(())
         }
         Err(error) => match error.sqlstate() {
@@ -24,9 +36,9 @@ pub(super) fn create(server: &mut Server, if_not_exists: bool, ctx: &Context<'_>
                 ctx.say(Level::Info, SERVER_TARGET, &text);
                 Ok(())
             }
-            Some(sqlstate::DUPLICATE_OBJECT) => {
-                Err(ReceiveError::Slot(format!("Replication slot '{slot}' already exists")))
-            }
+            Some(sqlstate::DUPLICATE_OBJECT) => Err(ReceiveError::Slot(format!(
+                "Replication slot '{slot}' already exists"
+            ))),
             Some(sqlstate::SLOTS_FULL) => Err(ReceiveError::Slot(format!(
                 "All replication slots for server '{name}' are in use\n\
                  Free one or increase the max_replication_slots value on your PostgreSQL server."
@@ -42,10 +54,18 @@ pub(super) fn create(server: &mut Server, if_not_exists: bool, ctx: &Context<'_>
 pub(super) fn drop(server: &mut Server, ctx: &Context<'_>) -> Result<(), ReceiveError> {
     let (slot, name) = (slot_name(server, "drop")?, server.name().to_owned());
     let client = connect(server)?;
-    ctx.say(Level::Info, SERVER_TARGET, &format!("Dropping physical replication slot '{slot}' on server '{name}'"));
+    ctx.say(
+        Level::Info,
+        SERVER_TARGET,
+        &format!("Dropping physical replication slot '{slot}' on server '{name}'"),
+    );
     match client.drop_slot(&slot) {
         Ok(()) => {
-            ctx.say(Level::Info, SERVER_TARGET, &format!("Replication slot '{slot}' dropped"));
+            ctx.say(
+                Level::Info,
+                SERVER_TARGET,
+                &format!("Replication slot '{slot}' dropped"),
+            );
             Ok(())
         }
         Err(error) => Err(ReceiveError::Slot(match error.sqlstate() {
@@ -64,7 +84,9 @@ fn slot_name(server: &mut Server, verb: &str) -> Result<String, ReceiveError> {
         format!("Unable to {verb} a physical replication slot: streaming connection not configured")
     })?;
     server.config().slot_name.clone().ok_or_else(|| {
-        ReceiveError::Slot(format!("Unable to {verb} a physical replication slot: slot_name configuration option required"))
+        ReceiveError::Slot(format!(
+            "Unable to {verb} a physical replication slot: slot_name configuration option required"
+        ))
     })
 }
 
@@ -72,15 +94,16 @@ fn connect(server: &mut Server) -> Result<&mut ReplicationClient, ReceiveError> 
     server.streaming().map_err(ReceiveError::server)
 }
 
-fn connect_or(
-    server: &mut Server,
-    not_configured: impl FnOnce(&str) -> String,
-) -> Result<(), ReceiveError> {
+fn connect_or(server: &mut Server, not_configured: impl FnOnce(&str) -> String) -> Result<(), ReceiveError> {
     let name = server.name().to_owned();
     match server.streaming() {
         Ok(_) => Ok(()),
-        Err(ServerError::NotConfigured { .. } | ServerError::NoConnections { .. }) => Err(ReceiveError::Slot(not_configured(&name))),
-        Err(ServerError::Connection { source, .. }) if source.is_interrupted() => Err(ReceiveError::Postgres(source)),
+        Err(ServerError::NotConfigured { .. } | ServerError::NoConnections { .. }) => {
+            Err(ReceiveError::Slot(not_configured(&name)))
+        }
+        Err(ServerError::Connection { source, .. }) if source.is_interrupted() => {
+            Err(ReceiveError::Postgres(source))
+        }
         Err(ServerError::Connection { source, .. }) => {
             log::error!(target: SERVER_TARGET, "Cannot connect to server '{name}': {source}");
             Err(ReceiveError::Slot(format!("Cannot connect to server '{name}'")))

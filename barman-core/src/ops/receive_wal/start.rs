@@ -40,8 +40,15 @@ pub(super) fn newest(files: &[Found], size: SegmentSize) -> Option<Found> {
 
 /// Where to go on after the newest file.
 pub(super) fn after(file: Found, size: SegmentSize) -> Option<Start> {
-    let name = if file.complete { file.name.next(size)? } else { file.name };
-    Some(Start { lsn: name.start_lsn(size), timeline: name.timeline })
+    let name = if file.complete {
+        file.name.next(size)?
+    } else {
+        file.name
+    };
+    Some(Start {
+        lsn: name.start_lsn(size),
+        timeline: name.timeline,
+    })
 }
 
 /// The segment files of the directory.
@@ -58,7 +65,11 @@ pub(super) fn scan(directory: &Path) -> Result<Vec<Found>, ReceiveError> {
         // The archiver may take a file away while we look.
         let Ok(metadata) = entry.metadata() else { continue };
         if metadata.is_file() {
-            found.push(Found { name, complete, bytes: metadata.len() });
+            found.push(Found {
+                name,
+                complete,
+                bytes: metadata.len(),
+            });
         }
     }
     Ok(found)
@@ -73,7 +84,10 @@ pub(super) fn find(
 ) -> Result<Start, ReceiveError> {
     let system = client.identify_system().map_err(ReceiveError::Postgres)?;
     let files = scan(directory)?;
-    for file in files.iter().filter(|file| file.complete && file.bytes != u64::from(size.bytes())) {
+    for file in files
+        .iter()
+        .filter(|file| file.complete && file.bytes != u64::from(size.bytes()))
+    {
         log::warn!(target: TARGET, "segment file {} has incorrect size {}, skipping", file.name, file.bytes);
     }
     if let Some(file) = newest(&files, size) {
@@ -92,7 +106,10 @@ pub(super) fn find(
         Some(position) => position,
         None => (system.xlogpos, system.timeline),
     };
-    Ok(Start { lsn: lsn.segment_start(size), timeline })
+    Ok(Start {
+        lsn: lsn.segment_start(size),
+        timeline,
+    })
 }
 
 /// Where the slot stands, if there is one that was used.
@@ -101,18 +118,30 @@ fn slot_position(
     client: &mut ReplicationClient,
     system: &SystemIdentification,
 ) -> Result<Option<(Lsn, TimelineId)>, ReceiveError> {
-    let Some(slot) = server.config().slot_name.clone() else { return Ok(None) };
+    let Some(slot) = server.config().slot_name.clone() else {
+        return Ok(None);
+    };
     if client.version().at_least(15) {
         let position = client.read_slot(&slot).map_err(ReceiveError::Postgres)?;
         return Ok(position.and_then(|p| Some((p.restart_lsn?, p.restart_tli?))));
     }
-    let row = server.sql().map_err(ReceiveError::server)?.replication_slot(&slot);
-    let Some(lsn) = row.map_err(ReceiveError::Postgres)?.and_then(|row| row.restart_lsn) else { return Ok(None) };
+    let row = server
+        .sql()
+        .map_err(ReceiveError::server)?
+        .replication_slot(&slot);
+    let Some(lsn) = row
+        .map_err(ReceiveError::Postgres)?
+        .and_then(|row| row.restart_lsn)
+    else {
+        return Ok(None);
+    };
     if system.timeline == TimelineId::FIRST {
         return Ok(Some((lsn, system.timeline)));
     }
     // The slot does not say on which timeline it stands.
-    let (name, content) = client.timeline_history(system.timeline).map_err(ReceiveError::Postgres)?;
+    let (name, content) = client
+        .timeline_history(system.timeline)
+        .map_err(ReceiveError::Postgres)?;
     let history = TimelineHistory::parse(system.timeline, &content)
         .map_err(|error| ReceiveError::Refused(format!("history file {name} of the server: {error}")))?;
     Ok(Some((lsn, history.owner_of(lsn))))
@@ -120,7 +149,11 @@ fn slot_position(
 
 /// Refuses to go on after files of another cluster, as far as their first page tells.
 fn same_cluster(directory: &Path, file: Found, system: &SystemIdentification) -> Result<(), ReceiveError> {
-    let name = if file.complete { WalFileName::Segment(file.name) } else { WalFileName::Partial(file.name) };
+    let name = if file.complete {
+        WalFileName::Segment(file.name)
+    } else {
+        WalFileName::Partial(file.name)
+    };
     let path = directory.join(name.to_string());
     let mut header = [0; LONG_HEADER_SIZE];
     let read = File::open(&path).and_then(|mut file| file.read_exact(&mut header));
@@ -129,12 +162,14 @@ fn same_cluster(directory: &Path, file: Found, system: &SystemIdentification) ->
         return Ok(());
     }
     match check_segment_header(&header) {
-        Ok(found) if found.system_identifier.to_string() != system.systemid => Err(ReceiveError::Refused(format!(
-            "{} was written by the cluster with system identifier {}, the server has {}",
-            path.display(),
-            found.system_identifier,
-            system.systemid
-        ))),
+        Ok(found) if found.system_identifier.to_string() != system.systemid => {
+            Err(ReceiveError::Refused(format!(
+                "{} was written by the cluster with system identifier {}, the server has {}",
+                path.display(),
+                found.system_identifier,
+                system.systemid
+            )))
+        }
         // A partial that was only prepared has no header yet.
         _ => Ok(()),
     }

@@ -14,7 +14,11 @@ fn found(text: &str, bytes: u64) -> Found {
         Some(segment) => (segment, false),
         None => (text, true),
     };
-    Found { name: name(segment), complete, bytes }
+    Found {
+        name: name(segment),
+        complete,
+        bytes,
+    }
 }
 
 #[test]
@@ -24,22 +28,56 @@ fn receiving_goes_on_after_the_newest_file() {
     let cases: [(&[(&str, u64)], Option<(&str, u32)>); 9] = [
         (&[], None),
         (&[("000000010000000000000005", FULL)], Some(("0/6000000", 1))),
-        (&[("000000010000000000000005", FULL), ("000000010000000000000006.partial", FULL)], Some(("0/6000000", 1))),
+        (
+            &[
+                ("000000010000000000000005", FULL),
+                ("000000010000000000000006.partial", FULL),
+            ],
+            Some(("0/6000000", 1)),
+        ),
         (&[("000000010000000000000006.partial", 0)], Some(("0/6000000", 1))),
         // A complete segment of a wrong size does not count.
-        (&[("000000010000000000000005", FULL), ("000000010000000000000007", 5)], Some(("0/6000000", 1))),
+        (
+            &[
+                ("000000010000000000000005", FULL),
+                ("000000010000000000000007", 5),
+            ],
+            Some(("0/6000000", 1)),
+        ),
         // The timeline decides only between files of the same position.
-        (&[("000000010000000000000006.partial", FULL), ("000000020000000000000006.partial", FULL)], Some(("0/6000000", 2))),
-        (&[("000000010000000000000009", FULL), ("000000020000000000000006.partial", FULL)], Some(("0/A000000", 1))),
+        (
+            &[
+                ("000000010000000000000006.partial", FULL),
+                ("000000020000000000000006.partial", FULL),
+            ],
+            Some(("0/6000000", 2)),
+        ),
+        (
+            &[
+                ("000000010000000000000009", FULL),
+                ("000000020000000000000006.partial", FULL),
+            ],
+            Some(("0/A000000", 1)),
+        ),
         // Complete wins over partial.
-        (&[("000000010000000000000006.partial", FULL), ("000000010000000000000006", FULL)], Some(("0/7000000", 1))),
+        (
+            &[
+                ("000000010000000000000006.partial", FULL),
+                ("000000010000000000000006", FULL),
+            ],
+            Some(("0/7000000", 1)),
+        ),
         (&[("0000000100000000000000FF", FULL)], Some(("1/0", 1))),
     ];
     for (files, expected) in cases {
         let files: Vec<Found> = files.iter().map(|(name, bytes)| found(name, *bytes)).collect();
         let start = newest(&files, size).and_then(|file| after(file, size));
         let start = start.map(|start| (start.lsn.to_string(), start.timeline.get()));
-        assert_eq!(start, expected.map(|(lsn, timeline)| (lsn.to_owned(), timeline)), "{files:?}");
+        assert_eq!(
+            start,
+            expected.map(|(lsn, timeline)| (lsn.to_owned(), timeline)),
+            "{files:?}"
+        );
     }
 }
 
@@ -51,13 +89,39 @@ fn reset_aligns_with_the_slot() {
         (&["00000002.history"], current, Plan::Aligned),
         (&["000000010000000000000008.partial"], current, Plan::Aligned),
         (&["000000010000000000000008"], current, Plan::Aligned),
-        (&["000000010000000000000003.partial"], current, Plan::Restart { remove: Some("000000010000000000000003.partial".into()) }),
+        (
+            &["000000010000000000000003.partial"],
+            current,
+            Plan::Restart {
+                remove: Some("000000010000000000000003.partial".into()),
+            },
+        ),
         // A complete segment is kept.
-        (&["000000010000000000000003"], current, Plan::Restart { remove: None }),
-        (&["000000010000000000000009.partial"], current, Plan::Ahead { found: "000000010000000000000009.partial".into() }),
+        (
+            &["000000010000000000000003"],
+            current,
+            Plan::Restart { remove: None },
+        ),
+        (
+            &["000000010000000000000009.partial"],
+            current,
+            Plan::Ahead {
+                found: "000000010000000000000009.partial".into(),
+            },
+        ),
         // The partial of the current segment is not ahead of it, even when the slot lags.
-        (&["000000010000000000000008.partial"], "000000010000000000000005", Plan::Restart { remove: Some("000000010000000000000008.partial".into()) }),
-        (&["000000010000000000000005.partial", "000000010000000000000004"], "000000010000000000000005", Plan::Aligned),
+        (
+            &["000000010000000000000008.partial"],
+            "000000010000000000000005",
+            Plan::Restart {
+                remove: Some("000000010000000000000008.partial".into()),
+            },
+        ),
+        (
+            &["000000010000000000000005.partial", "000000010000000000000004"],
+            "000000010000000000000005",
+            Plan::Aligned,
+        ),
     ];
     for (names, wanted, expected) in cases {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

@@ -79,7 +79,9 @@ impl SegmentWriter {
             Some(open) => open,
             None => self.open_partial()?,
         };
-        open.file.write_all_at(taken, u64::from(offset)).map_err(ReceiveError::file("write", &open.path))?;
+        open.file
+            .write_all_at(taken, u64::from(offset))
+            .map_err(ReceiveError::file("write", &open.path))?;
         self.written = self
             .written
             .checked_add(taken.len() as u64)
@@ -95,7 +97,10 @@ impl SegmentWriter {
 
     fn open_partial(&mut self) -> Result<Open, ReceiveError> {
         if !self.written.is_segment_start(self.size) {
-            return Err(ReceiveError::Refused(format!("WAL at {} does not begin a segment", self.written)));
+            return Err(ReceiveError::Refused(format!(
+                "WAL at {} does not begin a segment",
+                self.written
+            )));
         }
         let name = SegmentName::from_lsn(self.timeline, self.written, self.size);
         let path = self.directory.join(WalFileName::Partial(name).to_string());
@@ -103,7 +108,11 @@ impl SegmentWriter {
         durable::fsync_dir(&self.directory).map_err(ReceiveError::Disk)?;
         let expected = u64::from(self.size.bytes());
         if found != 0 && found != expected {
-            self.repaired = Some(Repaired { path: path.clone(), found, expected });
+            self.repaired = Some(Repaired {
+                path: path.clone(),
+                found,
+                expected,
+            });
         }
         Ok(Open { file, path, name })
     }
@@ -146,7 +155,10 @@ fn prepare(path: &Path, size: u64) -> Result<(File, u64), ReceiveError> {
         .custom_flags(i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0))
         .open(path)
         .map_err(ReceiveError::file("open", path))?;
-    let found = file.metadata().map_err(ReceiveError::file("look at", path))?.len();
+    let found = file
+        .metadata()
+        .map_err(ReceiveError::file("look at", path))?
+        .len();
     if found > size {
         file.set_len(size).map_err(ReceiveError::file("shorten", path))?;
     }
@@ -155,7 +167,8 @@ fn prepare(path: &Path, size: u64) -> Result<(File, u64), ReceiveError> {
     while at < size {
         let length = usize::try_from(size - at).unwrap_or(ZEROS).min(ZEROS);
         let piece = zeros.get(..length).unwrap_or_default();
-        file.write_all_at(piece, at).map_err(ReceiveError::file("extend", path))?;
+        file.write_all_at(piece, at)
+            .map_err(ReceiveError::file("extend", path))?;
         at += length as u64;
     }
     durable::fsync_open(&file, path).map_err(ReceiveError::Disk)?;
@@ -192,13 +205,19 @@ mod tests {
         let mut writer = writer(dir.path());
         let wal: Vec<u8> = (0..SIZE + 100).map(|n| (n % 251 + 1) as u8).collect();
         let (taken, complete) = writer.write(&wal[..1000]).unwrap();
-        assert_eq!((taken, complete, writer.written().0), (1000, false, u64::from(SIZE) + 1000));
+        assert_eq!(
+            (taken, complete, writer.written().0),
+            (1000, false, u64::from(SIZE) + 1000)
+        );
         assert_eq!(names(dir.path()), ["000000010000000000000001.partial"]);
         let partial = dir.path().join("000000010000000000000001.partial");
         let content = std::fs::read(&partial).unwrap();
         assert_eq!(content.len(), SIZE as usize);
         assert!(content[..1000] == wal[..1000] && content[1000..].iter().all(|byte| *byte == 0));
-        assert_eq!(std::fs::metadata(&partial).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&partial).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         // Only a flush makes it count.
         assert_eq!(writer.flushed().0, u64::from(SIZE));
         writer.flush().unwrap();
@@ -210,8 +229,14 @@ mod tests {
         assert_eq!(names(dir.path()), ["000000010000000000000001"]);
         assert!(std::fs::read(dir.path().join("000000010000000000000001")).unwrap() == wal[..SIZE as usize]);
         assert_eq!(writer.write(&wal[SIZE as usize..]).unwrap(), (100, false));
-        assert_eq!(writer.close().unwrap().unwrap().to_string(), "000000010000000000000002");
-        assert_eq!(names(dir.path()), ["000000010000000000000001", "000000010000000000000002.partial"]);
+        assert_eq!(
+            writer.close().unwrap().unwrap().to_string(),
+            "000000010000000000000002"
+        );
+        assert_eq!(
+            names(dir.path()),
+            ["000000010000000000000001", "000000010000000000000002.partial"]
+        );
     }
 
     #[test]
@@ -225,8 +250,17 @@ mod tests {
             let content = std::fs::read(&path).unwrap();
             assert_eq!(content.len(), SIZE as usize);
             assert_eq!(&content[..2], b"ab");
-            assert!(content[2..].iter().take(found.saturating_sub(2) as usize).all(|byte| *byte == 9));
-            assert_eq!(writer.take_repaired().is_some(), found == 5 || found > u64::from(SIZE), "{found}");
+            assert!(
+                content[2..]
+                    .iter()
+                    .take(found.saturating_sub(2) as usize)
+                    .all(|byte| *byte == 9)
+            );
+            assert_eq!(
+                writer.take_repaired().is_some(),
+                found == 5 || found > u64::from(SIZE),
+                "{found}"
+            );
             assert_eq!(writer.take_repaired(), None);
         }
     }
