@@ -149,6 +149,10 @@ impl Run<'_> {
             };
             published.push((item, done));
         }
+        if !directories.is_empty() {
+            // A directory that was there already may be one that a killed run, or a thread beside us, has just made.
+            directories.insert(self.storage.layout.wals_directory.clone());
+        }
         for directory in &directories {
             durable::fsync_dir(directory)
                 .map_err(|source| ArchiveError::store(directory.display().to_string(), source))?;
