@@ -455,7 +455,8 @@ fn a_lost_server_ends_it_and_another_cluster_is_refused() {
     assert_eq!(error.exit_code(), 1);
     // The partial is still there, and belongs to this cluster.
     assert_eq!(home.names().len(), 1);
-    let other = Cluster::start_new(18).unwrap();
+    // Clusters of one major are copies of one template and have the same identifier.
+    let other = Cluster::start_new(17).unwrap();
     let elsewhere = Home {
         options: home
             .options
