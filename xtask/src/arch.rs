@@ -267,6 +267,59 @@ mod tests {
         }
     }
 
+    /// What `docs/architecture.md` names in backticks as a file or directory of source. Below a heading that names a
+    /// crate, paths may be relative to the crate or its `src`.
+    fn named_places(text: &str) -> (Vec<std::path::PathBuf>, Vec<String>) {
+        let (mut places, mut missing) = (Vec::new(), Vec::new());
+        let mut base: Option<&str> = None;
+        for line in text.lines() {
+            if line.starts_with("## ") {
+                base = None;
+            } else if let Some(heading) = line.strip_prefix("### ") {
+                base = heading.split('`').nth(1);
+            }
+            for path in line.split('`').skip(1).step_by(2) {
+                let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+                if !(path.ends_with(".rs") || path.ends_with('/')) || !path.chars().all(plain) {
+                    continue;
+                }
+                let bases = base.map(|base| [format!("{base}/src"), base.to_owned()]);
+                let found = bases
+                    .into_iter()
+                    .flatten()
+                    .chain([String::new()])
+                    .map(|base| run::root().join(base).join(path))
+                    .find(|place| place.exists());
+                match found {
+                    Some(place) => places.push(place.components().collect()),
+                    None => missing.push(path.to_owned()),
+                }
+            }
+        }
+        (places, missing)
+    }
+
+    #[test]
+    fn the_map_names_what_exists_and_places_every_file() {
+        let text = fs::read_to_string(run::root().join("docs/architecture.md")).unwrap();
+        let (places, missing) = named_places(&text);
+        assert!(missing.is_empty(), "docs/architecture.md names {missing:?}");
+        let crates = EDGES
+            .iter()
+            .map(|(name, _)| if *name == "testkit" { "xtask/testkit" } else { name });
+        for source in crates.map(|name| run::root().join(name).join("src")) {
+            each_source(&source, &source, &mut |relative, _| {
+                let file = source.join(relative);
+                assert!(
+                    places.iter().any(|place| file.starts_with(place)),
+                    "docs/architecture.md has no place for {}",
+                    file.display()
+                );
+            })
+            .unwrap();
+        }
+    }
+
     #[test]
     fn a_violation_names_the_line() {
         let faults = upward_uses(Path::new("host/run.rs"), "// one\n\nuse crate::copy;\n");

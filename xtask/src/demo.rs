@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: a backup, a mistake, a disaster and a point-in-time recovery, on a throw-away PostgreSQL, told in plain words.
 
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,7 +98,7 @@ impl Demo {
     fn new(major: u16, barman: &Path) -> Result<Self> {
         let start = Instant::now();
         say(&format!("A new PostgreSQL {major}, with a table of orders."));
-        let cluster = Cluster::builder(major).durable().start()?;
+        let cluster = Cluster::start_new(major)?;
         cluster.sql("CREATE TABLE orders (id bigserial PRIMARY KEY, placed_at timestamptz NOT NULL DEFAULT clock_timestamp(), article text NOT NULL)")?;
         println!(
             "    data directory {}, port {}",
@@ -157,9 +158,6 @@ impl Demo {
                 .sql_value("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")?
                 == "1")
         })?;
-        self.barman(&["switch-wal", "--force", "--archive", "shop"])?;
-        self.barman(&["check", "shop"])?;
-
         let moment = self.shop_is_open()?;
         self.disaster()?;
 
@@ -196,7 +194,7 @@ impl Demo {
 
     /// Customers order while a backup is taken; then somebody makes a mistake. Returns the moment just before it.
     fn shop_is_open(&self) -> Result<Moment> {
-        say("Customers place orders all the time, while a base backup is taken.");
+        say("The shop opens: customers place orders all the time.");
         let closed = AtomicBool::new(false);
         // Held by whoever needs a moment without an order.
         let till = Mutex::new(());
@@ -206,6 +204,10 @@ impl Demo {
                 wait_until("some orders are placed", SOON, || {
                     Ok(rows(&self.cluster)?.count.parse::<u64>()? > 50)
                 })?;
+                // A received segment is archived once the next one has begun, so it needs a server that is written to.
+                self.barman(&["switch-wal", "--force", "--archive", "shop"])?;
+                self.barman(&["check", "shop"])?;
+                say("A base backup, while the orders go on.");
                 self.barman(&["backup", "--wait", "shop"])?;
                 self.barman(&["list-backups", "shop"])?;
                 let before = rows(&self.cluster)?;
@@ -261,11 +263,24 @@ impl Demo {
     /// The server's host is lost, some WAL of the last, unfinished segment included.
     fn disaster(&self) -> Result<()> {
         let last = self.cluster.current_lsn()?;
+        let segment = self
+            .cluster
+            .sql_value(&format!("SELECT pg_walfile_name('{last}')"))?;
+        let used = self
+            .cluster
+            .sql_value(&format!(
+                "SELECT file_offset FROM pg_walfile_name_offset('{last}')"
+            ))?
+            .parse()?;
         // A disaster takes what the receiver does not have yet; the demonstration gives it the blink of an eye.
+        let written = self.cluster.data_dir().join("pg_wal").join(&segment);
+        let received = self
+            .sandbox
+            .server_dir()
+            .join("streaming")
+            .join(format!("{segment}.partial"));
         wait_until("the receiver has the last WAL", SOON, || {
-            let received =
-                format!("SELECT flush_lsn >= '{last}' OR write_lsn >= '{last}' FROM pg_stat_replication");
-            Ok(self.cluster.sql_value(&received)? == "t")
+            Ok(head(&received, used)? == head(&written, used)?)
         })?;
         self.cluster.stop(Stop::Kill)?;
         std::fs::remove_dir_all(self.cluster.data_dir()).context("remove the data directory")?;
@@ -295,6 +310,16 @@ impl Demo {
         println!("    Everything that the demonstration made is now removed.");
         Ok(())
     }
+}
+
+/// The first `length` bytes of a file.
+fn head(path: &Path, length: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+    file.take(length)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("read {}", path.display()))?;
+    Ok(bytes)
 }
 
 fn rows(cluster: &Cluster) -> Result<Rows> {
