@@ -1,7 +1,7 @@
 //! The command `barman` as a library: the thin binary hands its arguments to [`run`] and ends with the exit code.
 //!
 //! Everything that users see is made here: the grammar ([`args`]), messages, results and progress ([`output`]), the
-//! texts of sizes and times ([`format`]), the log ([`logging`]). What the commands do lives in `barman_core`.
+//! log ([`logging`]), and [`redact`] keeps secrets out of all of it. What the commands do lives in `barman_core`.
 //!
 //! ```
 //! let early = barman_cli::args::parse(["barman", "--version"].map(Into::into)).unwrap_err();

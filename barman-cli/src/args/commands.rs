@@ -475,7 +475,7 @@ pub struct GetWalArgs {
     /// Name of the WAL file
     #[arg(value_name = "WAL_NAME")]
     pub wal_name: String,
-    /// Write <DIR>/<WAL_NAME> instead of standard output
+    /// Write the file into this directory instead of to standard output
     #[arg(short, long, value_name = "DIR", value_parser = path())]
     pub output_directory: Option<PathBuf>,
     /// Also look for a partial WAL file
