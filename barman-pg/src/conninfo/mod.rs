@@ -1,6 +1,6 @@
 //! Connection strings as libpq understands them: `key=value` pairs and `postgresql://` URIs. Everything here is a pure
 //! function of the string; environment variables and password files come in when a connection is made
-//! ([`crate::connect`]).
+//! ([`ConnectOptions`](crate::ConnectOptions)).
 
 mod keywords;
 mod pairs;
