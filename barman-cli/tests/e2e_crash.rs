@@ -8,7 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use e2e_support::*;
-use testkit::{Background, Cluster, Finished, Sandbox};
+use testkit::strace::{self, Fault};
+use testkit::{Cluster, Finished, Sandbox};
 
 /// System calls, and at which of them (counted for each thread) the whole process is killed.
 const KILLS: [(&str, &[u32]); 7] = [
@@ -23,19 +24,11 @@ const KILLS: [(&str, &[u32]); 7] = [
 
 /// Runs a backup that is killed at the given call; `None` if it did not come that far.
 fn killed(sandbox: &Sandbox, call: &str, at: u32) -> Result<Option<Finished>> {
-    let program = sandbox.barman()?;
-    let mut command = Command::new("strace");
-    command
-        .args(["-f", "-qq", "-o", "/dev/null"])
-        .arg("-e")
-        .arg(format!("trace={call}"))
-        .arg("-e")
-        .arg(format!("inject={call}:signal=KILL:when={at}"))
-        .arg(program.path())
-        .arg("-c")
-        .arg(sandbox.config_path())
-        .args(["backup", "--immediate-checkpoint", "main"]);
-    let done = Background::spawn(command, None)?.wait(SOON)?;
+    let done = strace::with_fault(&sandbox.barman()?.timeout(SOON), call, Fault::Kill, at).run([
+        "backup",
+        "--immediate-checkpoint",
+        "main",
+    ])?;
     Ok((done.code != Some(0)).then_some(done))
 }
 
