@@ -24,8 +24,8 @@ use crate::error::Error;
 const QUEUE: usize = 24;
 /// Files from this size on are made durable as soon as they are complete.
 const SYNC_EARLY: u64 = 256 * 1024;
-/// Threads of the final sync: it waits for the disk, not for a processor.
-const SYNC_THREADS: usize = 8;
+/// Threads of the final sync. Big files are durable by then, and more threads only fight for the journal's lock.
+const SYNC_THREADS: usize = 2;
 
 const MANIFEST: &str = "backup_manifest";
 const TABLESPACE_MAP: &str = "tablespace_map";

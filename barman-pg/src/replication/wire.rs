@@ -18,6 +18,9 @@ use crate::error::Error;
 /// Room for reading; a bulk transfer fills it with several messages at once.
 pub(crate) const BUFFER: usize = 256 * 1024;
 
+/// How long a bulk transfer may gather while there is room left.
+const GATHER: Duration = Duration::from_micros(150);
+
 /// The longest body that is accepted: WAL comes in pieces of 16 WAL blocks (at most 1 MiB), base backups in 32 KiB.
 const LARGE: usize = 16 * 1024 * 1024;
 /// The longest body of messages that libpq, too, expects to be short.
@@ -179,6 +182,12 @@ impl Wire {
         if self.room() == 0 {
             return Ok(Filled::Nothing);
         }
+        match self.receive(Patience::Limit(Some(Duration::ZERO)), doing)? {
+            Filled::Nothing => {}
+            other => return Ok(other),
+        }
+        // A bulk transfer arrives in small messages: to wake up for each of them costs more than to let some gather.
+        std::thread::sleep(GATHER);
         self.receive(patience, doing)
     }
 

@@ -1,0 +1,447 @@
+//! Servers that are none: whatever they send ends in an error within the time limit, never in a panic or in memory
+//! without bounds.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use barman_pg::basebackup::{ExtractError, ExtractTargets, extract};
+use barman_pg::{BaseBackupOptions, ConnInfo, ConnectOptions, Error, ReplicationClient, SqlClient, WalEvent};
+use barman_wal::manifest::{Algorithm, Hasher, ManifestFile, ManifestWriter};
+use barman_wal::{Lsn, TimelineId};
+
+/// One message.
+fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    let mut out = vec![tag];
+    out.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
+    out.extend(body);
+    out
+}
+
+fn row(columns: &[Option<&str>]) -> Vec<u8> {
+    let mut body = u16::try_from(columns.len()).unwrap().to_be_bytes().to_vec();
+    for column in columns {
+        match column {
+            None => body.extend((-1_i32).to_be_bytes()),
+            Some(text) => {
+                body.extend(i32::try_from(text.len()).unwrap().to_be_bytes());
+                body.extend(text.as_bytes());
+            }
+        }
+    }
+    message(b'D', &body)
+}
+
+/// Everything up to the first command, for a server of this version.
+fn greeting(version: &str) -> Vec<u8> {
+    [
+        message(b'R', &[0, 0, 0, 0]),
+        message(b'S', format!("server_version\0{version}\0").as_bytes()),
+        message(b'K', &[0; 8]),
+        message(b'Z', b"I"),
+    ]
+    .concat()
+}
+
+/// A server for one session: after the startup packet it sends the first answer, after each command the next one, and
+/// at the end it holds the connection open (`stalls`) or closes it.
+fn serve(answers: Vec<Vec<u8>>, stalls: bool) -> ConnInfo {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        for answer in answers {
+            let mut buffer = [0; 4096];
+            if stream.read(&mut buffer).unwrap_or(0) == 0 {
+                return;
+            }
+            let _ = stream.write_all(&answer);
+        }
+        if stalls {
+            hold(&mut stream);
+        }
+    });
+    format!("host=127.0.0.1 port={port} user=u dbname=d")
+        .parse()
+        .unwrap()
+}
+
+fn hold(stream: &mut TcpStream) {
+    let mut sink = Vec::new();
+    let _ = stream.read_to_end(&mut sink);
+}
+
+fn options() -> ConnectOptions {
+    ConnectOptions {
+        environment: |_| None,
+        ..ConnectOptions::default().with_timeouts(Duration::from_millis(700), Duration::from_millis(700))
+    }
+}
+
+fn connect(answers: Vec<Vec<u8>>, stalls: bool) -> Result<ReplicationClient, Error> {
+    ReplicationClient::connect(&serve(answers, stalls).streaming(), &options())
+}
+
+#[test]
+fn no_startup_conversation_hangs_or_panics() {
+    let cases: Vec<(&str, Vec<u8>, bool)> = vec![
+        ("nothing", vec![], false),
+        ("silence", vec![], true),
+        ("half a header", b"R\0\0".to_vec(), false),
+        ("half a header, then silence", b"R\0\0".to_vec(), true),
+        ("a huge length", b"R\xff\xff\xff\xff".to_vec(), true),
+        ("a huge error", b"E\x7f\xff\xff\xff".to_vec(), true),
+        ("a length below its own size", b"R\0\0\0\x01".to_vec(), true),
+        ("an unknown type", message(b'!', b""), true),
+        ("an empty authentication request", message(b'R', b""), true),
+        ("MD5 without salt", message(b'R', &[0, 0, 0, 5]), true),
+        (
+            "SASL of an unknown kind",
+            message(b'R', b"\0\0\0\x0aNOPE\0\0"),
+            true,
+        ),
+        (
+            "SASL without end",
+            message(b'R', b"\0\0\0\x0aSCRAM-SHA-256"),
+            true,
+        ),
+        ("Kerberos", message(b'R', &[0, 0, 0, 2]), true),
+        ("an unknown method", message(b'R', &[0, 0, 0, 99]), true),
+        ("a broken error", message(b'E', b"SFATAL"), true),
+        (
+            "no version",
+            [message(b'R', &[0; 4]), message(b'Z', b"I")].concat(),
+            true,
+        ),
+        ("a silly version", greeting("many.dots"), true),
+        ("a row out of turn", message(b'D', &[0, 0]), true),
+        ("HTTP", b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), false),
+    ];
+    for (what, answer, stalls) in cases {
+        let begin = Instant::now();
+        let error = connect(vec![answer.clone()], stalls).expect_err(what);
+        assert!(matches!(error, Error::Connect { .. }), "{what}: {error:?}");
+        // The SQL session is as strict.
+        let info = serve(vec![answer], stalls);
+        let error = SqlClient::connect(&info, &options()).expect_err(what);
+        assert!(matches!(error, Error::Connect { .. }), "{what}: {error:?}");
+        assert!(begin.elapsed() < Duration::from_secs(4), "{what}");
+    }
+}
+
+#[test]
+fn connecting_can_be_interrupted() {
+    let flag = Arc::new(AtomicBool::new(false));
+    let info = serve(vec![], true).streaming();
+    let waits = ConnectOptions {
+        connect_timeout: Duration::from_secs(60),
+        ..options()
+    };
+    let raised = Arc::clone(&flag);
+    let raiser = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        raised.store(true, Ordering::Relaxed);
+    });
+    let begin = Instant::now();
+    let error = ReplicationClient::connect(&info, &waits.with_interrupt(flag)).unwrap_err();
+    assert!(
+        error.is_interrupted() && begin.elapsed() < Duration::from_secs(2),
+        "{error}"
+    );
+    raiser.join().unwrap();
+}
+
+#[test]
+fn commands_survive_any_answer() {
+    let ready = message(b'Z', b"I");
+    for answer in [
+        ready.clone(),
+        [row(&[]), ready.clone()].concat(),
+        [row(&[Some("x"), Some("1"), Some("0/1")]), ready.clone()].concat(),
+        [row(&[Some("1"), Some("0"), Some("0/1")]), ready.clone()].concat(),
+        [row(&[Some("1"), Some("1"), Some("zz")]), ready.clone()].concat(),
+        [row(&[Some("1"), None, None]), ready.clone()].concat(),
+        message(b'D', b"\xff\xff"),
+        message(b'W', b""),
+        message(b'd', b"x"),
+        b"D\0\xff".to_vec(),
+    ] {
+        let mut client = connect(vec![greeting("15.1"), answer.clone()], true).unwrap();
+        assert!(client.identify_system().is_err(), "{answer:?}");
+    }
+    // An error leaves the session usable, a broken one says so at once.
+    let refusal = [message(b'E', b"SERROR\0C42704\0Mno\0\0"), message(b'Z', b"I")].concat();
+    let answers = vec![greeting("15.1"), refusal, b"!!!!!!".to_vec()];
+    let mut client = connect(answers, true).unwrap();
+    assert_eq!(client.drop_slot("s").unwrap_err().sqlstate(), Some("42704"));
+    assert!(matches!(client.drop_slot("s"), Err(Error::Protocol { .. })));
+    assert!(matches!(client.drop_slot("s"), Err(Error::Closed { .. })));
+}
+
+fn wal(start: u64, bytes: &[u8]) -> Vec<u8> {
+    let mut body = vec![b'w'];
+    for number in [start, start + 100, 0] {
+        body.extend(number.to_be_bytes());
+    }
+    body.extend(bytes);
+    message(b'd', &body)
+}
+
+#[test]
+fn a_stream_that_does_not_continue_is_an_error() {
+    let copy = message(b'W', &[0, 0, 0]);
+    let cases: Vec<(&str, Vec<u8>, usize)> = vec![
+        (
+            "a gap",
+            [wal(0x100_0000, b"ab"), wal(0x100_0003, b"c")].concat(),
+            1,
+        ),
+        (
+            "a step back",
+            [wal(0x100_0000, b"ab"), wal(0x100_0000, b"c")].concat(),
+            1,
+        ),
+        ("another start", wal(0x200_0000, b"ab"), 0),
+        ("no data", wal(0x100_0000, b""), 0),
+        ("short data", message(b'd', b"w\0\0\0"), 0),
+        ("a short keep-alive", message(b'd', b"k\0"), 0),
+        ("an empty message", message(b'd', b""), 0),
+        ("an unknown message", message(b'd', b"?"), 0),
+        ("a row", row(&[]), 0),
+        ("a shutdown", message(b'C', b"COPY 0\0"), 0),
+        ("an error", message(b'E', b"SFATAL\0C57P01\0Mterminating\0\0"), 0),
+    ];
+    for (what, stream, good) in cases {
+        let answer = [copy.clone(), stream].concat();
+        let mut client = connect(vec![greeting("15.1"), answer], true).unwrap();
+        let mut stream = client
+            .start_physical(None, Lsn(0x100_0000), TimelineId::FIRST)
+            .unwrap();
+        for _ in 0..good {
+            assert!(
+                matches!(stream.next(Duration::from_secs(1)), Ok(WalEvent::Data { .. })),
+                "{what}"
+            );
+        }
+        let outcome = stream.next(Duration::from_secs(1));
+        assert!(outcome.is_err(), "{what}: {outcome:?}");
+    }
+    // A server that falls silent is asked, and given up.
+    let mut client = connect(vec![greeting("15.1"), copy], true).unwrap();
+    let mut stream = client
+        .start_physical(None, Lsn(0x100_0000), TimelineId::FIRST)
+        .unwrap();
+    let begin = Instant::now();
+    let error = loop {
+        match stream.next(Duration::from_millis(100)) {
+            Ok(WalEvent::Idle) => {}
+            other => break other.map(|event| format!("{event:?}")).unwrap_err(),
+        }
+    };
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    assert!(begin.elapsed() < Duration::from_secs(3));
+}
+
+/// A tar member.
+fn member(name: &str, kind: u8, content: &[u8], link: &str) -> Vec<u8> {
+    let mut header = [0_u8; 512];
+    header[..name.len()].copy_from_slice(name.as_bytes());
+    header[100..107].copy_from_slice(b"0000600");
+    header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+    header[136..147].copy_from_slice(b"00000000000");
+    header[156] = kind;
+    header[157..157 + link.len()].copy_from_slice(link.as_bytes());
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    let mut out = header.to_vec();
+    out.extend(content);
+    out.resize(out.len().next_multiple_of(512), 0);
+    out
+}
+
+/// The answer of a server 15 whose data directory has these members.
+fn backup_of(archive: &[u8], manifest: Option<&[u8]>) -> Vec<u8> {
+    let typed = |tag: u8, body: &[u8]| message(b'd', &[&[tag], body].concat());
+    let mut out = [
+        message(b'T', &[0, 0]),
+        row(&[Some("0/2000028"), Some("1")]),
+        message(b'C', b"SELECT\0"),
+        message(b'T', &[0, 0]),
+        row(&[None, None, None]),
+        message(b'C', b"SELECT\0"),
+        message(b'H', &[0, 0, 0]),
+        typed(b'n', b"base.tar\0\0"),
+    ]
+    .concat();
+    for part in archive.chunks(1000) {
+        out.extend(typed(b'd', part));
+    }
+    if let Some(manifest) = manifest {
+        out.extend(typed(b'm', b""));
+        out.extend(typed(b'd', manifest));
+    }
+    out.extend(
+        [
+            message(b'c', b""),
+            message(b'T', &[0, 0]),
+            row(&[Some("0/2000100"), Some("1")]),
+            message(b'C', b"SELECT\0"),
+            message(b'C', b"BASE_BACKUP\0"),
+            message(b'Z', b"I"),
+        ]
+        .concat(),
+    );
+    out
+}
+
+fn take(answer: Vec<u8>, data: &Path) -> Result<barman_pg::basebackup::ExtractReport, ExtractError> {
+    let mut client = connect(vec![greeting("15.1"), answer], true).unwrap();
+    let backup = client.base_backup(&BaseBackupOptions::default())?;
+    let targets = ExtractTargets {
+        data: data.to_path_buf(),
+        ..ExtractTargets::default()
+    };
+    extract(backup, &targets, &|_| {})
+}
+
+#[test]
+fn a_backup_never_leaves_its_directory_and_is_never_taken_for_good_when_it_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let fresh = |name: &str| {
+        let data = dir.path().join(name);
+        std::fs::create_dir(&data).unwrap();
+        data
+    };
+    let good = member("backup_label", b'0', b"START", "");
+    let report = take(backup_of(&good, None), &fresh("good")).unwrap();
+    assert_eq!((report.files, report.bytes, report.verified), (1, 5, false));
+
+    let archives = [
+        ("absolute", member("/tmp/evil", b'0', b"x", "")),
+        ("up", member("a/../../evil", b'0', b"x", "")),
+        ("link", member("base", b'2', b"", "/tmp")),
+        ("unknown tablespace", member("pg_tblspc/7", b'2', b"", "/tmp")),
+        ("hard link", member("x", b'1', b"", "/etc/passwd")),
+        ("device", member("x", b'3', b"", "")),
+        ("twice", [good.clone(), good.clone()].concat()),
+        (
+            "cut in a file",
+            member("x", b'0', &[1; 2000], "")[..1500].to_vec(),
+        ),
+        ("cut in a header", good[..100].to_vec()),
+        (
+            "a manifest among the files",
+            member("backup_manifest", b'0', b"{}", ""),
+        ),
+    ];
+    for (what, archive) in archives {
+        let data = fresh(what);
+        let error = take(backup_of(&archive, None), &data).expect_err(what);
+        assert!(!error.is_interrupted(), "{what}: {error}");
+        assert!(
+            !dir.path().join("evil").exists() && !Path::new("/tmp/evil").exists(),
+            "{what}"
+        );
+    }
+    let error = take(backup_of(&good, Some(b"not a manifest")), &fresh("manifest")).unwrap_err();
+    assert!(matches!(error, ExtractError::Manifest(_)), "{error}");
+    // Cut anywhere, it is an error.
+    let whole = backup_of(&good, None);
+    for (number, end) in (0..whole.len()).step_by(97).enumerate() {
+        let data = fresh(&format!("cut{number}"));
+        let mut client = connect(vec![greeting("15.1"), whole[..end].to_vec()], false).unwrap();
+        let outcome = client
+            .base_backup(&BaseBackupOptions::default())
+            .map_err(ExtractError::from)
+            .and_then(|backup| {
+                extract(
+                    backup,
+                    &ExtractTargets {
+                        data,
+                        ..ExtractTargets::default()
+                    },
+                    &|_| {},
+                )
+            });
+        assert!(outcome.is_err(), "cut at {end}");
+    }
+}
+
+/// A path and the content that the server says it sent.
+type Sent<'a> = (&'a str, &'a [u8]);
+
+/// A manifest of these files, as a server writes it.
+fn manifest_of(files: &[Sent<'_>]) -> Vec<u8> {
+    let mut writer = ManifestWriter::new(Vec::new(), None).unwrap();
+    for (path, content) in files {
+        let mut hasher = Hasher::new(Algorithm::Crc32c);
+        hasher.update(content);
+        let file = ManifestFile {
+            path: path.into(),
+            size: content.len() as u64,
+            last_modified: Some("2026-11-21 09:20:25 GMT".to_owned()),
+            checksum: hasher.finish(),
+        };
+        writer.file(&file).unwrap();
+    }
+    writer.finish(&[]).unwrap()
+}
+
+#[test]
+fn what_arrives_is_compared_with_the_manifest() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = [
+        member("backup_label", b'0', b"START", ""),
+        member("global", b'5', b"", ""),
+        member("global/1", b'0', b"one", ""),
+    ]
+    .concat();
+    let (label, one) = (("backup_label", &b"START"[..]), ("global/1", &b"one"[..]));
+    let cases: [(&str, Vec<Sent<'_>>, Option<&str>); 5] = [
+        ("same", vec![label, one], None),
+        (
+            "content",
+            vec![label, ("global/1", b"two")],
+            Some("\"global/1\" does not have the checksum that was sent"),
+        ),
+        (
+            "size",
+            vec![label, ("global/1", b"ones")],
+            Some("\"global/1\" has 3 bytes, 4 were sent"),
+        ),
+        (
+            "missing",
+            vec![label, one, ("global/2", b"two")],
+            Some("\"global/2\" is missing"),
+        ),
+        ("extra", vec![label], Some("1 files were sent and 2 received")),
+    ];
+    for (what, files, complaint) in cases {
+        let data = dir.path().join(what);
+        std::fs::create_dir(&data).unwrap();
+        let outcome = take(backup_of(&archive, Some(&manifest_of(&files))), &data);
+        match (outcome, complaint) {
+            (Ok(report), None) => assert!(report.verified),
+            (Err(ExtractError::Mismatch(found)), Some(complaint)) => {
+                assert!(found.starts_with(complaint), "{found}");
+            }
+            (outcome, _) => panic!("{what}: {outcome:?}"),
+        }
+    }
+    // A manifest that was damaged on its way.
+    let mut damaged = manifest_of(&[label, one]);
+    let at = damaged.len() / 2;
+    damaged[at] ^= 1;
+    let data = dir.path().join("damaged");
+    std::fs::create_dir(&data).unwrap();
+    assert!(matches!(
+        take(backup_of(&archive, Some(&damaged)), &data),
+        Err(ExtractError::Manifest(_))
+    ));
+}
