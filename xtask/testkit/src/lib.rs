@@ -41,6 +41,7 @@ pub mod ports;
 pub mod process;
 pub mod sandbox;
 pub mod sshd;
+pub mod strace;
 pub mod template;
 pub mod tree;
 pub mod trees;

@@ -178,6 +178,24 @@ impl Program {
         self
     }
 
+    /// The same program run by another one, which gets `args` and then the program with its own arguments: `strace`,
+    /// `timeout` and the like. Environment and deadline stay.
+    #[must_use]
+    pub fn wrapped<A: AsRef<OsStr>>(
+        &self,
+        wrapper: impl Into<PathBuf>,
+        args: impl IntoIterator<Item = A>,
+    ) -> Self {
+        let mut all: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        all.push(self.path.clone().into_os_string());
+        all.extend(self.args.iter().cloned());
+        Self {
+            path: wrapper.into(),
+            args: all,
+            ..self.clone()
+        }
+    }
+
     /// The path of the program.
     pub fn path(&self) -> &Path {
         &self.path
