@@ -72,6 +72,14 @@ fn archive_current(primary: &Cluster, sandbox: &Sandbox) -> Result<()> {
         sandbox.barman()?.ok(["archive-wal", "main"])?;
         Ok(archived.exists())
     })
+    .with_context(|| {
+        let wals = tree(&sandbox.server_dir().join("wals"));
+        format!(
+            "{last}: {:?}, {wals:?}, {}",
+            tree(&sandbox.server_dir().join("streaming")),
+            sandbox.log()
+        )
+    })
 }
 
 fn main_path(major: u16) -> Result<()> {

@@ -99,9 +99,7 @@ pub(super) fn run(
             pause.as_secs()
         );
         ctx.say(Level::Warning, TARGET, &line);
-        if let Err(stopped) = sleep(pause, ctx) {
-            return Err(stopped);
-        }
+        sleep(pause, ctx)?;
         attempt += 1;
     }
 }

@@ -94,7 +94,7 @@ impl Source {
             Ok(Some(lsn)) => log::debug!(target: TARGET, "restore point '{name}' created at {lsn}"),
             Ok(None) => log::debug!(target: TARGET, "no restore point: the server is a standby"),
             Err(error) => {
-                log::warn!(target: TARGET, "cannot create restore point '{name}': {}", chain(&error))
+                log::warn!(target: TARGET, "cannot create restore point '{name}': {}", chain(&error));
             }
         }
     }
