@@ -83,7 +83,8 @@ fn archive_current(primary: &Cluster, sandbox: &Sandbox) -> Result<()> {
 }
 
 fn main_path(major: u16) -> Result<()> {
-    let cluster = Cluster::start_new(major)?;
+    // A new slot keeps no WAL before the receiver has confirmed some.
+    let cluster = Cluster::builder(major).conf("wal_keep_size", "256MB").start()?;
     let sandbox = sandbox(&cluster, Mode::Streaming).build()?;
     cluster.create_tablespace("ts_out")?;
     cluster.sql("CREATE TABLE load (i int, filler text)")?;
@@ -158,10 +159,12 @@ fn the_main_path_restores_what_was_committed_18() -> Result<()> {
 
 #[test]
 fn a_backup_from_a_standby_restores() -> Result<()> {
-    let primary = Cluster::start_new(15)?;
+    let primary = Cluster::builder(15).conf("wal_keep_size", "256MB").start()?;
     primary.sql("CREATE TABLE mark (name text)")?;
     primary.sql("INSERT INTO mark VALUES ('a')")?;
-    let standby = Cluster::builder(15).standby_of(&primary)?;
+    let standby = Cluster::builder(15)
+        .conf("wal_keep_size", "256MB")
+        .standby_of(&primary)?;
     let mut sandbox = sandbox(&standby, Mode::Streaming).build()?;
     sandbox.set_option("primary_conninfo", &primary.conninfo())?;
     let _receiver = sandbox.barman()?.spawn(["receive-wal", "main"])?;
