@@ -9,6 +9,7 @@ use std::time::Duration;
 use barman_core::config::Config;
 use barman_core::context::{Message, SystemClock};
 use barman_core::failure::Failure;
+use barman_core::ops::archive::{self, ArchiveOptions};
 use barman_core::ops::receive_wal::{self, ReceiveAction, ReceiveError, ReceiveOptions, ReceiveReport};
 use barman_core::{Cancel, CancelCause, Context, Progress, Server};
 use testkit::{Cluster, Stop, TestDir, wait_until};
@@ -289,6 +290,38 @@ fn an_empty_directory_begins_where_the_slot_stands() {
         .unwrap();
         running.stop(CancelCause::Interrupt);
     }
+}
+
+#[test]
+fn wal_is_kept_and_closed_segments_can_be_archived_on_a_quiet_server() {
+    let cluster = Cluster::start_new(15).unwrap();
+    let home = Home::new(&cluster, "slot_name = kept\ncreate_slot = auto");
+    let running = home.start();
+    running.streams(&cluster);
+    // Before any WAL has come: a checkpoint may not remove what the receiver needs next.
+    assert_eq!(
+        cluster
+            .sql_value("SELECT restart_lsn IS NOT NULL FROM pg_replication_slots")
+            .unwrap(),
+        "t"
+    );
+    let closed = cluster.switch_wal().unwrap();
+    // Nobody writes: the next file is there all the same, so the archiver takes the closed one.
+    wait_until("the next segment is prepared", PATIENCE, || {
+        let names = home.names();
+        Ok(names.contains(&closed) && names.last().is_some_and(|name| name.ends_with(".partial")))
+    })
+    .unwrap();
+    let server = home.server();
+    let (lines, cancel) = (Lines::default(), Cancel::new());
+    let ctx = Context {
+        progress: &lines,
+        cancel: &cancel,
+        clock: &SystemClock,
+    };
+    let report = archive::run(&server, &ArchiveOptions::default(), &ctx).unwrap();
+    assert_eq!(report.last_archived.unwrap().to_string(), closed);
+    running.stop(CancelCause::Interrupt);
 }
 
 #[test]

@@ -16,8 +16,8 @@ mod tests;
 
 use std::time::Duration;
 
-use barman_pg::ReplicationClient;
 use barman_pg::conninfo::redact;
+use barman_pg::{ReplicationClient, ReserveWal};
 use barman_wal::SegmentSize;
 use barman_wal::durable;
 use barman_wal::lock::Lock;
@@ -86,7 +86,7 @@ pub fn run(
     apply_overrides(server, ctx);
     match options.action {
         ReceiveAction::CreateSlot { if_not_exists } => {
-            slot::create(server, if_not_exists, ctx)?;
+            slot::create(server, if_not_exists, ReserveWal::Later, ctx)?;
             Ok(ReceiveReport::default())
         }
         ReceiveAction::DropSlot => {
@@ -215,7 +215,8 @@ fn prepare_slot(server: &mut Server, reset: bool, ctx: &Context<'_>) -> Result<(
                 TARGET,
                 &format!("Creating replication slot '{slot_name}'"),
             );
-            slot::create(server, true, ctx)
+            // The receiver follows in a moment: a checkpoint in between must not take WAL away.
+            slot::create(server, true, ReserveWal::Now, ctx)
         }
         None => Err(ReceiveError::SlotMissing {
             slot: slot_name,

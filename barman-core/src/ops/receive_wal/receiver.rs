@@ -57,7 +57,10 @@ impl Receiver<'_> {
             let mut writer = SegmentWriter::new(self.directory, self.size, start.timeline, start.lsn);
             let outcome = self.follow(stream, &mut writer, start.timeline, &mut segments);
             // Whatever happened, what has come is kept safe.
-            let left = writer.close();
+            let left = match outcome {
+                Ok(Ended::Timeline { .. }) => writer.end_timeline(),
+                Ok(Ended::Stopped(_)) | Err(_) => writer.close(),
+            };
             let ended = outcome?;
             if let Some(name) = left? {
                 self.say(&format!(
@@ -114,6 +117,8 @@ impl Receiver<'_> {
         timeline: TimelineId,
         segments: &mut u64,
     ) -> Result<Ended, ReceiveError> {
+        // At once: only with the first status message does the slot keep the WAL that is needed next.
+        self.report(&mut stream, writer)?;
         let mut reported = Instant::now();
         loop {
             if let Some(cause) = self.ctx.cancel.cause() {

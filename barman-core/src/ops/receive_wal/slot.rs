@@ -6,10 +6,12 @@ use super::{ReceiveError, SERVER_TARGET};
 use crate::context::{Context, Level};
 use crate::server::{Server, ServerError};
 
-/// Creates the configured slot.
+/// Creates the configured slot. With [`ReserveWal::Now`] it keeps WAL from this moment on, not only from the first
+/// report of a receiver.
 pub(super) fn create(
     server: &mut Server,
     if_not_exists: bool,
+    reserve: ReserveWal,
     ctx: &Context<'_>,
 ) -> Result<(), ReceiveError> {
     let (slot, name) = (slot_name(server, "create")?, server.name().to_owned());
@@ -19,7 +21,7 @@ pub(super) fn create(
         SERVER_TARGET,
         &format!("Creating physical replication slot '{slot}' on server '{name}'"),
     );
-    match client.create_physical_slot(&slot, ReserveWal::Later) {
+    match client.create_physical_slot(&slot, reserve) {
         Ok(()) => {
             ctx.say(
                 Level::Info,

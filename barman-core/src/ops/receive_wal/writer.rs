@@ -26,6 +26,8 @@ struct Open {
     file: File,
     path: PathBuf,
     name: SegmentName,
+    /// Whether it had no content when it was opened.
+    fresh: bool,
 }
 
 /// Writes a stream of WAL into segment files.
@@ -89,6 +91,9 @@ impl SegmentWriter {
         let complete = taken.len() == room;
         if complete {
             self.complete(&open)?;
+            // Not with the next byte: on a quiet server that may take long, and until there is a partial file the
+            // archiver keeps the last complete one back.
+            self.open = Some(self.open_partial()?);
         } else {
             self.open = Some(open);
         }
@@ -114,7 +119,12 @@ impl SegmentWriter {
                 expected,
             });
         }
-        Ok(Open { file, path, name })
+        Ok(Open {
+            file,
+            path,
+            name,
+            fresh: found == 0,
+        })
     }
 
     fn complete(&mut self, open: &Open) -> Result<(), ReceiveError> {
@@ -140,6 +150,16 @@ impl SegmentWriter {
     pub(super) fn close(&mut self) -> Result<Option<SegmentName>, ReceiveError> {
         self.flush()?;
         Ok(self.open.take().map(|open| open.name))
+    }
+
+    /// [`SegmentWriter::close`] at the end of a timeline, which gets no further WAL: a file that was only prepared for
+    /// it goes away again.
+    pub(super) fn end_timeline(&mut self) -> Result<Option<SegmentName>, ReceiveError> {
+        let unused = |open: &mut Open| open.fresh && self.written.is_segment_start(self.size);
+        if let Some(open) = self.open.take_if(unused) {
+            durable::remove_durable(&open.path).map_err(ReceiveError::Disk)?;
+        }
+        self.close()
     }
 }
 
@@ -226,7 +246,11 @@ mod tests {
         let (taken, complete) = writer.write(&wal[1000..]).unwrap();
         assert_eq!((taken, complete), (SIZE as usize - 1000, true));
         assert_eq!(writer.flushed().0, 2 * u64::from(SIZE));
-        assert_eq!(names(dir.path()), ["000000010000000000000001"]);
+        // The next one is there at once, so that the complete one can be archived.
+        assert_eq!(
+            names(dir.path()),
+            ["000000010000000000000001", "000000010000000000000002.partial"]
+        );
         assert!(std::fs::read(dir.path().join("000000010000000000000001")).unwrap() == wal[..SIZE as usize]);
         assert_eq!(writer.write(&wal[SIZE as usize..]).unwrap(), (100, false));
         assert_eq!(
@@ -237,6 +261,29 @@ mod tests {
             names(dir.path()),
             ["000000010000000000000001", "000000010000000000000002.partial"]
         );
+    }
+
+    #[test]
+    fn a_timeline_that_ends_with_a_segment_leaves_no_empty_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ended = writer(dir.path());
+        ended.write(&vec![1; SIZE as usize]).unwrap();
+        assert_eq!(ended.end_timeline().unwrap(), None);
+        assert_eq!(names(dir.path()), ["000000010000000000000001"]);
+
+        // What was there before, or has a byte, stays.
+        let next = dir.path().join("000000010000000000000002.partial");
+        std::fs::write(&next, vec![7; SIZE as usize]).unwrap();
+        let mut ended = writer(dir.path());
+        ended.write(&vec![1; SIZE as usize]).unwrap();
+        assert!(ended.end_timeline().unwrap().is_some());
+        assert_eq!(std::fs::read(&next).unwrap(), vec![7; SIZE as usize]);
+        std::fs::remove_file(&next).unwrap();
+        let mut ended = writer(dir.path());
+        ended.write(&vec![1; SIZE as usize + 1]).unwrap();
+        ended.write(&[1]).unwrap();
+        assert!(ended.end_timeline().unwrap().is_some());
+        assert!(next.exists());
     }
 
     #[test]
