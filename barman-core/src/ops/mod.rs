@@ -1,4 +1,9 @@
-//! The operations, one module each: options, plan, run, report.
+//! The operations, one module each, named after the command of `barman` that asks for it.
+//!
+//! Each has options (what a user may ask), a function that does it (`run` in most), a report (what was done, as data),
+//! and an error that implements [`Failure`](crate::Failure). What decides is a pure function, what acts carries out
+//! its decision. An operation tells the user what goes on through its [`Context`](crate::Context), and looks there
+//! whether to stop; it never prints, and knows nothing of command lines.
 
 pub mod archive;
 pub mod backup;
