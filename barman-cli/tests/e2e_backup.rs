@@ -1,6 +1,12 @@
 //! `barman backup` against real servers: what it writes is what the oracle writes, and no fault makes a backup look
 //! whole that is not.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests; one gives a backup another id"
+)]
 
 mod e2e_support;
 
