@@ -2,8 +2,11 @@
 
 use crate::completeness::ArchiveView;
 use crate::layout::Layout;
+use barman_wal::codec;
+use barman_wal::page::{self, PageHeader, SegmentHeaderError, postgres_major_of};
 use barman_wal::{SegmentName, TimelineId, WalFileName};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -79,6 +82,26 @@ fn latest_in(directory: &Path, timeline: TimelineId) -> io::Result<Option<Segmen
     Ok(latest)
 }
 
+/// Whether there is a file that can be the segment. An existing name is not enough: Barman copies from another file
+/// system to the final name, and archives what is empty. Of compressed and encrypted files nothing but the size is
+/// known here.
+fn is_whole(path: &Path, segment: SegmentName) -> io::Result<bool> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() == 0 {
+        return Ok(false);
+    }
+    let first = codec::first_bytes(&file)?;
+    let known = PageHeader::parse(&first).is_some_and(|page| postgres_major_of(page.magic).is_some());
+    Ok(match page::check_segment_header(&first) {
+        Ok(header) if known => {
+            header.check_name(segment).is_ok() && metadata.len() == u64::from(header.segment_size.bytes())
+        }
+        Err(SegmentHeaderError::Zeroed) => false,
+        Ok(_) | Err(_) => true,
+    })
+}
+
 /// The archive on disk as [`crate::completeness::assess`] sees it.
 #[derive(Debug, Clone)]
 pub struct DiskArchive<'a> {
@@ -105,7 +128,7 @@ impl ArchiveView for DiskArchive<'_> {
     }
 
     fn is_archived(&self, segment: SegmentName) -> bool {
-        self.layout.wal_path(&segment.into()).exists()
+        is_whole(&self.layout.wal_path(&segment.into()), segment).unwrap_or(false)
     }
 
     fn is_arriving(&self, segment: SegmentName) -> bool {
@@ -154,5 +177,42 @@ mod tests {
                 .as_deref(),
             Some("000000020000000100000005")
         );
+    }
+
+    #[test]
+    fn a_name_alone_is_not_an_archived_segment() {
+        let home = tempfile::tempdir().unwrap();
+        let layout = Layout::new("s", home.path());
+        let segment: SegmentName = "000000010000000000000003".parse().unwrap();
+        let path = layout.wal_path(&segment.into());
+        let archive = DiskArchive::on_timeline(&layout, segment.timeline).unwrap();
+        assert!(!archive.is_archived(segment));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let header = |number: u64, magic: u16| {
+            let mut bytes = vec![0u8; 1 << 20];
+            bytes[..2].copy_from_slice(&magic.to_le_bytes());
+            bytes[2] = 2;
+            bytes[4] = 1;
+            bytes[8..16].copy_from_slice(&(number << 20).to_le_bytes());
+            bytes[32..36].copy_from_slice(&(1u32 << 20).to_le_bytes());
+            bytes[36..40].copy_from_slice(&8192u32.to_le_bytes());
+            bytes
+        };
+        let good = header(3, 0xD118);
+        for (content, archived) in [
+            (&good[..], true),
+            (&good[..5000], false),
+            (&header(4, 0xD118)[..], false),
+            (&vec![0; 1 << 20][..], false),
+            (b"", false),
+            // Not ours to judge: a newer PostgreSQL, compressed, encrypted, the user's own format.
+            (&header(4, 0xD1FF)[..5000], true),
+            (b"\x1f\x8b\x08\x00 and so on", true),
+            (b"\x85\x01\x0c\x03 and so on", true),
+            (b"x", true),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(archive.is_archived(segment), archived, "{} bytes", content.len());
+        }
     }
 }

@@ -74,7 +74,7 @@ mod tests {
         ] {
             let path = layout.wal_path(&arrives.parse().unwrap());
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "").unwrap();
+            std::fs::write(path, "x").unwrap();
             evaluate(&layout, &mut info).unwrap();
             assert_eq!(info.status, status, "after {arrives}");
         }
