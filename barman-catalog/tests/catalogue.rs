@@ -469,6 +469,7 @@ fn only_what_is_listed_goes_from_a_full_directory() {
         limit: segment(255).parse().unwrap(),
         protected_timelines: BTreeSet::new(),
         protected_ranges: vec![],
+        protected_futures: vec![],
     };
     let removal = deletion::remove_wal(layout, &plan, &CustomMagic::None, &mut NoObserver, None).unwrap();
     assert_eq!((removal.removed.len(), removal.bad_lines.len()), (256, 1));

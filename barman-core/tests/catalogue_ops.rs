@@ -192,6 +192,27 @@ fn tree(root: &Path, below: &Path, found: &mut Vec<String>) {
     }
 }
 
+/// Barman removes this segment in one of the cases although a whole backup on timeline 1 can be restored along it to
+/// timeline 2: the only difference.
+const SPARED: &str = "00000002000000000000000A";
+
+fn is_spared(fixture: &Value) -> bool {
+    let infos = list(&fixture["infos"]);
+    let begins = |at: usize, wal: &str| {
+        infos
+            .get(at)
+            .is_some_and(|info| text(&info[1]).contains(&format!("begin_wal={wal}\n")))
+    };
+    begins(1, "00000002000000000000000B") && begins(2, "000000010000000000000008")
+}
+
+fn without_spared(content: &str) -> String {
+    let lines = content
+        .split_inclusive('\n')
+        .filter(|line| !line.contains(SPARED));
+    lines.collect()
+}
+
 #[test]
 fn delete_says_and_leaves_what_barman_does() {
     for fixture in list(&oracle()["deletes"]) {
@@ -208,26 +229,32 @@ fn delete_says_and_leaves_what_barman_does() {
             let warnings = node.said.at(Level::Warning);
             assert!(warnings[0].starts_with(&format!("Skipping delete of backup {id} for server pg ")));
         }
+        let spared = is_spared(fixture);
         let mut said = node.said.at(Level::Info);
         said.retain(|line| !line.starts_with("Deleted backup "));
         let expected: Vec<&str> = list(&fixture["lines"])
             .iter()
             .map(text)
-            .filter(|l| !l.is_empty())
+            .filter(|l| !l.is_empty() && !(spared && l.contains(SPARED)))
             .collect();
         assert_eq!(said, expected, "{id}");
         let mut found = Vec::new();
         let root = &node.layout().backup_directory;
         tree(root, root, &mut found);
         found.sort();
+        if spared {
+            let before = found.len();
+            found.retain(|path| !path.ends_with(SPARED));
+            assert_eq!(found.len(), before - 1);
+        }
         let mut expected: Vec<&str> = list(&fixture["tree"]).iter().map(text).collect();
         expected.sort_unstable();
         assert_eq!(found, expected, "{id}");
-        assert_eq!(
-            fs::read_to_string(node.layout().xlogdb()).unwrap(),
-            text(&fixture["xlogdb"]),
-            "{id}"
-        );
+        let mut listed = fs::read_to_string(node.layout().xlogdb()).unwrap();
+        if spared {
+            listed = without_spared(&listed);
+        }
+        assert_eq!(listed, text(&fixture["xlogdb"]), "{id}");
     }
 }
 

@@ -72,6 +72,9 @@ pub struct WalPlan {
     pub protected_timelines: BTreeSet<TimelineId>,
     /// Nothing in these ranges goes; both ends are in them.
     pub protected_ranges: Vec<(SegmentName, SegmentName)>,
+    /// Where backups begin on timelines below that of the limit: recovery from there may go on to a later timeline,
+    /// so nothing at or after these positions goes on higher timelines than theirs.
+    pub protected_futures: Vec<SegmentName>,
 }
 
 impl WalPlan {
@@ -88,6 +91,9 @@ impl WalPlan {
                 .protected_ranges
                 .iter()
                 .any(|(from, to)| *from <= segment && segment <= *to)
+            && !self.protected_futures.iter().any(|begin| {
+                begin.timeline < segment.timeline && (begin.log, begin.seg) <= (segment.log, segment.seg)
+            })
     }
 }
 
@@ -182,7 +188,9 @@ fn protect<'a>(
     others: impl Iterator<Item = &'a BackupInfo>,
 ) -> WalPlan {
     let mut protected_timelines: BTreeSet<TimelineId> = BTreeSet::new();
+    let mut protected_futures = Vec::new();
     for other in others {
+        protected_futures.extend(other.begin_wal.filter(|begin| begin.timeline < limit.timeline));
         let timeline = other.begin_wal.map(|w| w.timeline).or(other.timeline);
         match (timeline, other.begin_wal) {
             (Some(timeline), Some(begin)) if timeline == limit.timeline => limit = limit.min(begin),
@@ -199,6 +207,7 @@ fn protect<'a>(
         limit,
         protected_timelines,
         protected_ranges,
+        protected_futures,
     }
 }
 
@@ -394,6 +403,7 @@ mod tests {
             limit: segment("3/5").unwrap(),
             protected_timelines: BTreeSet::from([TimelineId::new(2).unwrap()]),
             protected_ranges: vec![(segment("3/2").unwrap(), segment("3/3").unwrap())],
+            protected_futures: Vec::new(),
         };
         for (name, goes) in [
             ("00000001.history", false),
@@ -407,6 +417,29 @@ mod tests {
             ("000000030000000000000005", false),
             ("000000030000000000000005.00000028.backup", false),
             ("000000040000000000000001", false),
+        ] {
+            assert_eq!(plan.removes(&name.parse().unwrap()), goes, "{name}");
+        }
+    }
+
+    /// An old primary that still is on timeline 1 is backed up after the new one on timeline 3, or the clock went back:
+    /// its backup can be restored along timelines 1, 2 and 3.
+    #[test]
+    fn wal_of_timelines_that_a_backup_on_an_older_one_may_follow_stays() {
+        let catalog = catalog("1 DONE 1/2 1/3\n2 DONE 3/50 3/51\n3 DONE 1/10 1/11");
+        let WalDecision::Remove(plan) = wal_decision(&catalog, id("1"), Trigger::Manual) else {
+            panic!("nothing goes");
+        };
+        for (name, goes) in [
+            // Barman protects the whole timeline of a backup.
+            ("000000010000000000000002", false),
+            ("00000002000000000000000F", true),
+            ("000000020000000000000010", false),
+            ("000000020000000000000010.00000028.backup", false),
+            ("000000020000000100000001", false),
+            ("00000003000000000000000F", true),
+            ("000000030000000000000020", false),
+            ("000000030000000000000050", false),
         ] {
             assert_eq!(plan.removes(&name.parse().unwrap()), goes, "{name}");
         }
