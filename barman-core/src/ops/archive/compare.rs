@@ -14,6 +14,9 @@ const BUFFER: usize = 128 * 1024;
 pub(super) enum Comparison {
     /// Equal: the source is there already.
     Same,
+    /// They are one and the same file. Nobody can tell from that whether its content is good: who writes to the one
+    /// writes to the other.
+    OneFile,
     /// Different, or the stored one is encrypted and cannot be looked into.
     Different,
     /// The source cannot be read to its end (damaged compressed data, or the system's refusal).
@@ -31,7 +34,7 @@ pub(super) fn compare(source: &File, stored: &Path, custom_magic: Option<&[u8]>)
     let identity = |file: &File| file.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
     match (identity(source), identity(&stored_file)) {
         // A run that was killed after it linked the file into the archive.
-        (Ok(one), Ok(other)) if one == other => return Comparison::Same,
+        (Ok(one), Ok(other)) if one == other => return Comparison::OneFile,
         (Err(error), _) => return Comparison::SourceUnreadable(error),
         (_, Err(error)) => return Comparison::StoredUnreadable(error),
         _ => {}
@@ -160,6 +163,7 @@ mod tests {
             std::fs::write(&two, stored).unwrap();
             match compare(&File::open(&one).unwrap(), &two, None) {
                 Comparison::Same => "same",
+                Comparison::OneFile => "one",
                 Comparison::Different => "different",
                 Comparison::SourceUnreadable(_) => "source",
                 Comparison::StoredUnreadable(_) => "stored",

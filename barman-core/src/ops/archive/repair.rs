@@ -43,6 +43,12 @@ pub(super) fn complete_tail(
     let known: HashSet<WalFileName> = db.read()?.iter().map(|record| record.name).collect();
     let mut lines: Vec<WalRecord> = Vec::new();
     for (name, path) in unlisted.into_iter().filter(|(name, _)| !known.contains(name)) {
+        // Barman copies from another file system to the final name: a half file is no archived one. Should the whole
+        // one come, it takes the place.
+        if let Some(reason) = storage.judge_stored(name, &path) {
+            log::warn!(target: super::TARGET, "{} is not listed and useless: {reason}", path.display());
+            continue;
+        }
         match storage.describe(name, &path) {
             Ok(record) => {
                 let synced = durable::fsync_file(&path).and_then(|()| durable::fsync_parent(&path));

@@ -23,7 +23,14 @@ pub(in crate::ops) fn judge(name: SegmentName, first: &[u8], size: u64) -> Verdi
     if size == 0 {
         return Verdict::Bad("it is empty".to_owned());
     }
-    match page::check_segment_header(first) {
+    let header = page::check_segment_header(first);
+    // Of a version that we do not know we know neither the header nor what it means.
+    let is_known =
+        page::PageHeader::parse(first).is_some_and(|header| page::postgres_major_of(header.magic).is_some());
+    if !is_known && header != Err(SegmentHeaderError::Zeroed) {
+        return Verdict::Unrecognised;
+    }
+    match header {
         Ok(header) => {
             if let Err(error) = header.check_name(name) {
                 return Verdict::Bad(error.to_string());
@@ -63,6 +70,17 @@ mod tests {
             Verdict::Unrecognised
         );
         assert_eq!(judge(name, b"x", 1), Verdict::Unrecognised);
+        // A newer PostgreSQL may have changed anything but where the magic number is.
+        for (first, size) in [
+            (header(3), size),
+            (header(4), size - 1),
+            (header(3)[..4].to_vec(), 4),
+        ] {
+            let mut first = first;
+            first[..2].copy_from_slice(&0xD119u16.to_le_bytes());
+            first.resize(64, 0);
+            assert_eq!(judge(name, &first, size), Verdict::Unrecognised);
+        }
         for (first, size, word) in [
             (header(4), size, "000000010000000000000004"),
             (header(3), size - 1, "1048575 bytes"),

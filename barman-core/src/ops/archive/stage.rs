@@ -19,8 +19,10 @@ use super::queue::{Source, Waiting};
 use super::rejects::{self, Reason};
 use super::segment_check::{self, Verdict};
 
-/// A file that was written to so recently may not be complete: `archive_command`s that copy to the final name exist.
-const SETTLED_SECONDS: i64 = 60;
+/// A file that was written to so recently may not be complete: `archive_command`s that copy to the final name exist,
+/// to network file systems that stall and whose clocks differ from ours too. Whoever is moved to the errors directory
+/// while he is writing tells PostgreSQL that the file is archived.
+const SETTLED_SECONDS: i64 = 300;
 const BUFFER: usize = 256 * 1024;
 
 /// What of the configuration decides how a file is stored.
@@ -189,9 +191,22 @@ impl Storage<'_> {
 
     fn compare_with(&self, waiting: &Waiting, facts: &Facts, target: &Path, now: Timestamp) -> Staged {
         match compare(&facts.file, target, self.custom_magic.as_deref()) {
-            Comparison::Same => match self.describe(waiting.name, target) {
-                Ok(record) => Staged::Same { record },
-                Err(error) => Staged::Failed(format!("the archived file cannot be read: {error}")),
+            Comparison::Same => self.same(waiting, target),
+            // A run was killed after it had linked the file into the archive. Whoever delivers straight to the final
+            // name may have begun again since, and has cut what is in the archive.
+            Comparison::OneFile => match self.is_useless(waiting, facts) {
+                // Rewritten since, it may not be on disk.
+                None => match durable::fsync_file(target) {
+                    Ok(()) => self.same(waiting, target),
+                    Err(error) => Staged::Failed(error.to_string()),
+                },
+                Some(reason) => match facts.bad_once_settled(reason, now) {
+                    Staged::Bad(reason) => Staged::Failed(format!(
+                        "it is linked to {} and useless: {reason}",
+                        target.display()
+                    )),
+                    unsettled => unsettled,
+                },
             },
             // The beginning of what is there already may be the same file on its way once more.
             Comparison::Different => match self.is_useless(waiting, facts) {
@@ -219,6 +234,13 @@ impl Storage<'_> {
         }
     }
 
+    fn same(&self, waiting: &Waiting, target: &Path) -> Staged {
+        match self.describe(waiting.name, target) {
+            Ok(record) => Staged::Same { record },
+            Err(error) => Staged::Failed(format!("the archived file cannot be read: {error}")),
+        }
+    }
+
     /// Makes room for a good segment where the archive has a useless one: Barman copies from another file system to
     /// the final name, and takes empty files. `true` when the useless one is in the errors directory.
     fn clear_useless(
@@ -235,18 +257,9 @@ impl Storage<'_> {
         if !self.check_segments || facts.compression.is_some() || !is_good(&facts.first, facts.size()) {
             return Ok(false);
         }
-        let stored =
-            File::open(target).and_then(|file| Ok((codec::first_bytes(&file)?, file.metadata()?.len())));
-        let Ok((first, size)) = stored else {
+        let Some(reason) = self.judge_stored(waiting.name, target) else {
             return Ok(false);
         };
-        let Verdict::Bad(reason) = segment_check::judge(segment, &first, size) else {
-            return Ok(false);
-        };
-        if codec::looks_encrypted(&first) || Algorithm::detect(&first, self.custom_magic.as_deref()).is_some()
-        {
-            return Ok(false);
-        }
         let moved = rejects::reject(target, &self.layout.errors_directory, Reason::Error, now)?;
         log::warn!(
             target: super::TARGET,
@@ -255,6 +268,23 @@ impl Storage<'_> {
             moved.display()
         );
         Ok(true)
+    }
+
+    /// Why a file of the archive is useless; `None` if it is not, or nobody can tell.
+    pub(super) fn judge_stored(&self, name: WalFileName, stored: &Path) -> Option<String> {
+        let WalFileName::Segment(segment) = name else {
+            return None;
+        };
+        let file = File::open(stored).ok().filter(|_| self.check_segments)?;
+        let (first, size) = (codec::first_bytes(&file).ok()?, file.metadata().ok()?.len());
+        if codec::looks_encrypted(&first) || Algorithm::detect(&first, self.custom_magic.as_deref()).is_some()
+        {
+            return None;
+        }
+        match segment_check::judge(segment, &first, size) {
+            Verdict::Bad(reason) => Some(reason),
+            Verdict::Good | Verdict::Unrecognised => None,
+        }
     }
 
     /// The catalogue's record for a file of the archive.

@@ -539,6 +539,61 @@ fn what_barman_stored_and_did_not_list_gets_its_line() {
 }
 
 #[test]
+fn half_a_file_that_barman_left_is_not_listed() {
+    let bench = Bench::new("archiver = on");
+    bench.put(&format!("incoming/{}", name(1)), &segment(1, 1));
+    bench.run();
+    let half = format!("wals/0000000100000000/{}", name(2));
+    bench.put(&half, &segment(2, 1)[..5000]);
+    assert_eq!(bench.run().report().repaired, 0);
+    assert_eq!(bench.listed(), [name(1)]);
+    // Its source is still there: Barman removes it last.
+    bench.put(&format!("incoming/{}", name(2)), &segment(2, 1));
+    assert_eq!(bench.run().report().archived, 1);
+    assert_eq!(bench.listed(), [name(1), name(2)]);
+    assert_eq!(bench.stored(2), segment(2, 1));
+}
+
+#[test]
+fn a_file_that_may_still_be_written_is_not_taken_from_its_writer() {
+    let bench = Bench::new("archiver = on");
+    let half = segment(1, 1)[..5000].to_vec();
+    let path = format!("incoming/{}", name(1));
+    bench.put_at(&path, &half, bench.now.as_second() - 240);
+    assert_eq!(bench.run().report().unsettled, 1);
+    bench.put_at(&path, &half, bench.now.as_second() + 86_400);
+    assert_eq!(bench.run().report().unsettled, 1, "a clock that differs");
+    bench.put(&path, &half);
+    assert_eq!(bench.run().report().rejected, 1);
+}
+
+#[test]
+fn a_link_of_a_killed_run_to_a_file_that_was_cut_since_is_not_archived() {
+    let bench = Bench::new("archiver = on");
+    let archived = bench.put(&format!("wals/0000000100000000/{}", name(1)), &segment(1, 1));
+    fs::create_dir_all(bench.at("incoming")).unwrap();
+    let source = bench.at("incoming").join(name(1));
+    fs::hard_link(&archived, &source).unwrap();
+    let cut = |length: usize, age: i64| {
+        bench.put_at(
+            &format!("incoming/{}", name(1)),
+            &segment(1, 1)[..length],
+            bench.now.as_second() - age,
+        )
+    };
+    cut(5000, 5);
+    assert_eq!(bench.run().report().unsettled, 1);
+    cut(5000, 5000);
+    let outcome = bench.run();
+    assert_eq!((outcome.report().failed, outcome.report().exit_code()), (1, 1));
+    assert!(source.exists());
+    cut(SIZE as usize, 5000);
+    assert_eq!(bench.run().report().already_archived, 1);
+    assert!(!source.exists());
+    assert_eq!(bench.listed(), [name(1)]);
+}
+
+#[test]
 fn links_are_followed_and_lower_case_is_stored_in_upper_case() {
     let bench = Bench::new("archiver = on");
     let outside = bench.put("outside", &segment(10, 1));

@@ -1,0 +1,403 @@
+//! `barman archive-wal` killed at system calls of every kind, and with a disk that is full or broken: no WAL is lost,
+//! no half file has a final name, the next run finishes. And the order of the calls: killing a process never shows a
+//! missing sync.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use barman_wal::WalFileName;
+use barman_wal::codec::{self, Algorithm};
+use testkit::strace::{self, Call, Fault};
+use testkit::{Finished, Mode, Sandbox};
+
+const SEGMENT: usize = 1 << 20;
+
+/// The content of a segment as PostgreSQL 18 writes it, with 1 MiB segments.
+fn segment(number: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(SEGMENT);
+    bytes.extend(0xD118u16.to_le_bytes());
+    bytes.extend(2u16.to_le_bytes());
+    bytes.extend(1u32.to_le_bytes());
+    bytes.extend((number * SEGMENT as u64).to_le_bytes());
+    bytes.extend([0; 8]);
+    bytes.extend(7u64.to_le_bytes());
+    bytes.extend((1u32 << 20).to_le_bytes());
+    bytes.extend(8192u32.to_le_bytes());
+    bytes.resize(SEGMENT, u8::try_from(number & 0xFF).unwrap());
+    bytes
+}
+
+/// A server to which these files are delivered, over and over.
+struct Bench {
+    sandbox: Sandbox,
+    delivered: BTreeMap<String, Vec<u8>>,
+}
+
+impl Bench {
+    fn new(compression: &str) -> Result<Self> {
+        let sandbox = Sandbox::builder("main")
+            .mode(Mode::Archiver)
+            .option("compression", compression)
+            .program(env!("CARGO_BIN_EXE_barman"))
+            .build()?;
+        let delivered = BTreeMap::from([
+            ("000000010000000000000FFF".to_owned(), segment(0xFFF)),
+            // Another directory.
+            ("000000010000000100000000".to_owned(), segment(0x1000)),
+            (
+                "000000010000000100000000.00000028.backup".to_owned(),
+                b"START WAL LOCATION: 1/28 (file 000000010000000100000000)\n".to_vec(),
+            ),
+            ("00000002.history".to_owned(), b"1\t1/80\tno reason\n".to_vec()),
+        ]);
+        Ok(Self { sandbox, delivered })
+    }
+
+    fn incoming(&self) -> PathBuf {
+        self.sandbox.server_dir().join("incoming")
+    }
+
+    fn catalogue(&self) -> PathBuf {
+        self.sandbox.server_dir().join("wals/main-xlog.db")
+    }
+
+    fn archived(&self, name: &str) -> PathBuf {
+        let name: WalFileName = name.parse().unwrap();
+        let directory = name.archive_directory().unwrap_or_default();
+        let wals = self.sandbox.server_dir().join("wals");
+        wals.join(directory).join(name.to_string())
+    }
+
+    /// As before the first run, with everything in the queue. An archive without its catalogue would be read anew,
+    /// so there is one already.
+    fn reset(&self) -> Result<()> {
+        let home = self.sandbox.server_dir();
+        if home.exists() {
+            fs::remove_dir_all(&home)?;
+        }
+        fs::create_dir_all(self.incoming())?;
+        fs::create_dir_all(home.join("wals"))?;
+        fs::write(self.catalogue(), "")?;
+        for (name, content) in &self.delivered {
+            fs::write(self.incoming().join(name), content)?;
+        }
+        Ok(())
+    }
+
+    fn archive(&self) -> Result<Finished> {
+        self.sandbox.barman()?.run(["archive-wal", "main"])
+    }
+
+    /// How often each name is in the catalogue, and with which size last. A last line without its end does not count.
+    fn listed(&self) -> Result<BTreeMap<String, (usize, u64)>> {
+        let mut listed = BTreeMap::new();
+        let text = fs::read_to_string(self.catalogue())?;
+        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+            let mut fields = line.split_ascii_whitespace();
+            let name = fields.next().context("no name")?.to_owned();
+            let size = fields.next().context("no size")?.parse()?;
+            let entry = listed.entry(name).or_insert((0, 0));
+            *entry = (entry.0 + 1, size);
+        }
+        Ok(listed)
+    }
+
+    /// What has to hold whenever nobody is at work.
+    fn check(&self) -> Result<()> {
+        let listed = self.listed()?;
+        for (name, (_, size)) in &listed {
+            let stored = fs::metadata(self.archived(name)).with_context(|| format!("{name} is listed"))?;
+            ensure!(
+                stored.len() == *size,
+                "{name}: size {size} instead of {}",
+                stored.len()
+            );
+        }
+        for (name, content) in &self.delivered {
+            let archived = self.archived(name);
+            if archived.exists() {
+                ensure!(
+                    plain(&archived)? == *content,
+                    "{name} is in the archive with other content"
+                );
+            }
+            match fs::read(self.incoming().join(name)) {
+                Ok(waiting) => ensure!(waiting == *content, "{name} has changed in the queue"),
+                Err(_) => ensure!(
+                    archived.exists() && listed.contains_key(name),
+                    "{name} has left the queue, is in the archive: {}, is listed: {}",
+                    archived.exists(),
+                    listed.contains_key(name)
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    /// What has to hold after a run that nothing disturbed.
+    fn check_complete(&self) -> Result<()> {
+        self.check()?;
+        let listed = self.listed()?;
+        for name in self.delivered.keys() {
+            ensure!(
+                !self.incoming().join(name).exists(),
+                "{name} is still in the queue"
+            );
+            ensure!(
+                listed.get(name).is_some_and(|(times, _)| *times == 1),
+                "{name}: {listed:?}"
+            );
+        }
+        let mut files = self.delivered.len() + 1;
+        for entry in walk(&self.sandbox.server_dir().join("wals"))? {
+            files = files
+                .checked_sub(1)
+                .with_context(|| format!("one too many: {}", entry.display()))?;
+        }
+        let errors = self.sandbox.server_dir().join("errors");
+        ensure!(
+            !errors.exists() || walk(&errors)?.is_empty(),
+            "something was rejected"
+        );
+        Ok(())
+    }
+
+    /// Barman can work with it.
+    fn check_with_oracle(&self) -> Result<()> {
+        let oracle = self.sandbox.oracle()?;
+        oracle.ok(["list-backups", "main"])?;
+        let name = "000000010000000100000000";
+        let sent = oracle.ok(["get-wal", "main", name])?;
+        ensure!(
+            self.delivered.get(name) == Some(&sent.stdout_bytes),
+            "{name} reads differently"
+        );
+        Ok(())
+    }
+}
+
+fn walk(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(walk(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+fn plain(path: &Path) -> Result<Vec<u8>> {
+    let file = fs::File::open(path)?;
+    let algorithm = Algorithm::detect(&codec::first_bytes(&file)?, None).unwrap_or(Algorithm::None);
+    let mut content = Vec::new();
+    codec::decoder(algorithm, file)?.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// System calls, what happens to them, and which of them at most (counted for each thread).
+const FAULTS: [(&str, Fault, u32); 19] = [
+    ("write", Fault::Kill, 40),
+    ("pwrite64", Fault::Kill, 4),
+    ("fsync", Fault::Kill, 20),
+    ("linkat", Fault::Kill, 4),
+    ("renameat2", Fault::Kill, 6),
+    ("unlink", Fault::Kill, 10),
+    ("mkdir", Fault::Kill, 12),
+    ("ftruncate", Fault::Kill, 4),
+    ("fchmod", Fault::Kill, 4),
+    ("utimensat", Fault::Kill, 4),
+    ("flock", Fault::Kill, 8),
+    ("write", Fault::Error("ENOSPC"), 40),
+    ("fsync", Fault::Error("EIO"), 20),
+    ("linkat", Fault::Error("EPERM"), 4),
+    ("linkat", Fault::Error("ENOSPC"), 4),
+    ("renameat2", Fault::Error("ENOSPC"), 6),
+    ("renameat2", Fault::Error("EINVAL"), 6),
+    ("unlink", Fault::Error("EIO"), 10),
+    ("mkdir", Fault::Error("ENOSPC"), 12),
+];
+
+/// Of a call that is made often, these; the others between them in the long run only.
+fn moments(most: u32) -> Vec<u32> {
+    let all = 1..=most;
+    if testkit::is_long() {
+        return all.collect();
+    }
+    all.filter(|at| *at <= 4 || (at.is_power_of_two()) || at % 7 == 0)
+        .collect()
+}
+
+fn every_fault(compression: &str) -> Result<()> {
+    let bench = Bench::new(compression)?;
+    let program = bench.sandbox.barman()?;
+    let mut disturbed = 0;
+    for (call, fault, most) in FAULTS {
+        for at in moments(most) {
+            bench.reset()?;
+            let run = strace::with_fault(&program, call, fault, at).run(["archive-wal", "main"])?;
+            let scene = || format!("{compression}: {fault:?} at {call} {at}\n{run}");
+            bench.check().with_context(scene)?;
+            if run.code != Some(0) {
+                disturbed += 1;
+                if fault == Fault::Kill {
+                    ensure!(run.signal.is_some() || run.code == Some(137), "{}", scene());
+                }
+            }
+            let next = bench.archive()?;
+            ensure!(next.code == Some(0), "{}\nthe next run: {next}", scene());
+            bench
+                .check_complete()
+                .with_context(|| format!("after the next run: {next}"))
+                .with_context(scene)?;
+            let reached = run.code != Some(0);
+            if !reached && fault == Fault::Kill {
+                break;
+            }
+        }
+    }
+    ensure!(disturbed >= 20, "only {disturbed} runs were disturbed");
+    bench.check_with_oracle()
+}
+
+#[test]
+fn links_survive_every_fault() -> Result<()> {
+    every_fault("")
+}
+
+#[test]
+fn compressed_files_survive_every_fault() -> Result<()> {
+    every_fault("gzip")
+}
+
+/// The last call before `before` that matches.
+fn last<'a>(calls: &'a [Call], before: usize, matches: impl Fn(&Call) -> bool) -> Option<&'a Call> {
+    calls.iter().rfind(|call| call.end < before && matches(call))
+}
+
+#[test]
+fn nothing_goes_before_what_replaces_it_is_on_disk() -> Result<()> {
+    for compression in ["", "gzip"] {
+        let bench = Bench::new(compression)?;
+        bench.reset()?;
+        let log = bench.sandbox.dir().join("strace.log");
+        let names = [
+            "fsync",
+            "rename",
+            "renameat2",
+            "link",
+            "linkat",
+            "unlink",
+            "write",
+            "mkdir",
+        ];
+        strace::recorded(&bench.sandbox.barman()?, &names, &log).ok(["archive-wal", "main"])?;
+        let calls = strace::calls(&log)?;
+        for name in bench.delivered.keys() {
+            check_order(&bench, name, &calls).with_context(|| format!("{compression} {name}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_order(bench: &Bench, name: &str, calls: &[Call]) -> Result<()> {
+    let archived = bench.archived(name);
+    let directory = archived.parent().context("no directory")?;
+    let quoted = |path: &Path| format!("\"{}\"", path.display());
+    let described = |path: &Path| format!("<{}>", path.display());
+    let syncs = |path: &Path| {
+        let path = described(path);
+        move |call: &Call| call.name == "fsync" && call.arguments.ends_with(&path)
+    };
+
+    let source = quoted(&bench.incoming().join(name));
+    let removal = last(calls, usize::MAX, |call| {
+        call.name == "unlink" && call.arguments == source
+    })
+    .context("the source is never removed")?;
+    let line = format!("\"{name}\\t");
+    let later_line = format!("\\n{name}\\t");
+    let catalogue = described(&bench.catalogue());
+    let listing = last(calls, removal.begin, |call| {
+        call.name == "write"
+            && call.arguments.contains(&catalogue)
+            && (call.arguments.contains(&line) || call.arguments.contains(&later_line))
+    })
+    .context("the source is removed before it is listed")?;
+    ensure!(
+        last(calls, removal.begin, syncs(&bench.catalogue())).is_some_and(|sync| sync.begin > listing.end),
+        "the source is removed before the catalogue is synced"
+    );
+    let target = quoted(&archived);
+    let publication = last(calls, listing.begin, |call| {
+        call.name == "renameat2" && call.arguments.contains(&target)
+    })
+    .context("listed before it is in the archive")?;
+    ensure!(
+        last(calls, listing.begin, syncs(directory)).is_some_and(|sync| sync.begin > publication.end),
+        "listed before the directory is synced"
+    );
+    let temporary = publication
+        .arguments
+        .split('"')
+        .nth(1)
+        .context("no temporary name")?;
+    let temporary = Path::new(temporary);
+    let content = last(calls, publication.begin, |call| {
+        // The descriptor of a link may be shown with either name.
+        call.name == "fsync"
+            && (call.arguments.ends_with(&described(temporary))
+                || call.arguments.ends_with(&described(&bench.incoming().join(name))))
+    })
+    .context("in the archive before its content is synced")?;
+    if let Some(write) = last(calls, publication.begin, |call| {
+        call.name == "write" && call.arguments.contains(&described(temporary))
+    }) {
+        ensure!(content.begin > write.end, "written after the sync");
+    }
+    let made = quoted(directory);
+    if let Some(creation) = last(calls, listing.begin, |call| {
+        call.name == "mkdir" && call.arguments.starts_with(&made)
+    }) {
+        let above = directory.parent().context("no directory above")?;
+        ensure!(
+            last(calls, listing.begin, syncs(above)).is_some_and(|sync| sync.begin > creation.end),
+            "the new directory is not synced in its own"
+        );
+    }
+    Ok(())
+}
+
+/// Someone delivers a file straight to its final name, is stopped, and begins again while the killed run's link to the
+/// file is in the archive: what is there must not be taken for archived.
+#[test]
+fn a_file_that_is_written_again_after_a_crash_is_waited_for() -> Result<()> {
+    let bench = Bench::new("")?;
+    bench.reset()?;
+    let program = bench.sandbox.barman()?;
+    strace::with_fault(&program, "unlink", Fault::Kill, 1).run(["archive-wal", "main"])?;
+    let (name, content) = bench.delivered.first_key_value().context("nothing delivered")?;
+    let path = bench.incoming().join(name);
+    ensure!(
+        path.exists() && bench.archived(name).exists(),
+        "killed too early or too late"
+    );
+
+    // What `cp` does to a file that exists.
+    fs::write(&path, &content[..SEGMENT / 2])?;
+    let old = SystemTime::now() - Duration::from_secs(3600);
+    fs::File::options().write(true).open(&path)?.set_modified(old)?;
+    bench.archive()?;
+    ensure!(path.exists(), "half a file was taken for archived");
+
+    fs::write(&path, content)?;
+    bench.archive()?;
+    bench.check_complete()
+}
