@@ -394,7 +394,7 @@ fn a_backup_is_not_done_before_its_wal_is_there() -> Result<()> {
 }
 
 #[test]
-fn ctrl_c_while_waiting_goes_on_and_the_catalogue_says_started_until_then() -> Result<()> {
+fn ctrl_c_while_waiting_goes_on_and_the_copy_counts_from_its_end() -> Result<()> {
     let (_cluster, sandbox) = losing_wal()?;
     let last = ids(&sandbox).pop();
     let mut running = sandbox
@@ -403,13 +403,31 @@ fn ctrl_c_while_waiting_goes_on_and_the_catalogue_says_started_until_then() -> R
     wait_until("it waits", SOON, || {
         Ok(running.stdout_so_far()?.contains("Waiting for the WAL file"))
     })?;
-    let id = wait_status(&sandbox, last.as_deref(), "STARTED")?;
+    let id = wait_status(&sandbox, last.as_deref(), "WAITING_FOR_WALS")?;
     assert_ne!(field(&sandbox, &id, "size")?, "None");
     running.signal(Signal::INT)?;
     let done = running.wait(SOON)?;
     assert_eq!(done.code, Some(0), "{done}");
     let end = field(&sandbox, &id, "end_wal")?;
     ensure!(done.stdout.contains(&format!("'{end}'")), "{done}");
+    assert_eq!(field(&sandbox, &id, "status")?, "WAITING_FOR_WALS");
+    Ok(())
+}
+
+#[test]
+fn killed_while_waiting_the_backup_is_still_good() -> Result<()> {
+    let (_cluster, sandbox) = losing_wal()?;
+    let last = ids(&sandbox).pop();
+    let mut running = sandbox
+        .barman()?
+        .spawn(["backup", "--immediate-checkpoint", "--wait", "main"])?;
+    wait_until("it waits", SOON, || {
+        Ok(running.stdout_so_far()?.contains("Waiting for the WAL file"))
+    })?;
+    let id = wait_status(&sandbox, last.as_deref(), "WAITING_FOR_WALS")?;
+    running.signal(Signal::KILL)?;
+    running.wait(SOON)?;
+    sandbox.barman()?.ok(["cron"])?;
     assert_eq!(field(&sandbox, &id, "status")?, "WAITING_FOR_WALS");
     Ok(())
 }

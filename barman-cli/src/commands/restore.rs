@@ -5,10 +5,11 @@ use crate::args::commands::{self, CombineMode, RestoreArgs, StagingLocation, Tar
 use crate::args::values::TargetTimeline;
 use crate::output::Format;
 use barman_core::Server;
+use barman_core::config::load::default_paths;
 use barman_core::ops::restore::{self, RestoreError, RestoreOptions, RestoreReport, Target, TargetTexts};
 use barman_wal::TimelineId;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const CHANGED: &str = "These settings have been changed to prevent data loss";
 const DANGEROUS: &str =
@@ -20,7 +21,12 @@ pub(super) fn run(app: &App<'_>, args: &RestoreArgs) {
         return;
     };
     let server = Server::new(config.clone()).with_interrupt(app.cancel.flag());
-    match options(args).and_then(|options| restore::run(&server, &options, &app.context())) {
+    let options = options(args).map(|options| RestoreOptions {
+        barman_user: app.config.globals.barman_user.clone(),
+        command_config: special_config(&app.config.path),
+        ..options
+    });
+    match options.and_then(|options| restore::run(&server, &options, &app.context())) {
         Ok(report) => render(app, &report),
         Err(error) => {
             let _ = app.failure(&error);
@@ -29,6 +35,15 @@ pub(super) fn run(app: &App<'_>, args: &RestoreArgs) {
             }
         }
     }
+}
+
+/// The configuration file, if the command that PostgreSQL will run would not find it by itself.
+fn special_config(path: &Path) -> Option<PathBuf> {
+    // No home: PostgreSQL runs as somebody else.
+    if default_paths(None).iter().any(|default| default == path) {
+        return None;
+    }
+    Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
 }
 
 /// The options as the operation takes them. Empty texts are options that were not given.
@@ -340,6 +355,17 @@ mod tests {
             Some(Command::Restore(args)) => options(&args),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn only_a_special_configuration_is_named() {
+        assert_eq!(special_config(Path::new("/etc/barman.conf")), None);
+        assert_eq!(special_config(Path::new("/etc/barman/barman.conf")), None);
+        assert_eq!(
+            special_config(Path::new("/srv/b.conf")),
+            Some(PathBuf::from("/srv/b.conf"))
+        );
+        assert!(special_config(Path::new("b.conf")).is_some_and(|path| path.is_absolute()));
     }
 
     #[test]

@@ -52,11 +52,19 @@ pub fn locate(search: &Search<'_>) -> Result<PathBuf, ConfigError> {
             Err(ConfigError::Missing(path.to_owned()))
         };
     }
-    let home = search.home.map(|home| home.join(".barman.conf"));
-    home.into_iter()
-        .chain(["/etc/barman.conf".into(), "/etc/barman/barman.conf".into()])
+    default_paths(search.home)
+        .into_iter()
         .find(|path| path.is_file() && std::fs::File::open(path).is_ok())
         .ok_or(ConfigError::NoneFound)
+}
+
+/// Where the configuration is looked for unless a path is given, in this order. `home` is the user's home directory.
+#[must_use]
+pub fn default_paths(home: Option<&Path>) -> Vec<PathBuf> {
+    home.map(|home| home.join(".barman.conf"))
+        .into_iter()
+        .chain(["/etc/barman.conf".into(), "/etc/barman/barman.conf".into()])
+        .collect()
 }
 
 /// The main file, read, with the settings of `[barman]`.

@@ -75,6 +75,8 @@ impl<'a> Taking<'a> {
             }
         };
         if copied && wait != Wait::No {
+            // Whoever kills the wait does not turn a complete copy into a failed backup.
+            self.save()?;
             self.interrupted = wait::for_end(self.server, &mut self.info, wait, self.ctx);
         }
         // The request to stop has been answered by now. What follows must be done in any case; a second request

@@ -1,7 +1,7 @@
 //! The turn of one server.
 
 use barman_catalog::repair::{self, BackupLock};
-use barman_catalog::{BackupStatus, Catalog, Layout};
+use barman_catalog::{BackupId, BackupStatus, Catalog, Layout};
 use barman_wal::lock::{self, Lock, LockError};
 
 use super::{CronReport, Started, TARGET};
@@ -69,7 +69,7 @@ impl Turn<'_, '_> {
             self.receive()?;
         }
         self.repair()?;
-        self.check_backup()?;
+        self.check_backups()?;
         self.enforce_retention();
         Ok(())
     }
@@ -144,14 +144,19 @@ impl Turn<'_, '_> {
         Ok(())
     }
 
-    fn check_backup(&mut self) -> Result<(), Problem> {
-        let catalog = self.catalog()?;
-        let waiting = catalog
+    /// Looks after every backup that waits for WAL, not only the oldest: one whose WAL never comes must not hide the
+    /// others.
+    fn check_backups(&mut self) -> Result<(), Problem> {
+        let waiting: Vec<BackupId> = self
+            .catalog()?
             .usable()
-            .find(|backup| backup.status == BackupStatus::WaitingForWals);
-        let Some(id) = waiting.map(|backup| backup.id) else {
-            return Ok(());
-        };
+            .filter(|backup| backup.status == BackupStatus::WaitingForWals)
+            .map(|backup| backup.id)
+            .collect();
+        waiting.into_iter().try_for_each(|id| self.check_backup(id))
+    }
+
+    fn check_backup(&mut self, id: BackupId) -> Result<(), Problem> {
         if is_held(&self.layout().id_lock(id))? {
             log::debug!(target: TARGET, "backup {id} of server {} is in use", self.config.name);
             return Ok(());

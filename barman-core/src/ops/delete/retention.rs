@@ -57,6 +57,11 @@ pub fn enforce_retention(server: &Server, ctx: &Context<'_>) -> Result<EnforceRe
             stuck.insert(id);
             continue;
         }
+        let text = format!(
+            "Enforcing retention policy: removing backup {id} for server {}",
+            server.name()
+        );
+        ctx.say(Level::Info, TARGET, &text);
         match delete_one(server, id, trigger, ctx) {
             Ok(true) => report.deleted.push(id),
             Ok(false) => {}

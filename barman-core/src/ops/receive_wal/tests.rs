@@ -25,7 +25,8 @@ fn found(text: &str, bytes: u64) -> Found {
 fn receiving_goes_on_after_the_newest_file() {
     const FULL: u64 = 16 << 20;
     let size = SegmentSize::DEFAULT;
-    let cases: [(&[(&str, u64)], Option<(&str, u32)>); 9] = [
+    type Case<'a> = (&'a [(&'a str, u64)], Option<(&'a str, u32)>);
+    let cases: [Case<'_>; 9] = [
         (&[], None),
         (&[("000000010000000000000005", FULL)], Some(("0/6000000", 1))),
         (
