@@ -278,7 +278,7 @@ fn compressed_files_survive_every_fault() -> Result<()> {
 }
 
 /// The last call before `before` that matches.
-fn last<'a>(calls: &'a [Call], before: usize, matches: impl Fn(&Call) -> bool) -> Option<&'a Call> {
+fn last(calls: &[Call], before: usize, matches: impl Fn(&Call) -> bool) -> Option<&Call> {
     calls.iter().rfind(|call| call.end < before && matches(call))
 }
 
