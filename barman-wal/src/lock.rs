@@ -220,10 +220,22 @@ impl Lock {
     fn write_pid(&self) -> Result<(), LockError> {
         let text = format!("{}\n", std::process::id());
         let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
-        self.file
-            .write_all_at(text.as_bytes(), 0)
-            .and_then(|()| self.file.set_len(length))
-            .map_err(|error| LockError::io(&self.path, error))
+        match self.file.write_all_at(text.as_bytes(), 0) {
+            // The lock is ours all the same, and deleting a backup needs one. Only a file that was empty gets here, so
+            // nobody is misled by what an earlier holder wrote.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                log::debug!(target: "barman.lockfile", "no room for the process id in {}: {error}", self.path.display());
+                Ok(())
+            }
+            result => result
+                .and_then(|()| self.file.set_len(length))
+                .map_err(|error| LockError::io(&self.path, error)),
+        }
     }
 }
 
@@ -388,6 +400,16 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         lock.remove().unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_full_disk_does_not_keep_from_locking() {
+        let lock = Lock::try_acquire(Path::new("/dev/full")).unwrap();
+        assert!(matches!(
+            Lock::try_acquire(Path::new("/dev/full")),
+            Err(LockError::Busy { pid: None, .. })
+        ));
+        drop(lock);
     }
 
     #[test]
