@@ -123,7 +123,7 @@ impl Demo {
 
     /// Shows a command and what it says, and insists on its success.
     fn barman(&self, args: &[&str]) -> Result<Finished> {
-        println!("\n    $ barman {}", args.join(" "));
+        println!("\n    $ barman {}", typed(args));
         let done = self.barman.run(args)?;
         for line in done.stdout.lines().chain(done.stderr.lines()) {
             println!("    {line}");
@@ -131,7 +131,7 @@ impl Demo {
         ensure!(
             done.code == Some(0),
             "`barman {}` ended with {:?}",
-            args.join(" "),
+            typed(args),
             done.code
         );
         println!("    ({:.2} s)", done.elapsed.as_secs_f64());
@@ -330,4 +330,16 @@ fn rows(cluster: &Cluster) -> Result<Rows> {
         (Some(count), Some(digest)) => Ok(Rows { count, digest }),
         _ => bail!("`{text}` returned an unexpected row"),
     }
+}
+
+/// Arguments as one types them into a shell.
+fn typed(args: &[&str]) -> String {
+    let quoted = args.iter().map(|arg| {
+        if arg.contains(|c: char| c.is_whitespace() || "'\"$&;()<>|*?".contains(c)) {
+            format!("'{}'", arg.replace('\'', "'\\''"))
+        } else {
+            (*arg).to_owned()
+        }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
 }
