@@ -447,6 +447,29 @@ fn replacing_keeps_the_mode_of_the_file() {
     );
 }
 
+#[test]
+fn unfinished_files_of_killed_processes_go() {
+    let home = home();
+    let layout = &home.layout;
+    archive(layout, W1, b"x");
+    fs::create_dir_all(layout.meta_directory()).unwrap();
+    // No process has this id.
+    let dead = |stem: &str| format!(".{stem}.4194999-0.tmp");
+    let alive = format!(".pg-xlog.db.{}-999.tmp", std::process::id());
+    let left = layout.xlogdb_directory.join(dead("pg-xlog.db"));
+    let mark = layout.meta_directory().join(dead("20260101T000000-delete_this"));
+    for path in [&left, &mark, &layout.xlogdb_directory.join(&alive)] {
+        fs::write(path, "half").unwrap();
+    }
+    LockedXlogDb::open(layout, &CustomMagic::None, None)
+        .unwrap()
+        .rebuild(&xlogdb::XlogDb::default())
+        .unwrap();
+    deletion::sweep_stale_marks(layout, &Catalog::load(layout).unwrap()).unwrap();
+    assert!(!left.exists() && !mark.exists());
+    assert!(layout.xlogdb_directory.join(alive).exists());
+}
+
 fn segment(number: u32) -> String {
     format!("0000000100000000{number:08X}")
 }

@@ -258,12 +258,16 @@ pub fn measure(directory: &Path) -> io::Result<Sizes> {
     Ok(sizes)
 }
 
-/// Removes marks of deletions that were interrupted after the very last step but one: the backup is gone, the mark is
-/// not.
+/// Removes what killed processes left in `meta/`: marks of deletions that were interrupted after the very last step but
+/// one (the backup is gone, the mark is not), and files that were not yet complete. The caller holds the server's
+/// backup lock.
 ///
 /// # Errors
 /// A mark that cannot be removed.
 pub fn sweep_stale_marks(layout: &Layout, catalog: &Catalog) -> Result<(), AnnotationError> {
+    if let Err(e) = durable::remove_stale_temporaries(&layout.meta_directory()) {
+        log::debug!(target: "barman.backup", "{e}");
+    }
     for id in catalog.stale_deletions() {
         annotations::remove(layout, id, KEEP)?;
         annotations::remove(layout, id, DELETE_THIS)?;

@@ -214,6 +214,10 @@ impl<'a> LockedXlogDb<'a> {
         let path = self.layout.xlogdb();
         files::create_directories(&self.layout.xlogdb_directory)
             .map_err(self.error("create the directory of"))?;
+        // What a killed run left, as big as the catalogue; nobody else writes here while the lock is held.
+        if let Err(e) = durable::remove_stale_temporaries(&self.layout.xlogdb_directory) {
+            log::debug!(target: "barman.wal_archiver", "{e}");
+        }
         let target = AtomicFile::create(&path, files::MODE).map_err(self.durable_error("write"))?;
         if let Ok(metadata) = std::fs::metadata(&path) {
             let mode = metadata.permissions().mode() & 0o7777;
