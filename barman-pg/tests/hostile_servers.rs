@@ -70,6 +70,24 @@ fn serve(answers: Vec<Vec<u8>>, stalls: bool) -> ConnInfo {
         .unwrap()
 }
 
+/// As [`serve`], but in the end the server repeats itself as long as anybody listens.
+fn serve_without_end(answers: Vec<Vec<u8>>, again: Vec<u8>) -> ConnInfo {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut buffer = [0; 4096];
+        for answer in answers {
+            let _ = stream.read(&mut buffer);
+            let _ = stream.write_all(&answer);
+        }
+        while stream.write_all(&again).is_ok() {}
+    });
+    format!("host=127.0.0.1 port={port} user=u dbname=d")
+        .parse()
+        .unwrap()
+}
+
 fn hold(stream: &mut TcpStream) {
     let mut sink = Vec::new();
     let _ = stream.read_to_end(&mut sink);
@@ -246,12 +264,92 @@ fn a_stream_that_does_not_continue_is_an_error() {
     assert!(begin.elapsed() < Duration::from_secs(3));
 }
 
+#[test]
+fn a_server_that_never_stops_talking_is_left_in_time() {
+    let notices = message(b'N', b"SNOTICE\0C00000\0Mstill here\0\0").repeat(1000);
+    let connect = |answers: Vec<Vec<u8>>| {
+        ReplicationClient::connect(
+            &serve_without_end(answers, notices.clone()).streaming(),
+            &options(),
+        )
+    };
+    let begin = Instant::now();
+    let error = connect(vec![]).unwrap_err();
+    assert!(
+        matches!(&error, Error::Connect { reason, .. } if reason == "timeout expired"),
+        "{error}"
+    );
+    let mut client = connect(vec![greeting("15.1")]).unwrap();
+    let error = client.identify_system().unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    // Nor does an error message that is followed by them help.
+    let refusal = message(b'E', b"SERROR\0C42704\0Mno\0\0");
+    let mut client = ReplicationClient::connect(
+        &serve_without_end(
+            vec![greeting("15.1"), [refusal, notices.clone()].concat()],
+            notices.clone(),
+        )
+        .streaming(),
+        &options(),
+    )
+    .unwrap();
+    assert!(client.drop_slot("s").is_err());
+    // The end of a stream is not waited for without end.
+    let mut client = connect(vec![greeting("15.1"), message(b'W', &[0, 0, 0])]).unwrap();
+    let stream = client
+        .start_physical(None, Lsn(0x100_0000), TimelineId::FIRST)
+        .unwrap();
+    let error = stream.stop(Duration::from_millis(300)).unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    assert!(begin.elapsed() < Duration::from_secs(8));
+}
+
+#[test]
+fn a_backup_from_a_server_faster_than_the_disk_can_be_interrupted() {
+    let dir = tempfile::tempdir().unwrap();
+    let flag = Arc::new(AtomicBool::new(false));
+    // Nothing is written for this member, whose content never ends.
+    let archive = header("tablespace_map", b'0', 0o777_7777_7777, "");
+    let whole = backup_of(&archive, None);
+    let end = message(b'c', b"");
+    let at = whole.windows(end.len()).position(|part| part == end).unwrap();
+    let data = message(b'd', &[&b"d"[..], &[0; 32768]].concat());
+    let info = serve_without_end(vec![greeting("15.1"), whole[..at].to_vec()], data.repeat(20));
+    let mut client =
+        ReplicationClient::connect(&info.streaming(), &options().with_interrupt(Arc::clone(&flag))).unwrap();
+    let backup = client.base_backup(&BaseBackupOptions::default()).unwrap();
+    let targets = ExtractTargets {
+        data: dir.path().to_path_buf(),
+        ..ExtractTargets::default()
+    };
+    let raised = std::sync::Mutex::new(None);
+    let error = extract(backup, &targets, &|received| {
+        // The slow disk: something has always arrived meanwhile.
+        std::thread::sleep(Duration::from_millis(5));
+        if received > 4_000_000 && !flag.swap(true, Ordering::Relaxed) {
+            *raised.lock().unwrap() = Some(Instant::now());
+        }
+    })
+    .unwrap_err();
+    assert!(error.is_interrupted(), "{error}");
+    let raised = raised.lock().unwrap().unwrap();
+    assert!(raised.elapsed() < Duration::from_secs(2));
+}
+
 /// A tar member.
 fn member(name: &str, kind: u8, content: &[u8], link: &str) -> Vec<u8> {
+    let mut out = header(name, kind, content.len() as u64, link);
+    out.extend(content);
+    out.resize(out.len().next_multiple_of(512), 0);
+    out
+}
+
+/// The header of a tar member.
+fn header(name: &str, kind: u8, size: u64, link: &str) -> Vec<u8> {
     let mut header = [0_u8; 512];
     header[..name.len()].copy_from_slice(name.as_bytes());
     header[100..107].copy_from_slice(b"0000600");
-    header[124..135].copy_from_slice(format!("{:011o}", content.len()).as_bytes());
+    header[124..135].copy_from_slice(format!("{size:011o}").as_bytes());
     header[136..147].copy_from_slice(b"00000000000");
     header[156] = kind;
     header[157..157 + link.len()].copy_from_slice(link.as_bytes());
@@ -259,10 +357,7 @@ fn member(name: &str, kind: u8, content: &[u8], link: &str) -> Vec<u8> {
     header[148..156].fill(b' ');
     let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
     header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    let mut out = header.to_vec();
-    out.extend(content);
-    out.resize(out.len().next_multiple_of(512), 0);
-    out
+    header.to_vec()
 }
 
 /// The answer of a server 15 whose data directory has these members.

@@ -10,7 +10,7 @@ use barman_wal::{Lsn, TimelineId};
 
 use super::BaseBackupOptions;
 use crate::error::{Error, ServerMessage};
-use crate::replication::session::{Answer, Row};
+use crate::replication::session::{Answer, MAX_ROW_BYTES, Row, row_bytes};
 use crate::replication::wire::{BUFFER, Doing, Filled, Patience};
 use crate::replication::{ReplicationClient, lsn_at, text, timeline_at};
 
@@ -188,10 +188,17 @@ impl ReplicationClient {
         notice: &mut dyn FnMut(&ServerMessage),
     ) -> Result<Vec<Row>, Error> {
         let mut rows = Vec::new();
+        let mut bytes = 0;
         loop {
             match self.session.answer(patience, &STARTING)? {
                 Answer::Columns => {}
-                Answer::Row(row) if rows.len() <= MAX_TABLESPACES => rows.push(row),
+                Answer::Row(row) => {
+                    bytes += row_bytes(&row);
+                    if rows.len() > MAX_TABLESPACES || bytes > MAX_ROW_BYTES {
+                        return Err(self.session.wire.protocol(&STARTING, "too many rows"));
+                    }
+                    rows.push(row);
+                }
                 Answer::Complete => return Ok(rows),
                 Answer::Notice(message) => {
                     log::info!(target: "barman.postgres", "{message}");
@@ -264,6 +271,11 @@ impl<'c> BaseBackup<'c> {
         }
         let mut pieces = Vec::new();
         loop {
+            // Here, because a server that is faster than the disk never lets a read wait, where the flag is looked at.
+            if self.client.session.wire.interrupted() {
+                self.client.session.wire.broken = true;
+                return Err(Error::Interrupted { doing: COPYING });
+            }
             while !self.ended
                 && let Some(frame) = self.client.session.wire.buffered(&COPYING)?
             {
@@ -319,7 +331,11 @@ impl<'c> BaseBackup<'c> {
                 }
             }
             Answer::Data(range) if self.copying && multiplexed => self.typed(range, pieces)?,
-            Answer::Data(range) if self.copying => pieces.push(Piece::Data(range)),
+            Answer::Data(range) if self.copying => {
+                // A warning about a file was no wait for the archiver.
+                self.waiting = false;
+                pieces.push(Piece::Data(range));
+            }
             Answer::CopyDone if self.copying => {
                 self.copying = false;
                 // What comes next, the server sends when its WAL has been archived.
@@ -424,8 +440,9 @@ impl<'c> BaseBackup<'c> {
         if !self.ended {
             return Err(self.protocol("the archives have not been read to the end"));
         }
+        let patience = Patience::Io.in_all(self.client.session.wire.io_timeout);
         loop {
-            match self.client.session.answer(Patience::Io, &COPYING)? {
+            match self.client.session.answer(patience, &COPYING)? {
                 Answer::Row(row) => self.end = position(&row),
                 Answer::Complete | Answer::Columns => {}
                 Answer::Notice(notice) => {

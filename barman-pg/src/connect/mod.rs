@@ -81,16 +81,28 @@ impl ConnectOptions {
 
 /// A moment after which to give up; `None` never comes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Deadline(Option<Instant>);
+pub(crate) struct Deadline {
+    at: Option<Instant>,
+    /// How far away it was, for messages.
+    pub(crate) limit: Duration,
+}
 
 impl Deadline {
     pub(crate) fn after(limit: Option<Duration>) -> Self {
-        Self(limit.and_then(|limit| Instant::now().checked_add(limit)))
+        Self {
+            at: limit.and_then(|limit| Instant::now().checked_add(limit)),
+            limit: limit.unwrap_or_default(),
+        }
+    }
+
+    /// Whether the moment has come.
+    pub(crate) fn passed(self) -> bool {
+        self.at.is_some_and(|at| at <= Instant::now())
     }
 
     /// How long the next slice of waiting may last: at most [`LOOK`], nothing once the moment has come.
     pub(crate) fn slice(self) -> Option<Duration> {
-        match self.0 {
+        match self.at {
             None => Some(LOOK),
             Some(at) => match at.saturating_duration_since(Instant::now()) {
                 left if left.is_zero() => None,
@@ -101,7 +113,7 @@ impl Deadline {
 
     /// What is left, at least a millisecond; `None` without a limit.
     pub(crate) fn left(self) -> Option<Duration> {
-        self.0.map(|at| {
+        self.at.map(|at| {
             at.saturating_duration_since(Instant::now())
                 .max(Duration::from_millis(1))
         })

@@ -15,6 +15,8 @@ use crate::version::PgVersion;
 
 /// More rows than any replication command answers with.
 const MAX_ROWS: usize = 100_000;
+/// More bytes than the rows of any replication command have.
+pub(crate) const MAX_ROW_BYTES: usize = 64 * 1024 * 1024;
 /// More parameters than any server reports.
 const MAX_PARAMETERS: usize = 1000;
 
@@ -293,6 +295,7 @@ impl Session {
         if message.severity == "FATAL" || message.severity == "PANIC" {
             self.wire.broken = true;
         } else {
+            let patience = patience.in_all(self.wire.io_timeout);
             loop {
                 match self.answer(patience, doing) {
                     Ok(Answer::Ready) => break,
@@ -307,14 +310,17 @@ impl Session {
         self.failed(doing, message)
     }
 
-    /// Runs a command and returns the rows of all its result sets.
+    /// Runs a command and returns the rows of all its result sets; `patience` is for all of it.
     pub(crate) fn run(&mut self, sql: &str, patience: Patience, doing: &Doing) -> Result<Vec<Row>, Error> {
+        let patience = patience.in_all(self.wire.io_timeout);
         self.query(sql, doing)?;
         let mut rows = Vec::new();
+        let mut bytes = 0;
         loop {
             match self.answer(patience, doing)? {
                 Answer::Row(row) => {
-                    if rows.len() >= MAX_ROWS {
+                    bytes += row_bytes(&row);
+                    if rows.len() >= MAX_ROWS || bytes > MAX_ROW_BYTES {
                         return Err(self.wire.protocol(doing, "too many rows"));
                     }
                     rows.push(row);
@@ -344,6 +350,11 @@ impl Drop for Session {
             );
         }
     }
+}
+
+/// What the columns of a row hold.
+pub(crate) fn row_bytes(row: &Row) -> usize {
+    row.iter().flatten().map(Bytes::len).sum()
 }
 
 /// Encodes and sends one message.

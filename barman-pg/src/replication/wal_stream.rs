@@ -262,7 +262,7 @@ impl<'c> WalStream<'c> {
     /// The server has ended the copy: ends ours, and reads what follows this timeline.
     fn end_of_copy(&mut self) -> Result<WalEvent<'_>, Error> {
         self.send(&copy::CopyDone::new(), Patience::Io)?;
-        let patience = Patience::Limit(Some(self.client.session.wire.io_timeout));
+        let patience = Patience::Io.in_all(self.client.session.wire.io_timeout);
         let mut successor = None;
         loop {
             match self.client.session.answer(patience, &DOING)? {
@@ -349,10 +349,9 @@ impl<'c> WalStream<'c> {
             self.state = State::Stopped;
             return Ok(());
         }
-        let until = Instant::now() + limit.min(Duration::from_secs(3600));
-        self.send(&copy::CopyDone::new(), Patience::Stubborn(limit))?;
+        let patience = Patience::Stubborn(limit).in_all(limit);
+        self.send(&copy::CopyDone::new(), patience)?;
         loop {
-            let patience = Patience::Stubborn(until.saturating_duration_since(Instant::now()));
             match self.client.session.answer(patience, &DOING)? {
                 Answer::Ready => break,
                 Answer::Failed(message) => return Err(self.client.session.fail(message, patience, &DOING)),

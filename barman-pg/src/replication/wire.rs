@@ -56,10 +56,39 @@ pub(crate) enum Patience {
     Io,
     /// Until something comes, at most this long; without a limit if `None`.
     Limit(Option<Duration>),
-    /// Until this moment.
+    /// Until this moment, however much has come before it.
     Until(Deadline),
     /// As [`Patience::Limit`], without looking at the interrupt flag: for ending a conversation properly.
     Stubborn(Duration),
+    /// As [`Patience::Until`], without looking at the interrupt flag.
+    StubbornUntil(Deadline),
+}
+
+impl Patience {
+    /// The same limit for a whole conversation instead of for each wait: a server that keeps talking does not prolong
+    /// it.
+    pub(crate) fn in_all(self, io_timeout: Duration) -> Self {
+        match self {
+            Self::Io => Self::Until(Deadline::after(Some(io_timeout))),
+            Self::Limit(limit) => Self::Until(Deadline::after(limit)),
+            Self::Stubborn(limit) => Self::StubbornUntil(Deadline::after(Some(limit))),
+            until @ (Self::Until(_) | Self::StubbornUntil(_)) => until,
+        }
+    }
+
+    fn is_stubborn(self) -> bool {
+        matches!(self, Self::Stubborn(_) | Self::StubbornUntil(_))
+    }
+
+    /// When a single wait that begins now is over.
+    fn deadline(self, io_timeout: Duration) -> Deadline {
+        match self {
+            Self::Io => Deadline::after(Some(io_timeout)),
+            Self::Limit(limit) => Deadline::after(limit),
+            Self::Stubborn(limit) => Deadline::after(Some(limit)),
+            Self::Until(deadline) | Self::StubbornUntil(deadline) => deadline,
+        }
+    }
 }
 
 /// What a read brought.
@@ -145,8 +174,17 @@ impl Wire {
         Ok(Some(Frame { tag, body }))
     }
 
-    /// Reads until a message is complete.
+    /// Reads until a message is complete. A server that never stops sending is interrupted like a silent one.
     pub(crate) fn frame(&mut self, patience: Patience, doing: &Doing) -> Result<Frame, Error> {
+        if !patience.is_stubborn() && self.interrupted() {
+            self.broken = true;
+            return Err(Error::Interrupted { doing: doing.clone() });
+        }
+        if let Patience::Until(deadline) | Patience::StubbornUntil(deadline) = patience
+            && deadline.passed()
+        {
+            return Err(self.timeout(doing, deadline.limit));
+        }
         loop {
             if let Some(frame) = self.buffered(doing)? {
                 return Ok(frame);
@@ -158,12 +196,7 @@ impl Wire {
                     return Err(Error::Interrupted { doing: doing.clone() });
                 }
                 Filled::Nothing => {
-                    let after = match patience {
-                        Patience::Io => self.io_timeout,
-                        Patience::Limit(limit) => limit.unwrap_or_default(),
-                        Patience::Stubborn(limit) => limit,
-                        Patience::Until(_) => Duration::ZERO,
-                    };
+                    let after = patience.deadline(self.io_timeout).limit;
                     return Err(self.timeout(doing, after));
                 }
             }
@@ -197,12 +230,7 @@ impl Wire {
     }
 
     fn receive(&mut self, patience: Patience, doing: &Doing) -> Result<Filled, Error> {
-        let (deadline, stubborn) = match patience {
-            Patience::Io => (Deadline::after(Some(self.io_timeout)), false),
-            Patience::Limit(limit) => (Deadline::after(limit), false),
-            Patience::Until(deadline) => (deadline, false),
-            Patience::Stubborn(limit) => (Deadline::after(Some(limit)), true),
-        };
+        let (deadline, stubborn) = (patience.deadline(self.io_timeout), patience.is_stubborn());
         loop {
             let fd = self.socket.as_fd();
             match rustix::net::recv(
@@ -276,13 +304,11 @@ impl Wire {
 
     /// Sends everything.
     pub(crate) fn send(&mut self, mut bytes: &[u8], patience: Patience, doing: &Doing) -> Result<(), Error> {
-        let (deadline, limit, stubborn) = match patience {
-            Patience::Io | Patience::Limit(_) => {
-                (Deadline::after(Some(self.io_timeout)), self.io_timeout, false)
-            }
-            Patience::Until(deadline) => (deadline, Duration::ZERO, false),
-            Patience::Stubborn(limit) => (Deadline::after(Some(limit)), limit, true),
+        let deadline = match patience {
+            Patience::Limit(_) => Patience::Io.deadline(self.io_timeout),
+            other => other.deadline(self.io_timeout),
         };
+        let stubborn = patience.is_stubborn();
         while !bytes.is_empty() {
             match self.socket.write(bytes) {
                 Ok(0) => {
@@ -300,7 +326,7 @@ impl Wire {
                         return Err(Error::Interrupted { doing: doing.clone() });
                     }
                     let Some(slice) = deadline.slice() else {
-                        return Err(self.timeout(doing, limit));
+                        return Err(self.timeout(doing, deadline.limit));
                     };
                     if let Err(error) = self.socket.wait(Ready::Write, slice) {
                         return Err(self.io(doing, error));
