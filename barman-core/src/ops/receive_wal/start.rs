@@ -7,7 +7,7 @@ use std::path::Path;
 use barman_pg::{ReplicationClient, SystemIdentification};
 use barman_wal::history::TimelineHistory;
 use barman_wal::page::{LONG_HEADER_SIZE, check_segment_header};
-use barman_wal::{Lsn, SegmentName, SegmentSize, TimelineId, WalFileName};
+use barman_wal::{Lsn, SegmentName, SegmentSize, TimelineId, WalFileName, durable};
 
 use super::{ReceiveError, TARGET};
 use crate::server::Server;
@@ -92,6 +92,7 @@ pub(super) fn find(
     }
     if let Some(file) = newest(&files, size) {
         same_cluster(directory, file, &system)?;
+        settle(directory, file)?;
         let start = after(file, size)
             .ok_or_else(|| ReceiveError::Refused(format!("there is no WAL segment after {}", file.name)))?;
         if start.timeline > system.timeline {
@@ -145,6 +146,19 @@ fn slot_position(
     let history = TimelineHistory::parse(system.timeline, &content)
         .map_err(|error| ReceiveError::Refused(format!("history file {name} of the server: {error}")))?;
     Ok(Some((lsn, history.owner_of(lsn))))
+}
+
+/// Puts what is found on stable storage before the server is told that it is: the process that wrote it may have been
+/// killed between the rename of a segment and the sync of the directory.
+pub(super) fn settle(directory: &Path, newest: Found) -> Result<(), ReceiveError> {
+    if newest.complete {
+        match durable::fsync_file(&directory.join(newest.name.to_string())) {
+            // The archiver took it, and syncs what it takes.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            outcome => outcome.map_err(ReceiveError::Disk)?,
+        }
+    }
+    durable::fsync_dir(directory).map_err(ReceiveError::Disk)
 }
 
 /// Refuses to go on after files of another cluster, as far as their first page tells.

@@ -3,7 +3,7 @@
 use barman_wal::{SegmentName, SegmentSize};
 
 use super::reset::{Plan, plan};
-use super::start::{Found, after, newest};
+use super::start::{Found, after, newest, settle};
 
 fn name(text: &str) -> SegmentName {
     text.parse().unwrap()
@@ -80,6 +80,18 @@ fn receiving_goes_on_after_the_newest_file() {
             "{files:?}"
         );
     }
+}
+
+#[test]
+fn what_was_found_is_synced_before_the_server_hears_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let segment = found("000000010000000000000005", 16 << 20);
+    std::fs::write(dir.path().join(segment.name.to_string()), "x").unwrap();
+    settle(dir.path(), segment).unwrap();
+    // The archiver may be faster.
+    settle(dir.path(), found("000000010000000000000006", 16 << 20)).unwrap();
+    settle(dir.path(), found("000000010000000000000006.partial", 0)).unwrap();
+    assert!(settle(&dir.path().join("missing"), segment).is_err());
 }
 
 #[test]

@@ -77,25 +77,26 @@ impl SegmentWriter {
         let offset = self.written.offset(self.size);
         let room = usize::try_from(self.size.bytes() - offset).unwrap_or(usize::MAX);
         let taken = bytes.get(..room).unwrap_or(bytes);
+        let next = self
+            .written
+            .checked_add(taken.len() as u64)
+            .ok_or_else(|| ReceiveError::Refused("WAL beyond the largest position".to_owned()))?;
         let open = match self.open.take() {
             Some(open) => open,
             None => self.open_partial()?,
         };
+        // If it fails, what came before is still to be flushed.
+        let open = self.open.insert(open);
         open.file
             .write_all_at(taken, u64::from(offset))
             .map_err(ReceiveError::file("write", &open.path))?;
-        self.written = self
-            .written
-            .checked_add(taken.len() as u64)
-            .ok_or_else(|| ReceiveError::Refused("WAL beyond the largest position".to_owned()))?;
+        self.written = next;
         let complete = taken.len() == room;
-        if complete {
+        if complete && let Some(open) = self.open.take() {
             self.complete(&open)?;
             // Not with the next byte: on a quiet server that may take long, and until there is a partial file the
             // archiver keeps the last complete one back.
             self.open = Some(self.open_partial()?);
-        } else {
-            self.open = Some(open);
         }
         Ok((taken.len(), complete))
     }
@@ -135,14 +136,15 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Puts what was written on stable storage.
+    /// Puts what was written on stable storage. What a failed sync has lost does not count as flushed ever again.
     pub(super) fn flush(&mut self) -> Result<(), ReceiveError> {
-        if let Some(open) = &self.open
-            && self.flushed < self.written
+        if self.flushed < self.written
+            && let Some(open) = self.open.take()
         {
             durable::fsync_open(&open.file, &open.path).map_err(ReceiveError::Disk)?;
+            self.open = Some(open);
+            self.flushed = self.written;
         }
-        self.flushed = self.written;
         Ok(())
     }
 
@@ -310,6 +312,28 @@ mod tests {
             );
             assert_eq!(writer.take_repaired(), None);
         }
+    }
+
+    #[test]
+    fn what_could_not_be_written_or_completed_is_never_flushed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        writer.write(&[1; 10]).unwrap();
+        // A file that cannot be written to: what came before is flushed all the same.
+        let path = dir.path().join("000000010000000000000001.partial");
+        writer.open.as_mut().unwrap().file = File::open(&path).unwrap();
+        assert!(writer.write(&[1; 10]).is_err());
+        assert_eq!(writer.written().0, u64::from(SIZE) + 10);
+        assert!(writer.close().unwrap().is_some());
+        assert_eq!(writer.flushed(), writer.written());
+
+        // A segment that cannot get its name.
+        let mut writer = super::tests::writer(dir.path());
+        writer.write(&[1; 10]).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(writer.write(&vec![1; SIZE as usize - 10]).is_err());
+        assert_eq!(writer.close().unwrap(), None);
+        assert_eq!(writer.flushed().0, u64::from(SIZE));
     }
 
     #[test]
