@@ -222,9 +222,14 @@ impl App<'_> {
             .flat_map(|backup| [Some(backup.id.as_str()), backup.backup_name.as_deref()])
             .flatten()
             .collect();
-        match select::suggestion(argument, known.iter().copied().chain(SHORTCUTS)) {
+        if known.is_empty() {
+            self.output.hint("this server has no backups");
+            return;
+        }
+        // A shortcut that found nothing was no typing error.
+        let words = known.iter().copied().chain(SHORTCUTS);
+        match select::suggestion(argument, words).filter(|meant| meant != argument) {
             Some(meant) => self.output.hint(&format!("did you mean '{meant}'?")),
-            None if known.is_empty() => self.output.hint("this server has no backups"),
             None => self.output.hint(&format!(
                 "'barman list-backups {}' shows the backups",
                 server.name()

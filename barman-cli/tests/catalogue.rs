@@ -502,6 +502,10 @@ fn unknown_backups_end_the_command() {
         let run = home.run(&["show-backup", "main", given]);
         assert_eq!(run.stderr.lines().last(), Some(format!("HINT: {hint}").as_str()));
     }
+    assert_eq!(
+        home.run(&["show-backup", "empty", "latest"]).stderr,
+        "ERROR: Unknown backup 'latest' for server 'empty'\nHINT: this server has no backups\n"
+    );
     let json = home.run(&["-f", "json", "restore", "main", "nope", "/nowhere"]);
     assert_eq!(
         json.stdout,
