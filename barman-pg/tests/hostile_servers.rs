@@ -2,6 +2,7 @@
 //! without bounds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -465,6 +466,62 @@ fn a_backup_never_leaves_its_directory_and_is_never_taken_for_good_when_it_is_no
                 )
             });
         assert!(outcome.is_err(), "cut at {end}");
+    }
+}
+
+/// All files below `root` with their contents, without the manifest.
+fn files_of(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut pending = vec![root.to_path_buf()];
+    while let Some(directory) = pending.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                pending.push(path);
+            } else if name != "backup_manifest" {
+                found.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_backup_damaged_on_its_way_is_refused_or_whole(
+        damage in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), 0..8_u8), 1..4),
+    ) {
+        let files: [Sent<'_>; 3] = [("backup_label", b"START"), ("base/1", b"some content"), ("base/2", b"")];
+        let archive = [
+            member("backup_label", b'0', b"START", ""),
+            member("base", b'5', b"", ""),
+            member("base/1", b'0', b"some content", ""),
+            member("base/2", b'0', b"", ""),
+            vec![0; 1024],
+        ]
+        .concat();
+        let mut answer = backup_of(&archive, Some(&manifest_of(&files)));
+        for (at, bit) in damage {
+            let at = at.index(answer.len());
+            answer[at] ^= 1 << bit;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let mut client = connect(vec![greeting("15.1"), answer], false).unwrap();
+        let targets = ExtractTargets { data: dir.path().to_path_buf(), ..ExtractTargets::default() };
+        let outcome = client
+            .base_backup(&BaseBackupOptions::default())
+            .map_err(ExtractError::from)
+            .and_then(|backup| extract(backup, &targets, &|_| {}));
+        if let Ok(report) = outcome
+            && report.verified
+        {
+            let sent: BTreeMap<String, Vec<u8>> =
+                files.iter().map(|(name, content)| ((*name).to_owned(), content.to_vec())).collect();
+            proptest::prop_assert_eq!(files_of(dir.path()), sent);
+        }
     }
 }
 

@@ -306,7 +306,73 @@ pub(super) mod tests {
         assert!(parse(&bytes_of("d", EntryType::Directory, b"x", ""), 512).is_err());
     }
 
+    /// A header as it is, with a checksum that fits.
+    fn with_checksum(header: &mut [u8]) {
+        if header.len() == BLOCK {
+            header[148..156].fill(b' ');
+            let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+            header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        }
+    }
+
+    #[test]
+    fn sizes_beyond_octal_are_read_and_impossible_ones_refused() {
+        let of = |size: &[u8]| {
+            let mut archive = bytes_of("x", EntryType::Regular, b"", "");
+            archive[124..136].copy_from_slice(size);
+            with_checksum(&mut archive);
+            archive
+        };
+        // PostgreSQL writes what does not fit into eleven octal digits in base 256.
+        let twenty_gib = 20_u64 << 30;
+        let mut size = [0; 12];
+        size[0] = 0x80;
+        size[4..].copy_from_slice(&twenty_gib.to_be_bytes());
+        let member = member(of(&size).first_chunk().unwrap()).unwrap();
+        assert_eq!(member.size, twenty_gib);
+        // A content that does not end is not complete.
+        for size in [&size, &[0xff; 12], b"77777777777\0"] {
+            assert!(!parse(&of(size), 512).is_ok_and(|(_, complete)| complete));
+        }
+        for size in [
+            b"-0000000001\0",
+            b"8\0\0\0\0\0\0\0\0\0\0\0",
+            b"0x10\0\0\0\0\0\0\0\0",
+        ] {
+            assert!(parse(&of(size), 512).is_err(), "{size:?}");
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn no_damage_leads_out_or_makes_it_panic(
+            damage in proptest::collection::vec((0..BLOCK, proptest::prelude::any::<u8>()), 0..6),
+            step in 1..1500_usize,
+        ) {
+            let mut archive = [
+                bytes_of("base/1", EntryType::Regular, b"abc", ""),
+                bytes_of("base/2", EntryType::Regular, b"", ""),
+            ]
+            .concat();
+            for (at, byte) in damage {
+                archive[at] = byte;
+            }
+            with_checksum(&mut archive[..BLOCK]);
+            let mut parser = TarParser::new();
+            for part in archive.chunks(step) {
+                let outcome = parser.push::<String>(part, &mut |event| {
+                    if let TarEvent::Member(member) = event {
+                        assert!(member.path.components().count() > 0);
+                        assert!(member.path.components().all(|c| matches!(c, Component::Normal(_))));
+                    }
+                    Ok(())
+                });
+                if outcome.is_err() {
+                    break;
+                }
+            }
+        }
+
         #[test]
         fn no_archive_makes_it_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..2000)) {
             let _ = parse(&bytes, 300);

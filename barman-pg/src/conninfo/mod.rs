@@ -354,6 +354,14 @@ mod tests {
             "host=h password=*REDACTED* sslpassword=*REDACTED* user=u"
         );
         assert!(!redact("password='broken").contains("broken"));
+        // A password whose `?` is not escaped.
+        for text in [
+            "postgresql://u:top?secret@h/db",
+            "postgresql://u:top?secret@h/db?a=b=c",
+        ] {
+            let error = ConnInfo::parse(text).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
         assert_eq!(
             redact("user=u  password=x host=h"),
             "user=u password=*REDACTED* host=h"

@@ -1,6 +1,6 @@
 //! The URI form, `postgresql://[user[:password]@][host[:port],...][/dbname][?name=value&...]`, as libpq reads it.
 
-use super::ConnInfoError;
+use super::{ConnInfoError, is_keyword};
 
 /// The two schemes that libpq takes.
 const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
@@ -58,12 +58,14 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> 
         for part in query.split('&').filter(|part| !part.is_empty()) {
             let Some((name, value)) = part.split_once('=') else {
                 return invalid(format!(
-                    "missing key/value separator \"=\" in query parameter \"{part}\""
+                    "missing key/value separator \"=\" in query parameter \"{}\"",
+                    shown(part)
                 ));
             };
             if value.contains('=') {
                 return invalid(format!(
-                    "extra key/value separator \"=\" in query parameter \"{name}\""
+                    "extra key/value separator \"=\" in query parameter \"{}\"",
+                    shown(name)
                 ));
             }
             let (name, value) = (decode(name)?, decode(value)?);
@@ -76,6 +78,11 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> 
         }
     }
     Ok(pairs)
+}
+
+/// A keyword, or `...`: behind an unescaped `?` of a password stands the rest of the password.
+fn shown(word: &str) -> &str {
+    if is_keyword(word) { word } else { "..." }
 }
 
 /// Splits `host:port,host:port` into the two comma separated lists that `host` and `port` hold.

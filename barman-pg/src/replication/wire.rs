@@ -21,7 +21,10 @@ pub(crate) const BUFFER: usize = 256 * 1024;
 /// How long a bulk transfer may gather while there is room left.
 const GATHER: Duration = Duration::from_micros(150);
 
-/// The longest body that is accepted: WAL comes in pieces of 16 WAL blocks (at most 1 MiB), base backups in 32 KiB.
+/// The longest body of a piece of bulk data: WAL comes in pieces of 16 WAL blocks (at most 1 MiB), base backups in
+/// 32 KiB. Many of them are in memory at once.
+const BULK: usize = 2 * 1024 * 1024;
+/// The longest body of rows and texts.
 const LARGE: usize = 16 * 1024 * 1024;
 /// The longest body of messages that libpq, too, expects to be short.
 const SMALL: usize = 64 * 1024;
@@ -349,8 +352,9 @@ fn header(bytes: &[u8]) -> Option<(u8, u32)> {
 /// Whether a server may send a message of this type and length; the length (without the type byte) if so.
 fn check(tag: u8, length: u32) -> Result<usize, String> {
     let limit = match tag {
-        // CopyData, DataRow, RowDescription; errors and notices may quote statements.
-        b'd' | b'D' | b'T' | b'E' | b'N' => LARGE,
+        b'd' => BULK,
+        // DataRow, RowDescription; errors and notices may quote statements.
+        b'D' | b'T' | b'E' | b'N' => LARGE,
         b'R' | b'S' | b'K' | b'Z' | b'C' | b'I' | b'H' | b'W' | b'G' | b'c' | b'A' | b'v' => SMALL,
         other => return Err(format!("message of unknown type 0x{other:02x}")),
     };
@@ -411,6 +415,7 @@ mod tests {
             &b"Z\0\0\0\x03I"[..],
             b"Z\xff\xff\xff\xff",
             b"d\x7f\xff\xff\xff",
+            b"d\0\x20\0\x01",
             b"R\0\x02\0\0",
             b"q\0\0\0\x04",
             b"\0\0\0\0\0",
