@@ -49,7 +49,7 @@ impl Source {
                     if attempt < ATTEMPTS && may_come_back(&error) && !ctx.cancel.is_requested() =>
                 {
                     log::warn!(target: TARGET, "cannot connect after the copy, trying again: {}", chain(&error));
-                    ctx.clock.sleep(PAUSE);
+                    pause(ctx);
                     attempt += 1;
                 }
                 outcome => return outcome,
@@ -105,6 +105,16 @@ pub(super) fn switch_wal_on_primary(server: &Server, ctx: &Context<'_>) -> Resul
     let info = ConnInfo::parse(server.config().primary_conninfo.as_deref().unwrap_or_default())?;
     let options = ConnectOptions::default().with_interrupt(ctx.cancel.flag());
     SqlClient::connect(&info, &options)?.switch_wal()
+}
+
+/// Sleeps in slices, so that a request to stop is seen at once.
+fn pause(ctx: &Context<'_>) {
+    const SLICES: u32 = 10;
+    for _ in 0..SLICES {
+        if !ctx.cancel.is_requested() {
+            ctx.clock.sleep(PAUSE / SLICES);
+        }
+    }
 }
 
 /// Whether the same attempt may succeed a little later.
