@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use barman_catalog::BackupInfo;
-use barman_pg::basebackup::{self, BaseBackupOptions, CheckpointMode, ExtractTargets};
+use barman_pg::basebackup::{self, BackupPosition, BaseBackupOptions, CheckpointMode, ExtractTargets};
 use barman_pg::{PgVersion, ServerMessage};
 use barman_wal::backup_label::BackupLabel;
-use barman_wal::{Lsn, SegmentName, TimelineId};
+use barman_wal::{Lsn, SegmentName, SegmentSize, TimelineId};
 
 use super::failed::{Action, Failed, chain};
 use super::sequence::TARGET;
@@ -61,6 +61,13 @@ enum CopyError {
     NotVerified(u32),
     #[error("the label of the backup: {0}")]
     Label(String),
+    #[error("the server says that the backup ends at {end} (timeline {}), and began at {start} (timeline {})", end_timeline.get(), timeline.get())]
+    End {
+        start: Lsn,
+        timeline: TimelineId,
+        end: Lsn,
+        end_timeline: TimelineId,
+    },
     #[error("the copy has no global/pg_control")]
     NoControlFile,
 }
@@ -148,13 +155,7 @@ fn once(server: &Server, base: &Path, info: &BackupInfo, ctx: &Context<'_>) -> R
         source,
     })?;
     let label = BackupLabel::parse(&bytes).map_err(|error| CopyError::Label(error.to_string()))?;
-    if label.start_lsn != report.start.lsn {
-        let text = format!(
-            "it begins at {}, the server began at {}",
-            label.start_lsn, report.start.lsn
-        );
-        return Err(CopyError::Label(text));
-    }
+    agree(&label, report.start, report.end, info.xlog_segment_size)?;
     let text = String::from_utf8(bytes).map_err(|error| CopyError::Label(error.to_string()))?;
     Ok(Copied {
         begin: label.start_lsn,
@@ -187,6 +188,32 @@ fn checked(version: PgVersion, verified: bool, data: &Path) -> Result<(), CopyEr
     }
     if !data.join("global/pg_control").is_file() {
         return Err(CopyError::NoControlFile);
+    }
+    Ok(())
+}
+
+/// The label must belong to this backup, and the end must not come before the beginning: whether its WAL is complete is
+/// decided by these positions.
+fn agree(
+    label: &BackupLabel,
+    start: BackupPosition,
+    end: BackupPosition,
+    size: SegmentSize,
+) -> Result<(), CopyError> {
+    let start_wal = SegmentName::from_lsn(start.timeline, start.lsn, size);
+    if (label.start_lsn, label.start_wal) != (start.lsn, start_wal) {
+        return Err(CopyError::Label(format!(
+            "it begins at {} ({}), the server began at {} ({start_wal})",
+            label.start_lsn, label.start_wal, start.lsn
+        )));
+    }
+    if end.lsn < start.lsn || end.timeline < start.timeline {
+        return Err(CopyError::End {
+            start: start.lsn,
+            timeline: start.timeline,
+            end: end.lsn,
+            end_timeline: end.timeline,
+        });
     }
     Ok(())
 }
@@ -316,6 +343,36 @@ mod tests {
             let metadata = fs::metadata(base.join(name)).unwrap();
             assert_eq!(metadata.permissions().mode() & 0o7777, 0o700);
             assert_eq!(fs::read_dir(base.join(name)).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn positions_that_do_not_belong_together_are_no_backup() {
+        let label = BackupLabel::parse(
+            b"START WAL LOCATION: 0/3000028 (file 000000010000000000000003)\n\
+              CHECKPOINT LOCATION: 0/3000060\nBACKUP METHOD: streamed\nBACKUP FROM: primary\n\
+              START TIME: 2026-11-21 04:48:52 GMT\nLABEL: x\nSTART TIMELINE: 1\n",
+        )
+        .unwrap();
+        let at = |lsn: &str, timeline| BackupPosition {
+            lsn: lsn.parse().unwrap(),
+            timeline: TimelineId::new(timeline).unwrap(),
+        };
+        let size = SegmentSize::DEFAULT;
+        let begin = at("0/3000028", 1);
+        assert!(agree(&label, begin, at("0/3000100", 1), size).is_ok());
+        assert!(agree(&label, begin, at("0/4000000", 1), size).is_ok());
+        for end in [at("0/3000027", 1), at("0/2000100", 1), at("0/0", 1)] {
+            assert!(matches!(
+                agree(&label, begin, end, size),
+                Err(CopyError::End { .. })
+            ));
+        }
+        for begin in [at("0/3000028", 2), at("0/2000028", 1)] {
+            assert!(matches!(
+                agree(&label, begin, at("0/5000000", 2), size),
+                Err(CopyError::Label(_))
+            ));
         }
     }
 
