@@ -58,8 +58,12 @@ impl Receiver<'_> {
             let outcome = self.follow(stream, &mut writer, start.timeline, &mut segments);
             // Whatever happened, what has come is kept safe.
             let left = match outcome {
-                Ok(Ended::Timeline { .. }) => writer.end_timeline(),
-                Ok(Ended::Stopped(_)) | Err(_) => writer.close(),
+                Ok(Ended::Timeline { next, switch_point })
+                    if next > start.timeline && switch_point == writer.written() =>
+                {
+                    writer.end_timeline(next)
+                }
+                Ok(_) | Err(_) => writer.close(),
             };
             let ended = outcome?;
             if let Some(name) = left? {
