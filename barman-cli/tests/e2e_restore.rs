@@ -62,8 +62,8 @@ fn started(major: u16, data: &Path) -> Result<Cluster> {
     Ok(server)
 }
 
-/// Closes the current WAL segment of `primary` and sees it into the archive. The archiver leaves the newest segment to
-/// the receiver until the next one has begun, so something must be written into that.
+/// Closes the current WAL segment of `primary`, lets a checkpoint remove what no slot needs, and sees the segment into
+/// the archive.
 fn archive_current(primary: &Cluster, sandbox: &Sandbox) -> Result<()> {
     let last = primary.switch_wal()?;
     primary.sql("CHECKPOINT")?;
@@ -83,8 +83,7 @@ fn archive_current(primary: &Cluster, sandbox: &Sandbox) -> Result<()> {
 }
 
 fn main_path(major: u16) -> Result<()> {
-    // A new slot keeps no WAL before the receiver has confirmed some.
-    let cluster = Cluster::builder(major).conf("wal_keep_size", "256MB").start()?;
+    let cluster = Cluster::start_new(major)?;
     let sandbox = sandbox(&cluster, Mode::Streaming).build()?;
     cluster.create_tablespace("ts_out")?;
     cluster.sql("CREATE TABLE load (i int, filler text)")?;
@@ -148,8 +147,43 @@ fn main_path(major: u16) -> Result<()> {
 }
 
 #[test]
+fn the_main_path_restores_what_was_committed_10() -> Result<()> {
+    main_path(10)
+}
+
+#[test]
+fn the_main_path_restores_what_was_committed_11() -> Result<()> {
+    main_path(11)
+}
+
+#[test]
+fn the_main_path_restores_what_was_committed_12() -> Result<()> {
+    main_path(12)
+}
+
+#[test]
+fn the_main_path_restores_what_was_committed_13() -> Result<()> {
+    main_path(13)
+}
+
+#[test]
+fn the_main_path_restores_what_was_committed_14() -> Result<()> {
+    main_path(14)
+}
+
+#[test]
 fn the_main_path_restores_what_was_committed_15() -> Result<()> {
     main_path(15)
+}
+
+#[test]
+fn the_main_path_restores_what_was_committed_16() -> Result<()> {
+    main_path(16)
+}
+
+#[test]
+fn the_main_path_restores_what_was_committed_17() -> Result<()> {
+    main_path(17)
 }
 
 #[test]
