@@ -295,6 +295,19 @@ fn a_server_that_never_stops_talking_is_left_in_time() {
     )
     .unwrap();
     assert!(client.drop_slot("s").is_err());
+    // Rows of nothing cost memory too.
+    let nothing = row(&vec![None; 60_000]);
+    let rows = [greeting("15.1"), message(b'T', &[0, 0])].concat();
+    let patient = options().with_timeouts(Duration::from_secs(20), Duration::from_secs(20));
+    let info = serve_without_end(vec![rows], nothing).streaming();
+    let error = ReplicationClient::connect(&info, &patient)
+        .unwrap()
+        .identify_system()
+        .unwrap_err();
+    assert!(
+        matches!(&error, Error::Protocol { what, .. } if what == "too many rows"),
+        "{error}"
+    );
     // The end of a stream is not waited for without end.
     let mut client = connect(vec![greeting("15.1"), message(b'W', &[0, 0, 0])]).unwrap();
     let stream = client
