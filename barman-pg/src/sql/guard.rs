@@ -1,5 +1,6 @@
 //! A stream that watches the framing of what a server sends, because the driver behind it believes every length: a
-//! message of an impossible length ends the connection before anything is reserved for it.
+//! message of an impossible length ends the connection before anything is reserved for it, and so does an answer that
+//! does not end, which the driver would collect.
 
 use std::io;
 use std::pin::Pin;
@@ -7,8 +8,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The longest message that is let through. The longest answer that is ever asked for is one row of settings.
-const LIMIT: u32 = 64 * 1024 * 1024;
+/// The longest message, and the longest answer to one statement, that is let through. The longest that is ever asked
+/// for are a few hundred rows of settings.
+const LIMIT: u32 = 16 * 1024 * 1024;
 
 /// The watching stream.
 pub(super) struct Guarded<S> {
@@ -17,6 +19,8 @@ pub(super) struct Guarded<S> {
     remaining: u32,
     header: [u8; 5],
     header_length: usize,
+    /// Bytes that have come since we last sent something.
+    answered: u64,
 }
 
 impl<S> Guarded<S> {
@@ -26,11 +30,16 @@ impl<S> Guarded<S> {
             remaining: 0,
             header: [0; 5],
             header_length: 0,
+            answered: 0,
         }
     }
 
     /// Follows the bytes; false if they cannot be a server's messages.
     fn follow(&mut self, mut bytes: &[u8]) -> bool {
+        self.answered = self.answered.saturating_add(bytes.len() as u64);
+        if self.answered > u64::from(LIMIT) {
+            return false;
+        }
         while !bytes.is_empty() {
             if self.remaining > 0 {
                 let skip = usize::try_from(self.remaining)
@@ -76,7 +85,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             buf.set_filled(before);
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "message with impossible length",
+                "message or answer of impossible length",
             )));
         }
         outcome
@@ -85,6 +94,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.answered = 0;
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
@@ -112,5 +122,9 @@ mod tests {
         assert!(accepts(&[b"Z\0\0", b"\0\x05I", b"D\0\0\x10\0"]));
         assert!(!accepts(&[b"Z\0\0\0\x05I", b"D\x7f\xff\xff", b"\xff"]));
         assert!(!accepts(&[b"Z\0\0\0\x03"]));
+        let mut row = b"D\0\x10\0\0".to_vec();
+        row.resize((1 << 20) + 1, 0);
+        assert!(accepts(&vec![row.as_slice(); 15]));
+        assert!(!accepts(&vec![row.as_slice(); 17]));
     }
 }
