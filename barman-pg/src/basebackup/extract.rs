@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use barman_wal::durable::{self, DurableError};
@@ -103,7 +103,11 @@ impl ExtractError {
     /// Whether the caller's interrupt flag ended it.
     #[must_use]
     pub fn is_interrupted(&self) -> bool {
-        matches!(self, Self::Connection(error) if error.is_interrupted())
+        match self {
+            Self::Connection(error) => error.is_interrupted(),
+            Self::Durable(error) => error.kind() == io::ErrorKind::Interrupted,
+            _ => false,
+        }
     }
 }
 
@@ -173,8 +177,9 @@ pub fn extract(
             (_, Err(error)) => Err(error),
         }
     })?;
+    let stop = backup.interrupt();
     let end = backup.finish()?;
-    let verified = writer.complete()?;
+    let verified = writer.complete(stop.as_deref())?;
     Ok(ExtractReport {
         start,
         end,
@@ -491,7 +496,7 @@ impl<'t> Writer<'t> {
     }
 
     /// Compares with the manifest and makes everything durable. True if there was a manifest.
-    fn complete(&self) -> Result<bool, ExtractError> {
+    fn complete(&self, stop: Option<&AtomicBool>) -> Result<bool, ExtractError> {
         if !self.main_complete {
             return Err(ExtractError::Archive("the data directory is missing".to_owned()));
         }
@@ -499,7 +504,7 @@ impl<'t> Writer<'t> {
             self.verify()?;
         }
         for root in self.targets.tablespaces.values().chain([&self.targets.data]) {
-            durable::sync_tree(root, SYNC_THREADS)?;
+            durable::sync_tree(root, SYNC_THREADS, stop)?;
         }
         Ok(self.has_manifest)
     }

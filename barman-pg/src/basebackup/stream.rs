@@ -4,6 +4,8 @@
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use barman_wal::{Lsn, TimelineId};
@@ -219,6 +221,11 @@ fn position(row: &Row) -> Option<BackupPosition> {
 }
 
 impl<'c> BaseBackup<'c> {
+    /// The flag of the connection that ends its waits.
+    pub(super) fn interrupt(&self) -> Option<Arc<AtomicBool>> {
+        self.client.session.wire.interrupt.clone()
+    }
+
     /// Where the backup begins: the redo position of its checkpoint.
     #[must_use]
     pub fn start(&self) -> BackupPosition {

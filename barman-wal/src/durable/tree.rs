@@ -1,8 +1,10 @@
 //! Syncing a whole directory tree whose bulk was written under final names.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -24,11 +26,13 @@ pub struct TreeSync {
 
 /// Syncs every regular file below `root` with up to `threads` threads, then every directory from the deepest up, and
 /// `root` last (not the directory that holds it). Links are not followed, special files are left alone. A file that
-/// vanishes in the meantime is an error: nothing else should be at work in the tree.
+/// vanishes in the meantime is an error: nothing else should be at work in the tree. Syncing what a disk has not yet
+/// written can take minutes; raising `stop` ends it after the files that are being synced.
 ///
 /// # Errors
-/// The first that any thread met; the tree must be considered not synced.
-pub fn sync_tree(root: &Path, threads: usize) -> Result<TreeSync, DurableError> {
+/// The first that any thread met, [`std::io::ErrorKind::Interrupted`] when `stop` was raised; the tree must be
+/// considered not synced.
+pub fn sync_tree(root: &Path, threads: usize, stop: Option<&AtomicBool>) -> Result<TreeSync, DurableError> {
     let (sender, receiver) = sync_channel::<PathBuf>(QUEUE);
     let receiver = Mutex::new(receiver);
     let failure: Mutex<Option<DurableError>> = Mutex::new(None);
@@ -44,7 +48,7 @@ pub fn sync_tree(root: &Path, threads: usize) -> Result<TreeSync, DurableError> 
             if failed() {
                 continue;
             }
-            if let Err(error) = fsync_file(&path)
+            if let Err(error) = unless_stopped(stop, &path).and_then(|()| fsync_file(&path))
                 && let Ok(mut failure) = failure.lock()
             {
                 failure.get_or_insert(error);
@@ -63,7 +67,7 @@ pub fn sync_tree(root: &Path, threads: usize) -> Result<TreeSync, DurableError> 
         let walked = walk(root, |path| {
             if started == 0 {
                 // The system gives us no thread: then one after the other.
-                fsync_file(path)
+                unless_stopped(stop, path).and_then(|()| fsync_file(path))
             } else {
                 // Fails only when all workers are gone, and they go only when the sender is dropped.
                 let _ = sender.send(path.to_path_buf());
@@ -78,9 +82,18 @@ pub fn sync_tree(root: &Path, threads: usize) -> Result<TreeSync, DurableError> 
         return Err(error);
     }
     for directory in directories.iter().rev() {
+        unless_stopped(stop, directory)?;
         fsync_dir(directory)?;
     }
     Ok(tree)
+}
+
+fn unless_stopped(stop: Option<&AtomicBool>, path: &Path) -> Result<(), DurableError> {
+    if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+        let interrupted = io::Error::from(io::ErrorKind::Interrupted);
+        return Err(DurableError::new("sync", path, interrupted));
+    }
+    Ok(())
 }
 
 /// Calls `file` for each regular file; returns the figures and the directories, each after the one that holds it.
@@ -135,7 +148,7 @@ mod tests {
         }
         fs::write(root.join("top"), "1").unwrap();
         for threads in [0, 1, 4] {
-            let tree = sync_tree(&root, threads).unwrap();
+            let tree = sync_tree(&root, threads, Some(&AtomicBool::new(false))).unwrap();
             assert_eq!(
                 tree,
                 TreeSync {
@@ -146,6 +159,8 @@ mod tests {
                 "{threads}"
             );
         }
-        assert!(sync_tree(&directory.path().join("missing"), 2).is_err());
+        assert!(sync_tree(&directory.path().join("missing"), 2, None).is_err());
+        let stopped = sync_tree(&root, 2, Some(&AtomicBool::new(true))).unwrap_err();
+        assert_eq!(stopped.kind(), io::ErrorKind::Interrupted);
     }
 }

@@ -93,7 +93,7 @@ pub(super) fn execute(
     let settings_file = (!own_file).then_some(plan.settings_file.as_str());
     let findings = conf_files::rewrite(&plan.destination, version, settings_file, &plan.settings)?;
     cancelled()?;
-    finish(plan)?;
+    finish(plan, ctx)?;
     Ok(findings)
 }
 
@@ -220,12 +220,12 @@ fn deliver_wal(plan: &RestorePlan, layout: &Layout, ctx: &Context<'_>) -> Result
 }
 
 /// Syncs everything, then makes the destination a server by its `pg_control`.
-fn finish(plan: &RestorePlan) -> Result<(), RestoreError> {
+fn finish(plan: &RestorePlan, ctx: &Context<'_>) -> Result<(), RestoreError> {
     let threads = plan.threads.max(4);
-    let sync = |path: &Path| {
-        durable::sync_tree(path, threads)
-            .map(|_| ())
-            .map_err(|error| RestoreError::io("sync", path)(error.into()))
+    let sync = |path: &Path| match durable::sync_tree(path, threads, Some(&ctx.cancel.flag())) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(RestoreError::Interrupted),
+        Err(error) => Err(RestoreError::io("sync", path)(error.into())),
     };
     for (tablespace, _) in &plan.tablespaces {
         if !tablespace.location.starts_with(&plan.destination) {
