@@ -325,6 +325,25 @@ fn wal_is_kept_and_closed_segments_can_be_archived_on_a_quiet_server() {
 }
 
 #[test]
+fn a_slot_made_by_hand_keeps_wal_as_soon_as_somebody_receives() {
+    let cluster = Cluster::start_new(15).unwrap();
+    let home = Home::new(&cluster, "slot_name = by_hand");
+    let create = ReceiveAction::CreateSlot { if_not_exists: false };
+    home.call(create).0.unwrap();
+    let kept = || {
+        cluster
+            .sql_value("SELECT restart_lsn IS NOT NULL FROM pg_replication_slots")
+            .unwrap()
+    };
+    assert_eq!(kept(), "f");
+    let running = home.start();
+    running.streams(&cluster);
+    // Long before the interval of status messages (10 s) is over.
+    wait_until("the slot keeps WAL", Duration::from_secs(5), || Ok(kept() == "t")).unwrap();
+    running.stop(CancelCause::Interrupt);
+}
+
+#[test]
 fn slots_are_created_once_and_refusals_are_barmans() {
     let cluster = Cluster::builder(15)
         .conf("max_replication_slots", "1")
