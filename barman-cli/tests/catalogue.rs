@@ -617,6 +617,44 @@ fn get_wal_errors_have_their_exit_codes() {
 }
 
 #[test]
+fn get_wal_delivers_no_damaged_segment() {
+    let home = home_with_wal();
+    let stored = home.path().join("main/wals/0000000100000000").join(WAL);
+    let out = home.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let out_text = out.to_str().unwrap();
+    // 5000 bytes `w`, by gzip.
+    let short = vec![
+        0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xed, 0xc1, 0x31, 0x01, 0x00, 0x00, 0x00,
+        0xc2, 0xa0, 0xd8, 0xab, 0x6f, 0x0a, 0x3f, 0xa0, 0x00, 0x00, 0x00, 0x00, 0x80, 0xb7, 0x01, 0x47, 0xed,
+        0xb8, 0x80, 0x88, 0x13, 0x00, 0x00,
+    ];
+    for (content, why) in [
+        (Vec::new(), "it is empty"),
+        (short, "it holds 5000 bytes, which is no size of a WAL segment"),
+        (
+            vec![0; 1 << 20],
+            "begins with zeros: it was allocated but never written",
+        ),
+    ] {
+        fs::write(&stored, &content).unwrap();
+        for arguments in [
+            &["get-wal", "main", WAL][..],
+            &["get-wal", "-o", out_text, "main", WAL],
+        ] {
+            let run = home.run(arguments);
+            assert!(
+                run.stderr.contains(why) && run.stderr.contains("HINT: "),
+                "{arguments:?}: {}",
+                run.stderr
+            );
+            assert_eq!(run.code, Some(1), "{arguments:?}");
+        }
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "{why}");
+    }
+}
+
+#[test]
 fn get_wal_fails_when_its_reader_goes_away() {
     let home = home_with_wal();
     let config = home.config();

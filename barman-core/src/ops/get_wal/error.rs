@@ -54,13 +54,29 @@ pub enum GetWalError {
         /// Why.
         source: io::Error,
     },
-    /// The stored or the wanted compression cannot be handled yet.
+    /// The stored compression cannot be handled yet.
     #[error("cannot deliver WAL file {name}: {source}")]
     Compression {
         /// Which file.
         name: String,
         /// Which compression.
         source: CodecError,
+    },
+    /// The wanted compression cannot be made yet.
+    #[error("cannot deliver WAL file {name} compressed: {source}")]
+    OutputCompression {
+        /// Which file.
+        name: String,
+        /// Which compression.
+        source: CodecError,
+    },
+    /// The file that was found is no whole WAL segment.
+    #[error("WAL file {} is damaged: {why}", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
     },
     /// Encrypted files cannot be read yet.
     #[error("cannot deliver WAL file {}: it is encrypted, which is not yet available", path.display())]
@@ -104,6 +120,13 @@ impl Failure for GetWalError {
             Self::Compression { .. } | Self::Encrypted { .. } => {
                 Some("use Barman 3.20.1 to read this file".to_owned())
             }
+            Self::OutputCompression { .. } => {
+                Some("take the file without --bzip2, or with --gzip".to_owned())
+            }
+            Self::Damaged { .. } | Self::Decompress { .. } => Some(
+                "the archived file is not what PostgreSQL wrote: get this segment from another archive or from pg_wal"
+                    .to_owned(),
+            ),
             Self::Output { .. } => Some("the output directory must exist and be writable".to_owned()),
             _ => None,
         }

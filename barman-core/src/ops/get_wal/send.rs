@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use barman_wal::WalFileName;
 use barman_wal::codec::{self, Algorithm, CodecError};
+use barman_wal::{SegmentName, SegmentSize, WalFileName};
 
 use super::error::GetWalError;
 use super::locate::Kind;
@@ -52,6 +52,7 @@ impl Delivery<'_> {
         } else {
             self.stored_as(&first, source, name).map_err(unreadable)?
         };
+        self.refuse_damaged(stored, &first, source, path, kind, name)?;
         // A partial that is being written is sent raw whatever is wanted: its reader expects that.
         let wanted = match self.form {
             _ if kind == Kind::RawPartial => stored,
@@ -68,13 +69,18 @@ impl Delivery<'_> {
         let mut reader = codec::decoder(decode, source).map_err(refused)?;
         let counted = Counted { output, bytes: 0 };
         let level = archive::level(self.config.compression_level);
-        let mut writer = codec::encoder(encode, level, counted).map_err(refused)?;
+        let mut writer =
+            codec::encoder(encode, level, counted).map_err(|source| GetWalError::OutputCompression {
+                name: name.to_string(),
+                source,
+            })?;
 
         let unwritable = |source| GetWalError::Write {
             name: name.to_string(),
             source,
         };
         let mut buffer = vec![0; BUFFER];
+        let mut plain: u64 = 0;
         loop {
             if cancel.is_requested() {
                 return Err(GetWalError::Interrupted {
@@ -83,9 +89,12 @@ impl Delivery<'_> {
             }
             match reader.read(&mut buffer) {
                 Ok(0) => break,
-                Ok(count) => writer
-                    .write_all(buffer.get(..count).unwrap_or_default())
-                    .map_err(unwritable)?,
+                Ok(count) => {
+                    plain = plain.saturating_add(count as u64);
+                    writer
+                        .write_all(buffer.get(..count).unwrap_or_default())
+                        .map_err(unwritable)?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if decode == Algorithm::None => return Err(unreadable(error)),
                 Err(source) => {
@@ -96,9 +105,53 @@ impl Delivery<'_> {
                 }
             }
         }
+        // Nothing is whole that decompresses to less: the command fails after the last byte, and PostgreSQL throws
+        // away what it got.
+        let whole = decode == Algorithm::None
+            || decode == Algorithm::Custom
+            || whole_segment(path, name).is_none()
+            || SegmentSize::new(plain).is_ok();
+        if !whole {
+            return Err(GetWalError::Damaged {
+                path: path.to_path_buf(),
+                why: format!("it holds {plain} bytes, which is no size of a WAL segment"),
+            });
+        }
         let mut counted = writer.finish().map_err(unwritable)?;
         counted.flush().map_err(unwritable)?;
         Ok(counted.bytes)
+    }
+
+    /// Keeps back an archived segment that is useless beyond doubt.
+    fn refuse_damaged(
+        &self,
+        stored: Algorithm,
+        first: &[u8],
+        source: &File,
+        path: &Path,
+        kind: Kind,
+        name: WalFileName,
+    ) -> Result<(), GetWalError> {
+        let Some(segment) = whole_segment(path, name) else {
+            return Ok(());
+        };
+        if stored != Algorithm::None || kind != Kind::Archived {
+            return Ok(());
+        }
+        let bytes = source
+            .metadata()
+            .map_err(|source| GetWalError::Read {
+                path: path.to_path_buf(),
+                source,
+            })?
+            .len();
+        match segment_check::judge(segment, first, bytes) {
+            Verdict::Bad(why) => Err(GetWalError::Damaged {
+                path: path.to_path_buf(),
+                why,
+            }),
+            Verdict::Good | Verdict::Unrecognised => Ok(()),
+        }
     }
 
     /// The compression, from the content alone. Where a custom compression leaves no mark, whatever is neither known
@@ -117,6 +170,14 @@ impl Delivery<'_> {
             return Ok(Algorithm::Custom);
         }
         Ok(Algorithm::None)
+    }
+}
+
+/// The segment that a file must hold from end to end; none for other files and partial segments.
+fn whole_segment(path: &Path, name: WalFileName) -> Option<SegmentName> {
+    match name {
+        WalFileName::Segment(segment) if path.extension().is_none() => Some(segment),
+        _ => None,
     }
 }
 
