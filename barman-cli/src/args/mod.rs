@@ -46,8 +46,10 @@ pub const NOT_YET_AVAILABLE: [&str; 24] = [
 ];
 
 /// Options, by command, whose work is not there yet: the operations refuse them by name.
-const OPTIONS_NOT_YET_AVAILABLE: [(&str, &str); 6] = [
+const OPTIONS_NOT_YET_AVAILABLE: [(&str, &str); 8] = [
     ("backup", "incremental"),
+    ("get-wal", "bzip2"),
+    ("receive-wal", "stop"),
     ("restore", "remote-ssh-command"),
     ("restore", "delta-restore"),
     ("restore", "network-compression"),
@@ -241,9 +243,13 @@ fn early(error: &clap::Error, words: &[OsString]) -> Early {
 
 /// Usage, the reason behind the name of the program and command, and what was probably meant.
 fn usage_error(error: &clap::Error, words: &[OsString]) -> String {
+    let argument = context(error, ContextKind::InvalidArg);
+    let unknown = error.kind() == ErrorKind::UnknownArgument;
     let usage = match error.get(ContextKind::Usage) {
-        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
-        _ => usage_of_argument(&context(error, ContextKind::InvalidArg), words),
+        // What clap makes of the words around an unknown option is no usage of any command.
+        Some(ContextValue::StyledStr(usage)) if !unknown => usage.to_string(),
+        _ if unknown => with_command(words, |_, command| command.render_usage().to_string()),
+        _ => usage_of_argument(&argument, words),
     };
     let usage = usage.trim();
     // `Usage: barman backup [OPTIONS] ...` tells which command it was about.
@@ -254,28 +260,86 @@ fn usage_error(error: &clap::Error, words: &[OsString]) -> String {
         .take_while(|word| word.starts_with(|first: char| first.is_ascii_lowercase()))
         .collect::<Vec<_>>()
         .join(" ");
-    let mut text = format!("{usage}\n{program}: error: {}\n", reason(error));
-    for hint in suggestions(error) {
+    let misread = unknown.then(|| misread(&argument, words)).flatten();
+    let (reason, hints) = match misread {
+        Some(Misread::Ambiguous(candidates)) => (
+            format!(
+                "ambiguous option: {argument} could match {}",
+                candidates.join(", ")
+            ),
+            Vec::new(),
+        ),
+        Some(Misread::Misplaced) => (
+            reason(error),
+            vec![format!(
+                "'{argument}' is an option of barman itself: put it before the command"
+            )],
+        ),
+        None => (reason(error), suggestions(error)),
+    };
+    let mut text = format!("{usage}\n{program}: error: {reason}\n");
+    for hint in hints {
         text.push_str(&format!("HINT: {hint}\n"));
     }
     text
 }
 
-/// Errors about a value do not tell whose argument it is: it is the sub-command's if that has one of this form.
-fn usage_of_argument(argument: &str, words: &[OsString]) -> String {
+/// Why an option that exists was not understood.
+enum Misread {
+    /// It is the beginning of several.
+    Ambiguous(Vec<String>),
+    /// It belongs before the command.
+    Misplaced,
+}
+
+fn misread(argument: &str, words: &[OsString]) -> Option<Misread> {
+    let candidates = |command: &clap::Command| -> Vec<String> {
+        command
+            .get_arguments()
+            .filter_map(|known| match argument.strip_prefix("--") {
+                Some(prefix) => known
+                    .get_long()
+                    .filter(|long| !prefix.is_empty() && long.starts_with(prefix))
+                    .map(|long| format!("--{long}")),
+                None => known
+                    .get_short()
+                    .map(|short| format!("-{short}"))
+                    .filter(|short| short == argument),
+            })
+            .collect()
+    };
+    with_command(words, |root, command| {
+        let own = candidates(command);
+        if own.len() > 1 {
+            return Some(Misread::Ambiguous(own));
+        }
+        let elsewhere = command.get_name() != root.get_name() && !candidates(root).is_empty();
+        elsewhere.then_some(Misread::Misplaced)
+    })
+}
+
+/// Hands the whole grammar and the command that the words name, or the program, to a function.
+fn with_command<T>(words: &[OsString], tell: impl FnOnce(&clap::Command, &mut clap::Command) -> T) -> T {
     let mut grammar = grammar();
     grammar.build();
-    let matches = grammar
-        .clone()
-        .ignore_errors(true)
-        .try_get_matches_from(words)
-        .ok();
+    let root = grammar.clone();
+    let matches = root.clone().ignore_errors(true).try_get_matches_from(words).ok();
     let name = matches.as_ref().and_then(clap::ArgMatches::subcommand_name);
-    let owner = name.and_then(|name| grammar.find_subcommand_mut(name));
-    match owner.filter(|command| command.get_arguments().any(|known| known.to_string() == argument)) {
-        Some(command) => command.render_usage().to_string(),
-        None => grammar.render_usage().to_string(),
+    match name.and_then(|name| grammar.find_subcommand_mut(name)) {
+        Some(command) => tell(&root, command),
+        None => tell(&root, &mut root.clone()),
     }
+}
+
+/// Errors about a value do not tell whose argument it is: it is the sub-command's if that has one of this form.
+fn usage_of_argument(argument: &str, words: &[OsString]) -> String {
+    with_command(words, |root, command| {
+        if command.get_arguments().any(|known| known.to_string() == argument) {
+            command.render_usage().to_string()
+        } else {
+            root.clone().render_usage().to_string()
+        }
+    })
 }
 
 fn reason(error: &clap::Error) -> String {

@@ -140,11 +140,12 @@ fn refused() {
         ),
         (
             "backup --no main",
-            "barman backup: error: unrecognized arguments: --no",
+            "barman backup: error: ambiguous option: --no could match --no-immediate-checkpoint, --no-retry, \
+             --no-manifest",
         ),
         (
             "--col never list-servers",
-            "barman: error: unrecognized arguments: --col",
+            "barman: error: ambiguous option: --col could match --color, --colour",
         ),
         (
             "--color sometimes list-servers",
@@ -287,6 +288,46 @@ fn typing_errors_get_a_hint() {
         .unwrap_err();
         let got = early.text.lines().last().unwrap_or_default();
         assert!(got.starts_with(hint.trim_end_matches('?')), "{line}: {got}");
+    }
+}
+
+#[test]
+fn options_that_exist_but_were_misread() {
+    for (line, text) in [
+        (
+            "backup --no main",
+            "Usage: barman backup [OPTIONS] <SERVER>...\n\
+             barman backup: error: ambiguous option: --no could match --no-immediate-checkpoint, --no-retry, \
+             --no-manifest\n",
+        ),
+        (
+            "--col never check main",
+            "Usage: barman [OPTIONS] [COMMAND]\n\
+             barman: error: ambiguous option: --col could match --color, --colour\n",
+        ),
+        (
+            "check -f json main",
+            "Usage: barman check [OPTIONS] <SERVER>...\n\
+             barman check: error: unrecognized arguments: -f\n\
+             HINT: '-f' is an option of barman itself: put it before the command\n",
+        ),
+        (
+            "list-backups main --format json",
+            "Usage: barman list-backups [OPTIONS] <SERVER>...\n\
+             barman list-backups: error: unrecognized arguments: --format\n\
+             HINT: '--format' is an option of barman itself: put it before the command\n",
+        ),
+        (
+            "check --nonsense main",
+            "Usage: barman check [OPTIONS] <SERVER>...\n\
+             barman check: error: unrecognized arguments: --nonsense\n",
+        ),
+    ] {
+        let words = std::iter::once("barman")
+            .chain(line.split_whitespace())
+            .map(OsString::from);
+        let early = parse(words).unwrap_err();
+        assert_eq!((early.text.as_str(), early.exit_code), (text, 2), "{line}");
     }
 }
 
