@@ -267,6 +267,70 @@ fn a_full_disk_is_a_failure() {
     assert!(String::from_utf8_lossy(&output.stderr).starts_with("EXCEPTION: "));
 }
 
+/// A server that nobody answers for: its user learns why from every command.
+#[test]
+fn an_unreachable_server_says_why() {
+    let home = Home::new(
+        "",
+        "[main]\nconninfo = host=127.0.0.1 port=1 user=u password=s3cret\n\
+         streaming_conninfo = host=127.0.0.1 port=1 user=u password=s3cret\nslot_name = barman\n\
+         streaming_archiver = on\nbackup_method = postgres\n",
+    );
+    let refused = "connection to server at \"127.0.0.1\", port 1 failed: Connection refused";
+    for (arguments, stderr) in [
+        (
+            &["receive-wal", "--create-slot", "main"][..],
+            format!("ERROR: Cannot connect to server 'main'\nHINT: {refused}\n"),
+        ),
+        (
+            &["receive-wal", "main"],
+            format!(
+                "ERROR: Impossible to start WAL streaming. Check the log for more details, or run 'barman check \
+                 main'\nHINT: what failed: no access to monitoring functions ({refused}), PostgreSQL streaming \
+                 (WAL streaming) ({refused})\n"
+            ),
+        ),
+        (
+            &["check", "main"],
+            format!(
+                "HINT: PostgreSQL: {refused}\nHINT: replication slot: PostgreSQL was not reached, so nothing is \
+                 known about slot 'barman'\n"
+            ),
+        ),
+        (&["-f", "json", "check", "main"], String::new()),
+        (&["check", "--nagios", "main"], String::new()),
+    ] {
+        let run = home.run(arguments);
+        assert_eq!(run.stderr, stderr, "{arguments:?}");
+        assert!(matches!(run.code, Some(1 | 2)), "{arguments:?}");
+    }
+    let backup = home.run(&["backup", "main"]);
+    assert!(
+        backup.stderr.contains(&format!("PostgreSQL ({refused})")),
+        "{}",
+        backup.stderr
+    );
+    assert!(!home.log().contains("s3cret"));
+}
+
+/// A directory that the checks cannot use is found by them, the one for locks too.
+#[test]
+fn check_tells_which_directory_cannot_be_used() {
+    let home = Home::new("", SERVERS);
+    fs::write(home.path().join("file"), "").unwrap();
+    let locks = home.path().join("file/locks");
+    let home = Home::new(&format!("barman_lock_directory = {}", locks.display()), SERVERS);
+    let run = home.run(&["check", "inact"]);
+    assert!(
+        run.stdout.contains(&format!(
+            "\tdirectories: FAILED ({}: Not a directory)\n",
+            locks.display()
+        )),
+        "{}",
+        run.stdout
+    );
+}
+
 #[test]
 fn secrets_stay_out_of_the_log() {
     let home = Home::new("", SERVERS);

@@ -16,7 +16,7 @@ mod layout;
 #[cfg(test)]
 mod tests;
 
-pub use error::ServerError;
+pub use error::{ServerError, explained};
 pub use layout::layout;
 
 /// The context of one server.

@@ -36,7 +36,11 @@ fn render(app: &App<'_>, report: CheckReport) {
         messages,
     } = report;
     app.output.line(&format!("Server {server}{state}:"));
+    let mut reasons = Vec::new();
     for result in results {
+        if let Some(reason) = result.reason.as_deref().filter(|_| !result.ok) {
+            reasons.push(format!("{}: {reason}", result.name));
+        }
         let configuration = !result.ok && result.name == "configuration";
         app.output.check(CheckLine {
             server: server.clone(),
@@ -48,5 +52,8 @@ fn render(app: &App<'_>, report: CheckReport) {
                 app.output.info_unlogged(&format!("\t\t{message}"));
             }
         }
+    }
+    for reason in reasons {
+        app.output.hint(&reason);
     }
 }

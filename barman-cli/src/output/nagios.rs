@@ -137,6 +137,7 @@ mod tests {
             ok,
             hint: if ok { String::new() } else { "why".into() },
             perfdata,
+            reason: None,
         };
         CheckLine {
             server: server.into(),

@@ -130,6 +130,7 @@ fn one_check(output: &Output) {
             ok,
             hint,
             perfdata: None,
+            reason: None,
         };
         output.check(CheckLine {
             server: "main".into(),

@@ -29,6 +29,26 @@ pub enum ServerError {
     },
 }
 
+/// A connection error with what to do about it, if that is known.
+#[must_use]
+pub fn explained(error: &barman_pg::Error) -> String {
+    match error.hint() {
+        Some(advice) => format!("{error}; {advice}"),
+        None => error.to_string(),
+    }
+}
+
+impl ServerError {
+    /// The reason, with what to do about it if that is known.
+    #[must_use]
+    pub fn explained(&self) -> String {
+        match self {
+            Self::Connection { source, .. } => explained(source),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl Failure for ServerError {
     fn class(&self) -> Class {
         match self {
@@ -44,7 +64,9 @@ impl Failure for ServerError {
         match self {
             Self::NotConfigured { option, server } => Some(format!("set {option} in section [{server}]")),
             Self::NoConnections { .. } => None,
-            Self::Connection { server, .. } => Some(format!("run 'barman check {server}'")),
+            Self::Connection { server, source } => source
+                .hint()
+                .or_else(|| Some(format!("run 'barman check {server}'"))),
         }
     }
 }

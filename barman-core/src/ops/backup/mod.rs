@@ -32,7 +32,7 @@ pub use error::BackupError;
 pub use options::{BackupOptions, Wait};
 
 use crate::context::{CancelCause, Context, Level};
-use crate::ops::check::{self, CheckOptions};
+use crate::ops::check::{self, CheckOptions, CheckResult};
 use crate::server::Server;
 use failed::chain;
 use sequence::{TARGET, Taking};
@@ -135,13 +135,7 @@ fn preflight(server: &mut Server, ctx: &Context<'_>) -> Result<(), BackupError> 
     };
     let report =
         check::preflight(server, &options, ctx).map_err(|stop| BackupError::Interrupted(stop.cause))?;
-    let failed: Vec<String> = report
-        .critical()
-        .map(|result| match result.hint.as_str() {
-            "" => result.name.clone(),
-            hint => format!("{} ({hint})", result.name),
-        })
-        .collect();
+    let failed: Vec<String> = report.critical().map(CheckResult::described).collect();
     if failed.is_empty() {
         return Ok(());
     }

@@ -18,7 +18,8 @@ pub fn postgres(facts: &mut Facts<'_, '_>) -> Found {
     let status = &facts.remote().sql;
     let supported = status.version_supported;
     let Some(version) = status.server_txt_version.clone() else {
-        return Ok(vec![CheckResult::failed(NAME, "")]);
+        let reason = facts.remote().sql_error.clone();
+        return Ok(vec![CheckResult::failed(NAME, "").because(reason)]);
     };
     if supported == Some(false) {
         let minimum = PgVersion::MINIMUM;
@@ -140,14 +141,14 @@ pub fn same_system(facts: &mut Facts<'_, '_>) -> Found {
 /// The group about WAL streaming: only the slot on the own connections, everything on connections for WAL.
 pub fn wal_streaming(facts: &mut Facts<'_, '_>) -> Found {
     if !facts.has_wal_connections() {
-        let slot = facts.remote().sql.replication_slot.clone();
-        return Ok(slot_of(facts, slot.as_ref(), ""));
+        let slot = Slot::of(facts.remote());
+        return Ok(slot_of(facts, &slot, ""));
     }
     let mut found = streaming_group(facts.wal_remote());
     let ids = systemids(facts.wal_remote());
     found.extend(identity_of(facts, ids, WAL_SUFFIX));
-    let slot = facts.wal_remote().sql.replication_slot.clone();
-    found.extend(slot_of(facts, slot.as_ref(), WAL_SUFFIX));
+    let slot = Slot::of(facts.wal_remote());
+    found.extend(slot_of(facts, &slot, WAL_SUFFIX));
     Ok(found)
 }
 
@@ -167,25 +168,39 @@ fn streaming_group(remote: &Remote) -> Vec<CheckResult> {
             "no access to monitoring functions",
             "privileges for PostgreSQL monitoring functions are required (see documentation)",
         )
+        .because(remote.sql_error.clone())
     }];
     found.extend(streaming_of(remote, WAL_SUFFIX));
     found.extend(wal_level_of(remote, WAL_SUFFIX));
     found
 }
 
-fn slot_of(
-    facts: &Facts<'_, '_>,
-    slot: Option<&barman_pg::sql::ReplicationSlot>,
-    suffix: &str,
-) -> Vec<CheckResult> {
+/// What is known of the configured slot.
+struct Slot {
+    found: Option<barman_pg::sql::ReplicationSlot>,
+    /// Whether anybody could look.
+    seen: bool,
+}
+
+impl Slot {
+    fn of(remote: &Remote) -> Self {
+        Self {
+            found: remote.sql.replication_slot.clone(),
+            seen: remote.sql_error.is_none(),
+        }
+    }
+}
+
+fn slot_of(facts: &Facts<'_, '_>, slot: &Slot, suffix: &str) -> Vec<CheckResult> {
     let config = facts.config();
     let Some(name) = config.slot_name.as_deref() else {
         return vec![];
     };
     let check = format!("replication slot{suffix}");
-    let initialised = slot.filter(|slot| slot.restart_lsn.is_some());
+    let found = slot.found.as_ref();
+    let initialised = found.filter(|slot| slot.restart_lsn.is_some());
     if config.streaming_archiver {
-        let problem = match (slot, initialised) {
+        let problem = match (found, initialised) {
             (None, _) => format!(
                 "replication slot '{name}' doesn't exist. Please execute 'barman receive-wal --create-slot {}'",
                 config.name
@@ -196,7 +211,10 @@ fn slot_of(
             }
             (Some(_), Some(_)) => return vec![CheckResult::ok(check, "")],
         };
-        return vec![CheckResult::failed(check, problem)];
+        // Barman's words are a guess if nobody could look.
+        let unknown = (!slot.seen)
+            .then(|| format!("PostgreSQL was not reached, so nothing is known about slot '{name}'"));
+        return vec![CheckResult::failed(check, problem).because(unknown)];
     }
     // A slot that nobody needs keeps WAL on the server for ever.
     initialised.map_or_else(Vec::new, |slot| {

@@ -19,6 +19,8 @@ use crate::server::{Server, ServerError};
 pub struct Remote {
     /// The SQL connection's status; empty if it cannot be reached.
     pub sql: RemoteStatus,
+    /// Why there is no SQL connection.
+    pub sql_error: Option<String>,
     /// The replication connection's status; `None` if no such connection is configured.
     pub streaming: Option<StreamingStatus>,
 }
@@ -27,11 +29,11 @@ impl Remote {
     /// Gathers the status; what cannot be reached is left empty.
     pub fn gather(server: &mut Server) -> Self {
         let slot = server.config().slot_name.clone();
-        let sql = match server.sql() {
-            Ok(client) => client.fetch_remote_status(slot.as_deref()),
+        let (sql, sql_error) = match server.sql() {
+            Ok(client) => (client.fetch_remote_status(slot.as_deref()), None),
             Err(error) => {
                 log::warn!(target: "barman.postgres", "Error retrieving PostgreSQL status: {error}");
-                RemoteStatus::default()
+                (RemoteStatus::default(), Some(error.explained()))
             }
         };
         let streaming = streams(server.config()).then(|| match server.streaming() {
@@ -42,7 +44,11 @@ impl Remote {
                 ..StreamingStatus::default()
             },
         });
-        Self { sql, streaming }
+        Self {
+            sql,
+            sql_error,
+            streaming,
+        }
     }
 
     /// The system identifiers of the SQL and of the replication connection.

@@ -3,13 +3,15 @@
 use std::io;
 use std::path::Path;
 
+use rustix::fs::Access;
+
 use super::facts::Facts;
 use super::report::CheckResult;
 use super::words;
 
 type Found = Result<Vec<CheckResult>, String>;
 
-/// Creates every directory of the server that is missing.
+/// Creates every directory of the server that is missing, and makes sure that files can be made in all of them.
 pub fn directories(facts: &mut Facts<'_, '_>) -> Found {
     const NAME: &str = "directories";
     let config = facts.config();
@@ -24,6 +26,7 @@ pub fn directories(facts: &mut Facts<'_, '_>) -> Found {
         &config.wals_directory,
         &config.xlogdb_directory,
         &meta,
+        &config.lock_directory,
     ];
     if cloud {
         wanted.push(&config.cloud_staging_directory);
@@ -32,7 +35,10 @@ pub fn directories(facts: &mut Facts<'_, '_>) -> Found {
         .into_iter()
         .filter(|path| !path.to_string_lossy().contains("://"))
     {
-        if let Err(error) = std::fs::create_dir_all(path) {
+        let usable = std::fs::create_dir_all(path).and_then(|()| {
+            rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from)
+        });
+        if let Err(error) = usable {
             return Ok(vec![CheckResult::failed(
                 NAME,
                 format!("{}: {}", path.display(), words::reason(&error)),

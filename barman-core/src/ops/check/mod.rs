@@ -162,11 +162,9 @@ fn record(server: &str, result: &CheckResult, strategy: Strategy) {
         (false, true) => {
             log::info!(target: TARGET, "Ignoring failed check '{name}' for server '{server}'");
         }
-        (false, false) if result.hint.is_empty() => {
-            log::error!(target: TARGET, "Check '{name}' failed for server '{server}'");
-        }
-        (false, false) => {
-            log::error!(target: TARGET, "Check '{name}' failed for server '{server}' ({})", result.hint);
-        }
+        (false, false) => match result.reason.as_deref().unwrap_or(&result.hint) {
+            "" => log::error!(target: TARGET, "Check '{name}' failed for server '{server}'"),
+            why => log::error!(target: TARGET, "Check '{name}' failed for server '{server}' ({why})"),
+        },
     }
 }

@@ -29,6 +29,8 @@ pub struct CheckResult {
     pub hint: String,
     /// Bytes for the performance data of `--nagios`.
     pub perfdata: Option<u64>,
+    /// Why it failed, where Barman's line leaves that to the log.
+    pub reason: Option<String>,
 }
 
 impl CheckResult {
@@ -40,6 +42,7 @@ impl CheckResult {
             ok: true,
             hint: hint.into(),
             perfdata: None,
+            reason: None,
         }
     }
 
@@ -66,6 +69,22 @@ impl CheckResult {
     pub fn with_perfdata(mut self, bytes: u64) -> Self {
         self.perfdata = Some(bytes);
         self
+    }
+
+    /// The same with the reason of the failure.
+    #[must_use]
+    pub fn because(mut self, reason: Option<String>) -> Self {
+        self.reason = reason;
+        self
+    }
+
+    /// The name with what is known of the failure behind it.
+    #[must_use]
+    pub fn described(&self) -> String {
+        match self.reason.as_deref().unwrap_or(&self.hint) {
+            "" => self.name.clone(),
+            why => format!("{} ({why})", self.name),
+        }
     }
 
     /// Whether the failure of this check stops a backup.
@@ -149,6 +168,20 @@ mod tests {
         ] {
             assert_eq!(CheckResult::of(name, true).key(), key);
         }
+    }
+
+    #[test]
+    fn a_reason_says_more_than_the_hint() {
+        let bare = CheckResult::failed("PostgreSQL", "");
+        assert_eq!(bare.described(), "PostgreSQL");
+        assert_eq!(
+            bare.because(Some("Connection refused".to_owned())).described(),
+            "PostgreSQL (Connection refused)"
+        );
+        assert_eq!(
+            CheckResult::failed("directories", "/x: Permission denied").described(),
+            "directories (/x: Permission denied)"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use barman_wal::durable::DurableError;
 use barman_wal::lock::LockError;
 
 use crate::failure::{Class, Failure};
-use crate::server::ServerError;
+use crate::server::{ServerError, explained};
 
 /// Why `receive-wal` failed. What was received and reported to the server is safe whatever the failure.
 #[derive(Debug, thiserror::Error)]
@@ -18,13 +18,23 @@ pub enum ReceiveError {
         "Unable to start receive-wal process: streaming_archiver option set to 'off' in barman configuration file"
     )]
     ArchiverOff,
-    /// A check failed; the log says which.
+    /// A check failed; the log and the hint say which.
     #[error(
         "Impossible to start WAL streaming. Check the log for more details, or run 'barman check {server}'"
     )]
     Preflight {
         /// The server.
         server: String,
+        /// Which checks failed, and why.
+        failed: String,
+    },
+    /// The connection for `--create-slot` and `--drop-slot` cannot be made.
+    #[error("Cannot connect to server '{server}'")]
+    Unreachable {
+        /// The server.
+        server: String,
+        /// Why.
+        source: barman_pg::Error,
     },
     /// A receiver runs.
     #[error("Another receive-wal process is already running for server {server}.")]
@@ -143,6 +153,8 @@ impl Failure for ReceiveError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Preflight { failed, .. } => Some(format!("what failed: {failed}")),
+            Self::Unreachable { source, .. } => Some(explained(source)),
             Self::Postgres(error) if error.sqlstate() == Some(barman_pg::sqlstate::UNDEFINED_FILE) => Some(
                 "the server has removed this WAL already: 'barman receive-wal --reset' starts again at its current \
                  position; the backups before it cannot be recovered beyond the gap"

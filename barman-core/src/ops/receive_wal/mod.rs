@@ -24,7 +24,7 @@ use barman_wal::lock::Lock;
 
 use crate::config::types::CreateSlot;
 use crate::context::{CancelCause, Context, Level};
-use crate::ops::check::{self, CheckOptions};
+use crate::ops::check::{self, CheckOptions, CheckResult};
 use crate::server::Server;
 
 pub use error::ReceiveError;
@@ -133,8 +133,12 @@ fn receive(server: &mut Server, reset: bool, ctx: &Context<'_>) -> Result<Receiv
         Ok(checks) => checks,
         Err(interrupted) => return Ok(stopped(0, interrupted.cause, ctx)),
     };
-    if checks.critical().next().is_some() {
-        return Err(ReceiveError::Preflight { server: name });
+    let failed: Vec<String> = checks.critical().map(CheckResult::described).collect();
+    if !failed.is_empty() {
+        return Err(ReceiveError::Preflight {
+            server: name,
+            failed: failed.join(", "),
+        });
     }
     if !reset {
         ctx.say(

@@ -108,7 +108,7 @@ fn connect_or(server: &mut Server, not_configured: impl FnOnce(&str) -> String) 
         }
         Err(ServerError::Connection { source, .. }) => {
             log::error!(target: SERVER_TARGET, "Cannot connect to server '{name}': {source}");
-            Err(ReceiveError::Slot(format!("Cannot connect to server '{name}'")))
+            Err(ReceiveError::Unreachable { server: name, source })
         }
     }
 }
