@@ -44,6 +44,14 @@ pub struct AnnotationError {
     source: io::Error,
 }
 
+impl AnnotationError {
+    /// Whether the disk has no room for it.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        crate::files::is_out_of_space(&self.source)
+    }
+}
+
 /// How the backup is kept, if it is. Anything but `standalone` protects everything, an empty file too.
 ///
 /// # Errors
@@ -103,6 +111,19 @@ pub fn write(layout: &Layout, id: BackupId, key: &str, content: &[u8]) -> Result
     let path = layout.old_annotation(id, key);
     crate::files::remove(&path).map_err(|source| AnnotationError {
         what: "remove",
+        path,
+        source,
+    })
+}
+
+/// Makes an annotation without content, durably, where the disk has no room for one. One that is there stays as it is.
+///
+/// # Errors
+/// The file system's errors.
+pub fn touch(layout: &Layout, id: BackupId, key: &str) -> Result<(), AnnotationError> {
+    let path = layout.annotation(id, key);
+    crate::files::touch(&path).map_err(|source| AnnotationError {
+        what: "write",
         path,
         source,
     })

@@ -2,6 +2,7 @@
 
 use barman_wal::durable;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// What Barman creates its metadata with: everything the umask leaves.
@@ -13,6 +14,26 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         create_directories(directory)?;
     }
     durable::write_atomic(path, content, MODE).map_err(io::Error::from)
+}
+
+/// Makes an empty file, durably, which needs no room for content. One that is there stays as it is.
+pub(crate) fn touch(path: &Path) -> io::Result<()> {
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(MODE)
+        .open(path)?;
+    durable::fsync_open(&file, path)?;
+    durable::fsync_parent(path).map_err(io::Error::from)
+}
+
+/// Whether a disk or a quota is full.
+pub(crate) fn is_out_of_space(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// Makes a directory and those above it, durably.

@@ -616,6 +616,47 @@ fn get_wal_errors_have_their_exit_codes() {
     );
 }
 
+/// On a full disk deleting is what makes room.
+#[test]
+fn a_backup_can_be_deleted_on_a_full_disk() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let source = home("");
+    let data = source.path().join("main/base/20261108T045818/data");
+    fs::create_dir_all(data.join("global")).unwrap();
+    fs::write(data.join("global/pg_control"), [1; 8192]).unwrap();
+    fs::write(data.join("file"), [1; 100_000]).unwrap();
+    // The file system exists for this shell alone.
+    let script = format!(
+        "set -e; mkdir -p {home}/copy; cp -a {home}/main {home}/copy/
+         mount -t tmpfs -o size=2m tmpfs {home}/main; cp -a {home}/copy/main/. {home}/main/
+         cat /dev/zero > {home}/main/fill 2>/dev/null || true
+         {barman} -c {config} delete main 20261108T045818
+         ls {home}/main/meta {home}/main/base",
+        home = source.path().display(),
+        barman = env!("CARGO_BIN_EXE_barman"),
+        config = source.config().display(),
+    );
+    let run = support::finish(
+        std::process::Command::new("unshare")
+            .args(["--mount", "sh", "-c"])
+            .arg(script),
+    );
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(
+        run.stdout.contains("Deleted backup 20261108T045818") && run.stdout.contains("20261105T045818"),
+        "{}",
+        run.stdout
+    );
+    let left = run
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("20261108"))
+        .count();
+    assert_eq!(left, 0, "{}", run.stdout);
+}
+
 #[test]
 fn get_wal_delivers_no_damaged_segment() {
     let home = home_with_wal();

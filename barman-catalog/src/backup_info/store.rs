@@ -60,6 +60,14 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the disk has no room for the file.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        matches!(self, Self::Write { source, .. } if crate::files::is_out_of_space(source))
+    }
+}
+
 /// Reads at most [`MAX_BYTES`] of a file.
 pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     use std::io::Read as _;

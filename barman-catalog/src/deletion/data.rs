@@ -117,7 +117,7 @@ pub fn delete_backup(
         return Err(DeletionError::Snapshots { id });
     }
     let resumed = catalog.is_being_deleted(id);
-    annotations::write(layout, id, DELETE_THIS, b"delete")?;
+    mark(layout, id)?;
     if let Err(reason) = observer.begun(&backup) {
         if !resumed {
             annotations::remove(layout, id, DELETE_THIS)?;
@@ -126,16 +126,15 @@ pub fn delete_backup(
     }
     let decision = wal_decision(catalog, id, trigger);
     let next = catalog.next(id).cloned();
-    if backup.status != BackupStatus::Failed {
-        // From here on it must not look whole, to Barman neither, which knows only the status.
-        backup_info::update_locked(layout, id, |info| {
-            info.set_failed_because("deletion not completed");
-        })?;
-    }
+    // From here on it must not look whole, to Barman neither, which knows only the status.
+    let is_told = backup.status == BackupStatus::Failed || tell_failed(layout, id)?;
     for tablespace in &backup.tablespaces {
         remove_tree(&layout.tablespace_directory(id, tablespace.oid))?;
     }
     remove_tree(&layout.data_directory(id))?;
+    if !is_told {
+        set_failed(layout, id)?;
+    }
     let removal = match &decision {
         WalDecision::Remove(plan) => {
             let extent = if resumed { Extent::Found } else { Extent::Listed };
@@ -162,6 +161,40 @@ pub fn delete_backup(
     }
     let _ = files::remove(&layout.sync_backup_lock(id));
     Ok(())
+}
+
+/// Marks the deletion as begun. A full disk must not keep anybody from making room: an empty mark does then.
+fn mark(layout: &Layout, id: BackupId) -> Result<(), AnnotationError> {
+    match annotations::write(layout, id, DELETE_THIS, b"delete") {
+        Err(error) if error.is_out_of_space() => annotations::touch(layout, id, DELETE_THIS),
+        other => other,
+    }
+}
+
+fn set_failed(layout: &Layout, id: BackupId) -> Result<(), StoreError> {
+    backup_info::update_locked(layout, id, |info| {
+        info.set_failed_because("deletion not completed");
+    })
+    .map(drop)
+}
+
+/// Writes that the backup is no good. False if the disk is full: then it has lost `pg_control`, so that no restore of
+/// it starts, and the status waits until there is room.
+fn tell_failed(layout: &Layout, id: BackupId) -> Result<bool, DeletionError> {
+    match set_failed(layout, id) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_out_of_space() => {
+            let control = layout.data_directory(id).join("global/pg_control");
+            match files::remove(&control) {
+                Ok(()) => Ok(false),
+                Err(source) => Err(DeletionError::Remove {
+                    path: control,
+                    source,
+                }),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn remove_tree(path: &Path) -> Result<(), DeletionError> {
