@@ -1,5 +1,6 @@
 //! The value types of options (`cli.md` 5.2): what each accepts, and the words with which it refuses.
 
+use barman_core::config::parse;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use std::fmt;
 use std::path::PathBuf;
@@ -99,25 +100,7 @@ pub fn size(text: &str) -> Result<Option<u64>, String> {
         return Ok(None);
     }
     let refused = || format!("'{text}' is not a valid size (digits and one of k, Ki, M, Mi, G, Gi, T, Ti)");
-    let trimmed = text.trim_end();
-    let digits_end = trimmed
-        .find(|character: char| !character.is_ascii_digit())
-        .unwrap_or(trimmed.len());
-    let (digits, suffix) = trimmed.split_at(digits_end);
-    let factor: u64 = match suffix.trim_start() {
-        "" => 1,
-        "k" => 1000,
-        "Ki" => 1 << 10,
-        "M" => 1_000_000,
-        "Mi" => 1 << 20,
-        "G" => 1_000_000_000,
-        "Gi" => 1 << 30,
-        "T" => 1_000_000_000_000,
-        "Ti" => 1 << 40,
-        _ => return Err(refused()),
-    };
-    let number: u64 = digits.parse().map_err(|_| refused())?;
-    number.checked_mul(factor).map(Some).ok_or_else(refused)
+    parse::size(text.trim_end()).map(Some).ok_or_else(refused)
 }
 
 /// Any path, the empty one too: what it means is decided by the command.

@@ -66,52 +66,34 @@ impl Default for BaseBackupOptions {
 impl BaseBackupOptions {
     /// The command for a server of this version.
     pub(crate) fn command(&self, version: PgVersion) -> String {
-        let manifest = version.at_least(13) && self.manifest == ManifestMode::Crc32c;
-        if version.at_least(15) {
-            let mut words = vec![format!("LABEL {}", literal(&self.label))];
-            if self.progress {
-                words.push("PROGRESS".to_owned());
-            }
-            if self.checkpoint == CheckpointMode::Fast {
-                words.push("CHECKPOINT 'fast'".to_owned());
-            }
-            if !self.wait {
-                words.push("WAIT 0".to_owned());
-            }
-            if let Some(rate) = self.max_rate {
-                words.push(format!("MAX_RATE {rate}"));
-            }
-            if self.tablespace_map {
-                words.push("TABLESPACE_MAP".to_owned());
-            }
-            if manifest {
-                words.push("MANIFEST 'yes'".to_owned());
-                words.push("MANIFEST_CHECKSUMS 'CRC32C'".to_owned());
-            }
-            words.push("TARGET 'client'".to_owned());
-            return format!("BASE_BACKUP ({})", words.join(", "));
-        }
-        let mut words = vec![format!("BASE_BACKUP LABEL {}", literal(&self.label))];
+        let grouped = version.at_least(15);
+        let mut words = vec![format!("LABEL {}", literal(&self.label))];
+        let mut add = |word: &str| words.push(word.to_owned());
         if self.progress {
-            words.push("PROGRESS".to_owned());
+            add("PROGRESS");
         }
         if self.checkpoint == CheckpointMode::Fast {
-            words.push("FAST".to_owned());
+            add(if grouped { "CHECKPOINT 'fast'" } else { "FAST" });
         }
         if !self.wait {
-            words.push("NOWAIT".to_owned());
+            add(if grouped { "WAIT 0" } else { "NOWAIT" });
         }
         if let Some(rate) = self.max_rate {
-            words.push(format!("MAX_RATE {rate}"));
+            add(&format!("MAX_RATE {rate}"));
         }
         if self.tablespace_map {
-            words.push("TABLESPACE_MAP".to_owned());
+            add("TABLESPACE_MAP");
         }
-        if manifest {
-            words.push("MANIFEST 'yes'".to_owned());
-            words.push("MANIFEST_CHECKSUMS 'CRC32C'".to_owned());
+        if version.at_least(13) && self.manifest == ManifestMode::Crc32c {
+            add("MANIFEST 'yes'");
+            add("MANIFEST_CHECKSUMS 'CRC32C'");
         }
-        words.join(" ")
+        if grouped {
+            add("TARGET 'client'");
+            format!("BASE_BACKUP ({})", words.join(", "))
+        } else {
+            format!("BASE_BACKUP {}", words.join(" "))
+        }
     }
 }
 
