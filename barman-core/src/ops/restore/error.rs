@@ -24,6 +24,12 @@ pub enum RestoreError {
         /// As given.
         text: String,
     },
+    /// `--target-xid` is no transaction id.
+    #[error("'{text}' is not a transaction ID (a whole number)")]
+    BadXid {
+        /// As given.
+        text: String,
+    },
     /// `--target-time` is no time.
     #[error("unable to parse the target time parameter '{text}': {reason}")]
     BadTime {
@@ -98,6 +104,8 @@ pub enum RestoreError {
         backup: String,
         /// The server.
         server: String,
+        /// What it is instead, and why if that is known.
+        state: String,
     },
     /// A deletion of the backup has begun.
     #[error("Cannot restore backup '{backup}' of server '{server}': its deletion has begun")]
@@ -371,8 +379,12 @@ impl Failure for RestoreError {
                  `barman archive-wal` takes it in. If it is lost, choose a newer backup, or an earlier target."
                     .to_owned()
             }
+            Self::NotDone { state, server, .. } => {
+                format!("It is {state}. 'barman list-backups {server}' shows the backups that can be restored.")
+            }
             Self::LostWal { .. } => {
-                "If the file is lost, `barman rebuild-xlogdb` brings the WAL catalogue up to date.".to_owned()
+                "Bring the file back. If it is lost, choose a later backup, or a target that needs no WAL from there on."
+                    .to_owned()
             }
             Self::DamagedWal { .. } => {
                 "The archived file is not what PostgreSQL wrote: get this segment from another archive, or choose a \

@@ -15,7 +15,7 @@ use barman_wal::durable::{self, CopyOptions};
 use super::conf_files::{self, Findings};
 use super::destination;
 use super::error::RestoreError;
-use super::plan::{RestorePlan, TreePlan};
+use super::plan::{RECOVER_INFO, RestorePlan, TreePlan};
 use super::wal_copy::{self, Delivery};
 use crate::context::{Context, Level};
 use crate::copy::limit::RateLimit;
@@ -165,7 +165,7 @@ fn deliver_metadata(plan: &RestorePlan, layout: &Layout) -> Result<(), RestoreEr
         layout.old_backup_info(id)
     };
     let content = fs::read(&info).map_err(RestoreError::io("read", &info))?;
-    conf_files::write_new(&plan.destination.join(".barman-recover.info"), &content, 0o666)?;
+    conf_files::write_new(&plan.destination.join(RECOVER_INFO), &content, 0o666)?;
     let manifest = plan.data.from.join("backup_manifest");
     let to = plan.destination.join(format!("backup_manifest.{id}"));
     match durable::copy_durable(&manifest, &to, CopyOptions::default()) {

@@ -83,9 +83,14 @@ pub(super) fn check_backup(
     options: &RestoreOptions,
 ) -> Result<(), RestoreError> {
     if !backup.status.is_copy_done() {
+        let status = backup.status.as_str();
         return Err(RestoreError::NotDone {
             backup: options.backup.clone(),
             server: catalog.server().to_owned(),
+            state: match &backup.error {
+                Some(why) => format!("{status} ({why})"),
+                None => status.to_owned(),
+            },
         });
     }
     if catalog.is_being_deleted(backup.id) {
@@ -296,6 +301,31 @@ fn legs(
             })
         }
     }
+}
+
+/// What the user has to know about a restore that is possible.
+pub(super) fn remarks(
+    backup: &BackupInfo,
+    options: &RestoreOptions,
+    time: Option<&TargetTime>,
+    now: jiff::Timestamp,
+    layout: &Layout,
+) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some(time) = time.filter(|time| time.timestamp().is_some_and(|timestamp| timestamp > now)) {
+        remarks.push(format!(
+            "The target time {time} is in the future: recovery will not reach it."
+        ));
+    }
+    let signal = layout.data_directory(backup.id).join("standby.signal");
+    if !options.standby_mode && fs::symlink_metadata(signal).is_ok() {
+        remarks.push(
+            "The backup was taken from a standby and contains standby.signal: the restored server starts as a standby \
+             and follows primary_conninfo. Remove standby.signal before the start for a server of its own."
+                .to_owned(),
+        );
+    }
+    remarks
 }
 
 /// Adds the WAL to deliver to `plan`. Refuses when WAL is missing that the restore cannot do without.

@@ -176,6 +176,9 @@ fn prepare(
         time.as_ref(),
         shown_timeline.as_deref(),
     )?;
+    let now = ctx.clock.now().timestamp();
+    plan.warnings
+        .extend(gather::remarks(&backup, options, time.as_ref(), now, layout));
     destination::check(&plan, config)?;
     if !options.skip_archive_wal {
         archive()?;

@@ -46,7 +46,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// Two or more targets, or an LSN that is none.
+    /// Two or more targets, an LSN or a transaction id that is none.
     pub fn from_texts(texts: TargetTexts<'_>) -> Result<Self, RestoreError> {
         let given = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
         let mut targets = Vec::new();
@@ -71,9 +71,24 @@ impl Target {
         }
         match targets.len() {
             0 => Ok(Self::None),
-            1 => Ok(targets.swap_remove(0)),
+            1 => match targets.swap_remove(0) {
+                Self::Xid(text) if !is_transaction_id(&text) => Err(RestoreError::BadXid { text }),
+                target => Ok(target),
+            },
             _ => Err(RestoreError::SeveralTargets),
         }
+    }
+}
+
+/// Whether PostgreSQL reads a number out of the text: decimal, or hexadecimal with `0x`. Of anything else it would make
+/// 0, or the digits at its beginning, without a word.
+fn is_transaction_id(text: &str) -> bool {
+    let text = text.trim();
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => {
+            digits.bytes().all(|byte| byte.is_ascii_hexdigit()) && u64::from_str_radix(digits, 16).is_ok()
+        }
+        None => text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok(),
     }
 }
 

@@ -120,6 +120,11 @@ pub struct Places {
     pub staging_wal: Option<PathBuf>,
 }
 
+/// Where in the data directory the WAL for a recovery target is put.
+const WAL_DIRECTORY: &str = "barman_wal";
+/// The file in a restored data directory that holds the metadata of the backup.
+pub(super) const RECOVER_INFO: &str = ".barman-recover.info";
+
 /// Plans everything but the WAL to deliver, which `gather` adds.
 ///
 /// # Errors
@@ -143,7 +148,7 @@ pub fn plan(
     let wal_directory = if pitr {
         places
             .staging_wal
-            .unwrap_or_else(|| destination.join("barman_wal"))
+            .unwrap_or_else(|| destination.join(WAL_DIRECTORY))
     } else {
         destination.join("pg_wal")
     };
@@ -221,7 +226,16 @@ pub fn plan(
         );
     }
     let conf_name = options.recovery_conf_filename.as_deref();
-    let data = data_tree(&places.data, &destination, &places.tablespaces, backup)?;
+    let signal_file = if recovery {
+        settings::signal_file(version, options.standby_mode)
+    } else {
+        None
+    };
+    let mut data = data_tree(&places.data, &destination, &places.tablespaces, backup)?;
+    // Made anew. The backup has them if it was taken from a standby, or from a server that was restored itself.
+    data.skip.paths.insert(PathBuf::from(RECOVER_INFO));
+    data.skip.paths.extend(signal_file.map(PathBuf::from));
+    data.skip.contents_of.insert(PathBuf::from(WAL_DIRECTORY));
     let tablespaces = places
         .tablespaces
         .into_iter()
@@ -251,11 +265,7 @@ pub fn plan(
         recovery,
         settings,
         settings_file: settings::settings_file(version, conf_name),
-        signal_file: if recovery {
-            settings::signal_file(version, options.standby_mode)
-        } else {
-            None
-        },
+        signal_file,
         notice_file: settings::notice_file(version, conf_name),
         warnings,
         late_warnings,

@@ -590,6 +590,127 @@ fn backups_that_cannot_be_restored_are_refused() {
 }
 
 #[test]
+fn a_failed_backup_says_why_it_failed() {
+    let node = Node::new();
+    node.info(|info| info.set_failed_because("failure copying files (143)"));
+    let error = node.refused(|options| options.backup = ID.into());
+    assert_eq!(
+        error.hint().unwrap(),
+        "It is FAILED (failure copying files (143)). 'barman list-backups main' shows the backups that can be \
+         restored."
+    );
+}
+
+#[test]
+fn transaction_ids_are_whole_numbers() {
+    for (text, good) in [
+        ("750", true),
+        (" 0x2eE ", true),
+        ("18446744073709551615", true),
+        ("18446744073709551616", false),
+        ("abc", false),
+        ("12a", false),
+        ("-1", false),
+        ("+1", false),
+        ("0x", false),
+        (" ", false),
+    ] {
+        let target = Target::from_texts(TargetTexts {
+            xid: Some(text),
+            ..TargetTexts::default()
+        });
+        match target {
+            Ok(target) => assert!(good && target == Target::Xid(text.into()), "{text:?}: {target:?}"),
+            Err(error) => assert!(
+                !good && matches!(error, RestoreError::BadXid { .. }),
+                "{text:?}: {error}"
+            ),
+        }
+    }
+    let several = Target::from_texts(TargetTexts {
+        xid: Some("abc"),
+        lsn: Some("0/1"),
+        ..TargetTexts::default()
+    });
+    assert!(matches!(several, Err(RestoreError::SeveralTargets)));
+}
+
+#[test]
+fn what_will_surprise_is_told() {
+    let standby = "Warning The backup was taken from a standby";
+    let future = "Warning The target time 2199-01-01 00:00:00+00:00 is in the future";
+    for (signal, standby_mode, time, expected) in [
+        (false, false, None, vec![]),
+        (true, false, None, vec![standby]),
+        (true, true, None, vec![]),
+        (false, false, Some("2199-01-01 00:00:00+00:00"), vec![future]),
+        (false, false, Some("2026-11-21 05:00:00+00:00"), vec![]),
+    ] {
+        let node = Node::new();
+        if signal {
+            let data = node.layout().data_directory(ID.parse().unwrap());
+            fs::write(data.join("standby.signal"), "").unwrap();
+        }
+        let mut options = node.options();
+        options.standby_mode = standby_mode;
+        options.target = time.map_or(Target::None, |time| Target::Time(time.into()));
+        let listener = Listener::default();
+        node.run_listening(&options, &listener, &Cancel::new()).unwrap();
+        let lines = listener.lines.lock().unwrap().clone();
+        let warnings: Vec<&String> = lines.iter().filter(|line| line.starts_with("Warning")).collect();
+        assert_eq!(warnings.len(), expected.len(), "{lines:#?}");
+        for (got, wanted) in warnings.iter().zip(expected) {
+            assert!(got.starts_with(wanted), "{got}");
+        }
+    }
+}
+
+/// The data directory of a server that was restored by Barman keeps traces of that, and they come with its backups.
+#[test]
+fn a_backup_of_a_restored_server_can_be_restored() {
+    for (target, standby_mode, signal) in [
+        (Target::None, false, None),
+        (Target::Immediate, false, Some("recovery.signal")),
+        (Target::None, true, Some("standby.signal")),
+    ] {
+        let node = Node::new();
+        let data = node.layout().data_directory(ID.parse().unwrap());
+        fs::create_dir(data.join("barman_wal")).unwrap();
+        for file in [
+            ".barman-recover.info",
+            "barman_wal/000000010000000000000003",
+            "barman_wal/0000000F.history",
+            "recovery.signal",
+            "standby.signal",
+            "postgresql.auto.conf.origin",
+            "backup_manifest.20260101T000000",
+        ] {
+            fs::write(data.join(file), "old").unwrap();
+        }
+        let mut options = node.options();
+        options.standby_mode = standby_mode;
+        options.target = target.clone();
+        node.run(&options).unwrap();
+        let new = |file: &str| fs::read_to_string(node.to().join(file)).unwrap();
+        assert!(new(".barman-recover.info").contains("status=DONE"));
+        assert_eq!(new("postgresql.auto.conf.origin"), "# auto\n");
+        if let Some(signal) = signal {
+            assert_eq!(new(signal), "", "{target:?}");
+        }
+        if target == Target::Immediate {
+            assert_eq!(
+                names(&node.to().join("barman_wal")),
+                [
+                    "000000010000000000000003",
+                    "000000010000000000000004",
+                    "archive_status"
+                ]
+            );
+        }
+    }
+}
+
+#[test]
 fn a_backup_that_is_being_deleted_is_left_alone() {
     let node = Node::new();
     let lock = Lock::try_acquire(&node.layout().id_lock(ID.parse().unwrap())).unwrap();
