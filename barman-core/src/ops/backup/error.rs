@@ -90,8 +90,7 @@ impl Failure for BackupError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Busy => Some(
-                "wait for the running backup, deletion or import to end; 'barman list-processes' shows it"
-                    .to_owned(),
+                "wait until the backup, deletion or import that runs for this server has ended".to_owned(),
             ),
             Self::Id { .. } => Some(
                 "the catalogue holds a backup from the far future: check the clock, and delete that backup"
