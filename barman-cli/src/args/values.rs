@@ -1,5 +1,6 @@
 //! The value types of options (`cli.md` 5.2): what each accepts, and the words with which it refuses.
 
+use barman_catalog::ids::RESERVED_NAMES;
 use barman_core::config::parse;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use std::fmt;
@@ -120,17 +121,6 @@ pub fn absolute_path(text: &str) -> Result<PathBuf, String> {
         Err(format!("'{text}' is not an absolute path"))
     }
 }
-
-const RESERVED_NAMES: [&str; 8] = [
-    "latest",
-    "last",
-    "oldest",
-    "first",
-    "last-failed",
-    "latest-full",
-    "last-full",
-    "auto",
-];
 
 /// A friendly name for a backup.
 ///

@@ -3,6 +3,7 @@
 //! A standard script runs once and never stops anything. A retry script runs until it exits with 0, 62
 //! (`ABORT_CONTINUE`) or 63 (`ABORT_STOP`); only 63 of a *pre* script stops the operation.
 
+use barman_catalog::{BackupInfo, Catalog, Layout};
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
@@ -311,6 +312,32 @@ impl Hook<'_> {
         }
         Ok(())
     }
+}
+
+/// What every script around a backup learns about it: its paths, status, error, and the neighbours that can be restored
+/// (empty if there are none).
+#[must_use]
+pub fn backup_variables(
+    layout: &Layout,
+    catalog: &Catalog,
+    backup: &BackupInfo,
+) -> Vec<(&'static str, String)> {
+    let id = |backup: Option<&BackupInfo>| backup.map(|backup| backup.id.to_string()).unwrap_or_default();
+    vec![
+        (
+            "BARMAN_BACKUP_DIR",
+            layout.base_directory(backup.id).display().to_string(),
+        ),
+        (
+            "BARMAN_BACKUP_INFO_PATH",
+            layout.backup_info(backup.id).display().to_string(),
+        ),
+        ("BARMAN_BACKUP_ID", backup.id.to_string()),
+        ("BARMAN_PREVIOUS_ID", id(catalog.previous(backup.id))),
+        ("BARMAN_NEXT_ID", id(catalog.next(backup.id))),
+        ("BARMAN_STATUS", backup.status.to_string()),
+        ("BARMAN_ERROR", backup.error.clone().unwrap_or_default()),
+    ]
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The hook scripts around a backup.
 
-use barman_catalog::{BackupInfo, Catalog, Layout};
+use barman_catalog::{BackupInfo, Catalog};
 
 use crate::context::Context;
 use crate::host::hooks::{self, HookError, HookEvent, HookPhase};
@@ -25,34 +25,15 @@ pub(super) fn run(
         server.config(),
         HookEvent::Backup,
         phase,
-        &variables(server.layout(), info, &catalog),
+        &hooks::backup_variables(server.layout(), &catalog, info),
         ctx,
     )
-}
-
-fn variables(layout: &Layout, info: &BackupInfo, catalog: &Catalog) -> Vec<(&'static str, String)> {
-    let id = |backup: Option<&BackupInfo>| backup.map(|backup| backup.id.to_string()).unwrap_or_default();
-    vec![
-        (
-            "BARMAN_BACKUP_DIR",
-            layout.base_directory(info.id).display().to_string(),
-        ),
-        (
-            "BARMAN_BACKUP_INFO_PATH",
-            layout.backup_info(info.id).display().to_string(),
-        ),
-        ("BARMAN_BACKUP_ID", info.id.to_string()),
-        ("BARMAN_PREVIOUS_ID", id(catalog.previous(info.id))),
-        ("BARMAN_NEXT_ID", id(catalog.next(info.id))),
-        ("BARMAN_STATUS", info.status.to_string()),
-        ("BARMAN_ERROR", info.error.clone().unwrap_or_default()),
-    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use barman_catalog::{BackupMode, BackupStatus};
+    use barman_catalog::{BackupMode, BackupStatus, Layout};
 
     #[test]
     fn scripts_learn_the_neighbours_that_can_be_restored() {
@@ -72,7 +53,7 @@ mod tests {
             ],
         );
         let layout = Layout::new("main", "/b");
-        let found = variables(&layout, &failed, &catalog);
+        let found = hooks::backup_variables(&layout, &catalog, &failed);
         let value = |name: &str| {
             found
                 .iter()

@@ -31,23 +31,7 @@ impl<'a> Observer<'a> {
         backup: &BackupInfo,
         ctx: &'a Context<'a>,
     ) -> Self {
-        let layout = server.layout();
-        let id = |backup: Option<&BackupInfo>| backup.map(|b| b.id.to_string()).unwrap_or_default();
-        let variables = vec![
-            (
-                "BARMAN_BACKUP_DIR",
-                layout.base_directory(backup.id).display().to_string(),
-            ),
-            (
-                "BARMAN_BACKUP_INFO_PATH",
-                layout.backup_info(backup.id).display().to_string(),
-            ),
-            ("BARMAN_BACKUP_ID", backup.id.to_string()),
-            ("BARMAN_PREVIOUS_ID", id(catalog.previous(backup.id))),
-            ("BARMAN_NEXT_ID", id(catalog.next(backup.id))),
-            ("BARMAN_STATUS", backup.status.to_string()),
-            ("BARMAN_ERROR", backup.error.clone().unwrap_or_default()),
-        ];
+        let variables = hooks::backup_variables(server.layout(), catalog, backup);
         let configured = |phase| hooks::configured(server.config(), HookEvent::WalDelete, phase);
         let wal_hooks = configured(HookPhase::Pre) || configured(HookPhase::Post);
         Self {

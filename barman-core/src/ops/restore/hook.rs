@@ -39,21 +39,8 @@ fn variables(
     backup: &BackupInfo,
     options: &RestoreOptions,
 ) -> Vec<(&'static str, String)> {
-    let id = |backup: Option<&BackupInfo>| backup.map(|backup| backup.id.to_string()).unwrap_or_default();
-    vec![
-        (
-            "BARMAN_BACKUP_DIR",
-            layout.base_directory(backup.id).display().to_string(),
-        ),
-        (
-            "BARMAN_BACKUP_INFO_PATH",
-            layout.backup_info(backup.id).display().to_string(),
-        ),
-        ("BARMAN_BACKUP_ID", backup.id.to_string()),
-        ("BARMAN_PREVIOUS_ID", id(catalog.previous(backup.id))),
-        ("BARMAN_NEXT_ID", id(catalog.next(backup.id))),
-        ("BARMAN_STATUS", backup.status.to_string()),
-        ("BARMAN_ERROR", backup.error.clone().unwrap_or_default()),
+    let mut variables = hooks::backup_variables(layout, catalog, backup);
+    variables.extend([
         (
             "BARMAN_DESTINATION_DIRECTORY",
             options.destination.display().to_string(),
@@ -64,7 +51,8 @@ fn variables(
             options.remote_ssh_command.clone().unwrap_or_default(),
         ),
         ("BARMAN_RECOVER_OPTIONS", options_json(options)),
-    ]
+    ]);
+    variables
 }
 
 fn tablespaces_json(options: &RestoreOptions) -> String {
