@@ -1,4 +1,4 @@
-//! Project tasks: `cargo xtask setup`, `test`, `arch`, `demo`.
+//! Project tasks: `cargo xtask setup`, `test`, `conformance`, `bench`, `crash`, `fuzz`, `arch`, `demo`.
 //!
 //! Instead of shell scripts: the same language, the same lints, and errors that say what was being done.
 #![allow(
@@ -8,7 +8,11 @@
 )]
 
 mod arch;
+mod bench;
+mod conformance;
+mod crash;
 mod demo;
+mod fuzz;
 mod run;
 mod setup;
 mod test;
@@ -31,6 +35,14 @@ enum Task {
     Setup,
     /// Set up, then run every test
     Test(test::Options),
+    /// Run the same scenarios through our program and through Barman, and compare what both said and left behind
+    Conformance(conformance::Options),
+    /// Measure our program side by side with its peers, as ratios
+    Bench(bench::Options),
+    /// Kill our program, or let it fail, at every file-system call in turn, and look at what is left
+    Crash(crash::Options),
+    /// Feed every parser of files and network bytes with mutated input
+    Fuzz(fuzz::Options),
     /// Check which crate may depend on which, and the layers inside barman-core
     Arch,
     /// Show a backup, a disaster and a point-in-time recovery on a throw-away PostgreSQL
@@ -41,6 +53,10 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Setup => setup::run(),
         Task::Test(options) => test::run(&options),
+        Task::Conformance(options) => conformance::run(&options),
+        Task::Bench(options) => bench::run(&options),
+        Task::Crash(options) => crash::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Arch => arch::run(),
         Task::Demo(options) => demo::run(&options),
     };
