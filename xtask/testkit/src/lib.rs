@@ -34,6 +34,7 @@
 )]
 
 pub mod cache;
+pub mod catalogue;
 pub mod cluster;
 pub mod dirs;
 pub mod executed;
