@@ -6,6 +6,7 @@
 mod debian;
 mod fetch;
 mod oracle;
+mod suites;
 mod tools;
 mod trees;
 
@@ -35,6 +36,7 @@ pub fn run() -> Result<()> {
     oracle::install()?;
     tools::install()?;
     trees::install()?;
+    suites::install();
     say(&format!("everything is there ({:.1?})", start.elapsed()));
     Ok(())
 }

@@ -54,7 +54,7 @@ pub use dirs::TestDir;
 pub use process::{Background, Finished, Program};
 pub use sandbox::{Mode, Sandbox, SandboxBuilder};
 pub use sshd::Sshd;
-pub use trees::{ALL_MAJORS, PgTree};
+pub use trees::{ALL_MAJORS, Needs, PgTree};
 pub use wait::{interrupt_flag, wait_until};
 
 /// Environment variable by which `cargo xtask test --long` tells tests that they may take their time.
