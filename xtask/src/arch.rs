@@ -315,13 +315,11 @@ mod tests {
         let text = fs::read_to_string(run::root().join("docs/architecture.md")).unwrap();
         let (places, missing) = named_places(&text);
         assert!(missing.is_empty(), "docs/architecture.md names {missing:?}");
-        let crates = EDGES
-            .iter()
-            .map(|(name, _)| match *name {
-                "testkit" => "xtask/testkit",
-                "parsers" => "xtask/parsers",
-                name => name,
-            });
+        let crates = EDGES.iter().map(|(name, _)| match *name {
+            "testkit" => "xtask/testkit",
+            "parsers" => "xtask/parsers",
+            name => name,
+        });
         for source in crates.map(|name| run::root().join(name).join("src")) {
             each_source(&source, &source, &mut |relative, _| {
                 let file = source.join(relative);
