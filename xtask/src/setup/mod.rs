@@ -6,6 +6,7 @@
 mod debian;
 mod fetch;
 mod oracle;
+mod peers;
 mod suites;
 mod tools;
 mod trees;
@@ -39,6 +40,11 @@ pub fn run() -> Result<()> {
     suites::install();
     say(&format!("everything is there ({:.1?})", start.elapsed()));
     Ok(())
+}
+
+/// Installs what only `cargo xtask bench` needs; what cannot be had is said, and is no error.
+pub fn peers() {
+    peers::install();
 }
 
 fn say(text: &str) {
