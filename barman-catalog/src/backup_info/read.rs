@@ -31,7 +31,8 @@ impl BackupInfo {
                 reason,
             };
             let line = std::str::from_utf8(line).map_err(|_| error("not UTF-8".to_owned()))?;
-            if line.trim().is_empty() || line.starts_with('#') {
+            // Blanks before a comment, too: as a field it would be a comment as soon as it is written again.
+            if line.trim().is_empty() || line.trim_start().starts_with('#') {
                 continue;
             }
             let (name, value) = line
@@ -198,4 +199,17 @@ fn tablespaces(value: &str) -> Result<Vec<Tablespace>, String> {
             _ => Err("not a list of (name, oid, location)".to_owned()),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_are_no_fields_wherever_they_begin() {
+        let id = "20261121T044724".parse().unwrap();
+        let text = b"#a=b\n  # c=d\n\t#e\nnew=1\n";
+        let info = BackupInfo::parse(id, "main", text).unwrap();
+        assert_eq!(info.unknown, [("new".to_owned(), "1".to_owned())]);
+    }
 }
