@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use testkit::Sandbox;
 
 use super::super::row::{Contest, OURS, Row, Side, memory, wall, wall_of};
-use super::super::world::{PATIENCE, World};
-use super::super::{data, measure};
+use super::super::world::World;
+use super::super::{data, measure, peers};
 use super::ORACLE;
 
 /// Name of the server in generated catalogues.
@@ -27,8 +27,7 @@ pub fn rows() -> Vec<Row> {
             [wall_of(ORACLE, 0.003)],
             |world| {
                 let sandbox = sandbox(world, world.sized(100, 20), world.sized(100_000, 10_000), None)?;
-                let oracle = sandbox.oracle().map(|oracle| {
-                    let oracle = oracle.timeout(PATIENCE);
+                let oracle = peers::oracle(&sandbox).map(|oracle| {
                     Side::new(ORACLE, move || Ok(measure::run(&oracle, LIST.iter().copied())?.0))
                 });
                 Ok(Contest::of(side(OURS, sandbox, LIST)?).against_or_missing(ORACLE, oracle))
