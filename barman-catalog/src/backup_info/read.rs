@@ -18,13 +18,21 @@ pub struct BackupInfoError {
 }
 
 impl BackupInfo {
-    /// Reads the content of a `backup.info`. Nothing at all is a valid `EMPTY` backup; missing fields are unknown.
+    /// Reads the content of a `backup.info`. Missing fields are unknown.
     ///
     /// # Errors
-    /// The first line that is no `name=value`, or whose value cannot be what its field holds.
+    /// The first line that is no `name=value`, or whose value cannot be what its field holds. A file without any content:
+    /// Barman writes its files so that a crash may leave an empty one of a whole backup, whose WAL nobody must take for
+    /// superfluous.
     pub fn parse(id: BackupId, server_name: &str, content: &[u8]) -> Result<Self, BackupInfoError> {
         let mut info = Self::new(id, server_name, None);
         let mut unknown = BTreeMap::new();
+        if content.trim_ascii().is_empty() {
+            return Err(BackupInfoError {
+                line: 1,
+                reason: "the file is empty, as a crash may leave that of a whole backup".to_owned(),
+            });
+        }
         for (number, line) in content.split(|&b| b == b'\n').enumerate() {
             let error = |reason: String| BackupInfoError {
                 line: number + 1,
