@@ -174,6 +174,13 @@ impl Drop for SmallFs {
     }
 }
 
+/// A program whose files may not grow beyond so many bytes (a multiple of 512): where nothing can be mounted, the nearest thing to a full file system.
+/// Its writes fail with "File too large" instead of "No space left on device".
+pub fn limited(program: &Program, bytes: u64) -> Program {
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", bytes / 512);
+    program.wrapped("/bin/sh", ["-c", &script])
+}
+
 /// Unmounts, also when somebody still uses it; the loop device is freed with the last user.
 fn detach(path: &Path) {
     let _ = unmount(path, UnmountFlags::DETACH);
@@ -248,6 +255,20 @@ mod tests {
             drop(dir);
             assert!(!path.exists(), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_limited_program_cannot_write_more() {
+        let dir = TestDir::new().unwrap();
+        let file = dir.join("file");
+        let dd = limited(&Program::new("dd"), 4096);
+        let of = format!("of={}", file.display());
+        let done = dd.run(["if=/dev/zero", "bs=1024", "count=10", &of]).unwrap();
+        assert_eq!(
+            (done.code, fs::metadata(&file).unwrap().len()),
+            (Some(1), 4096),
+            "{done}"
+        );
     }
 
     #[test]
