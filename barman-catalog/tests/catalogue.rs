@@ -229,10 +229,7 @@ fn broken_files_hide_nobody_else() {
         .backups()
         .map(|b| (b.id.to_string(), b.status.as_str()))
         .collect();
-    let expected = [
-        ("20250101T000000", "FAILED"),
-        ("20260101T000000", "DONE"),
-    ];
+    let expected = [("20250101T000000", "FAILED"), ("20260101T000000", "DONE")];
     assert_eq!(found, expected.map(|(id, s)| (id.to_owned(), s)));
     let broken: Vec<_> = catalog
         .broken()

@@ -10,7 +10,7 @@ use clap::Args;
 use testkit::ALL_MAJORS;
 use testkit::executed::{self, Counts};
 
-use crate::{conformance, fuzz, run, setup};
+use crate::{conformance, crash, fuzz, run, setup};
 
 /// What to test.
 #[derive(Debug, Args)]
@@ -49,9 +49,10 @@ pub fn run(options: &Options) -> Result<()> {
     run::visible(&mut nextest)?;
     if options.filter.is_none() {
         run::visible(run::cargo().args(["test", "--doc", "--workspace", "--quiet"]))?;
-        workshop("conformance with Barman 3.20.1", || {
-            conformance::for_test(options.long)
-        })?;
+        if options.long {
+            workshop("conformance with Barman 3.20.1", || conformance::for_test(true))?;
+        }
+        workshop("crashes", || crash::for_test(options.long))?;
         workshop("fuzzing", || fuzz::for_test(options.long))?;
     }
     let counts = executed::count(&fs::read_to_string(&record).unwrap_or_default());
