@@ -82,6 +82,14 @@ pub enum DeletionError {
         /// Why.
         source: io::Error,
     },
+    /// Files of the archive. The rest of the backup stays marked until they are gone, since nothing lists them any more.
+    #[error("{left} WAL file(s) could not be removed: {first}")]
+    Wal {
+        /// How many.
+        left: usize,
+        /// Which was the first, and why.
+        first: String,
+    },
     /// The observer.
     #[error("the deletion of backup {id} was stopped: {reason}")]
     Stopped {
@@ -149,6 +157,12 @@ pub fn delete_backup(
     observer.wal_done(&decision, &removal);
     if let Some(reason) = removal.stopped {
         return Err(DeletionError::Stopped { id, reason });
+    }
+    if let Some(first) = removal.warnings.first() {
+        return Err(DeletionError::Wal {
+            left: removal.warnings.len(),
+            first: first.clone(),
+        });
     }
     remove_tree(&layout.base_directory(id))?;
     // Before the backup vanishes: Barman cannot work with a parent that names a child it does not find.
