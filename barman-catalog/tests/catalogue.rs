@@ -730,6 +730,13 @@ fn sizes_count_links_once() {
     std::os::unix::fs::symlink(".", at("data/loop")).unwrap();
     let sizes = deletion::measure(&at("data")).unwrap();
     assert_eq!((sizes.size, sizes.deduplicated), (13, 10));
+    // An annotation in its old place is no part of the backup, which a directory of that name in the data is.
+    fs::create_dir(at("annotations")).unwrap();
+    fs::write(at("annotations/keep"), "standalone").unwrap();
+    fs::create_dir(at("data/annotations")).unwrap();
+    fs::write(at("data/annotations/d"), "1234567").unwrap();
+    let sizes = deletion::measure(directory.path()).unwrap();
+    assert_eq!((sizes.size, sizes.deduplicated), (23, 17));
 }
 
 fn line() -> impl Strategy<Value = Option<String>> {

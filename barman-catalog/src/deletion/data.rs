@@ -279,19 +279,24 @@ pub struct Sizes {
     pub deduplicated: u64,
 }
 
-/// Measures everything below `directory`. Links to files count what they lead to; links to directories are not
-/// followed.
+/// Measures everything below the directory of a backup but annotations in their place of before 3.13.3, which say
+/// something of the backup and are not part of it (Barman moves them away before it measures). Links to files count
+/// what they lead to; links to directories are not followed.
 ///
 /// # Errors
 /// A directory that cannot be read.
-pub fn measure(directory: &Path) -> io::Result<Sizes> {
+pub fn measure(backup: &Path) -> io::Result<Sizes> {
+    let annotations = backup.join("annotations");
     let mut sizes = Sizes::default();
-    let mut directories = vec![directory.to_path_buf()];
+    let mut directories = vec![backup.to_path_buf()];
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(&directory)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
-                directories.push(entry.path());
+                let path = entry.path();
+                if path != annotations {
+                    directories.push(path);
+                }
                 continue;
             }
             // A link to nothing counts nothing.
