@@ -1,4 +1,5 @@
-//! Where ours may keep more than Barman, and why: each reason is the id of a row in `docs/differences.md`.
+//! Where ours may keep more than Barman, and why: each reason is the id of a row in `docs/differences.md`, with the item of the
+//! specification that the row names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,7 +18,42 @@ pub enum Removal<'a> {
     ByPolicy,
 }
 
-/// Compares what both programs left of a server. Returns the reasons for which ours kept more, and how often.
+/// The reasons and their items of the specification, as the rows have them.
+const REASONS: [(&str, &str); 4] = [
+    ("catalogue-1", "`catalog.md` 24.1, `wal.md` 21.1"),
+    ("catalogue-2", "`catalog.md` 24.2, 24.3"),
+    ("catalogue-3", "`catalog.md` 15.3"),
+    ("catalogue-23", "`catalog.md` 24.5"),
+];
+
+/// What a removal did to a server.
+#[derive(Debug)]
+pub struct Compared {
+    /// How many files of WAL differ for which reason.
+    reasons: BTreeMap<&'static str, usize>,
+    /// How many backups both programs removed.
+    pub backups: usize,
+    /// How many files of WAL both programs removed.
+    pub wals: usize,
+}
+
+impl Compared {
+    /// Whether both left the same.
+    pub fn is_equal(&self) -> bool {
+        self.reasons.is_empty()
+    }
+
+    /// Tells what differs and why, by row and item.
+    pub fn tell(&self, where_: &str) {
+        for (id, files) in &self.reasons {
+            let item = REASONS.iter().find(|(known, _)| known == id);
+            let item = item.expect("a reason has an item").1;
+            eprintln!("{where_}: {files} files differ, {id} ({item})");
+        }
+    }
+}
+
+/// Compares what both programs left of a server, and finds the reasons for which ours kept more.
 ///
 /// # Panics
 /// Ours removed something that Barman keeps, or kept something without a reason, or something else differs.
@@ -27,7 +63,7 @@ pub fn compare(
     before: &State,
     pair: &Pair,
     removal: Removal<'_>,
-) -> BTreeMap<&'static str, usize> {
+) -> Compared {
     let context = format!("{} in {}, {removal:?}", server.name, blueprint.recipe);
     let State { ours, theirs } = pair.state(server);
     assert_eq!(ours.backups, theirs.backups, "backups: {context}");
@@ -47,7 +83,12 @@ pub fn compare(
     }
     same_lines(server, &ours, &theirs, &context);
     same_trees(pair, server, &context);
-    reasons
+    let gone = before.ours.wals.difference(&ours.wals);
+    Compared {
+        reasons,
+        backups: before.ours.backups.len() - ours.backups.len(),
+        wals: gone.filter(|name| !theirs.wals.contains(*name)).count(),
+    }
 }
 
 /// Ours lists what is there; besides that the lines are the same.
@@ -115,11 +156,10 @@ fn reason(
     name: &str,
     removal: Removal<'_>,
 ) -> Option<&'static str> {
+    // Barman does not look into a directory of which it wants to remove 256 files.
     let in_directory = |left: &Left| left.wals.iter().filter(|other| other[..16] == name[..16]).count();
-    let gone = in_directory(&before.theirs) - in_directory(theirs);
-    if gone >= 256 && in_directory(theirs) == 0 {
-        return Some("catalogue-1");
-    }
+    let emptied = in_directory(&before.theirs) >= 256 && in_directory(theirs) == 0;
+    let by_need = |id| if emptied { "catalogue-1" } else { id };
     let left: Vec<&Backup> = server
         .backups
         .iter()
@@ -127,19 +167,21 @@ fn reason(
         .collect();
     for begin in left.iter().filter_map(|b| b.begin.as_ref()) {
         if begin.wal[..8] == name[..8] && *begin.wal <= name[..24] {
-            return Some("catalogue-2");
+            return Some(by_need("catalogue-2"));
         }
         if begin.wal[..8] < name[..8] && begin.wal[8..] <= name[8..24] {
-            return Some("catalogue-3");
+            return Some(by_need("catalogue-3"));
         }
     }
-    if let Removal::ByHand(id) = removal {
-        let deleted = server.backup(id)?;
-        if deleted.begin.is_none() && theirs.wals.iter().all(|name| name.ends_with(".history")) {
-            return Some("catalogue-2");
-        }
+    let Removal::ByHand(id) = removal else {
+        return None;
+    };
+    // Nothing is left that needs WAL: what came after the last one's begin stays, all of it if that is unknown.
+    match &server.backup(id)?.begin {
+        Some(begin) if emptied && left.is_empty() && *begin.wal <= name[..24] => Some("catalogue-1"),
+        None if theirs.wals.iter().all(|name| name.ends_with(".history")) => Some("catalogue-2"),
+        _ => None,
     }
-    None
 }
 
 fn is_archiving(status: Status) -> bool {
@@ -168,4 +210,14 @@ fn annotations(root: &Path) -> BTreeMap<(String, String), testkit::tree::Entry> 
     entries
         .filter_map(|(path, entry)| Some((annotation(&path)?, entry)))
         .collect()
+}
+
+#[test]
+fn each_reason_is_a_row_with_its_item() {
+    let rows = include_str!("../../../docs/differences.md");
+    for (id, item) in REASONS {
+        let row = rows.lines().find(|row| row.starts_with(&format!("| {id} |")));
+        let row = row.unwrap_or_else(|| panic!("{id} is no row of docs/differences.md"));
+        assert!(row.ends_with(&format!("| {item} |")), "{id}: {item}: {row}");
+    }
 }

@@ -9,8 +9,11 @@
 )]
 
 mod allowances;
+mod kinds;
 mod pair;
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use pair::Pair;
@@ -57,6 +60,7 @@ fn with_policies(blueprint: &mut Blueprint, round: u64) {
 fn lists_and_retention_are_the_oracles() {
     let mut blueprint = Blueprint::joined(seeds(40, 200).map(catalogue));
     let pair = Pair::write(&blueprint);
+    let mut words = BTreeSet::new();
     for round in 0..if testkit::is_long() { 5 } else { 2 } {
         with_policies(&mut blueprint, round);
         pair.configure(&blueprint);
@@ -64,8 +68,23 @@ fn lists_and_retention_are_the_oracles() {
         pair::same_lines(&blueprint, &ours, &theirs);
         let backups: usize = blueprint.servers.iter().map(|s| s.backups.len()).sum();
         assert_eq!(ours.lines().count(), backups);
+        words.extend(
+            ours.lines()
+                .filter_map(|line| Some(line.rsplit_once(" - ")?.1.to_owned())),
+        );
         let (ours, theirs) = pair.both(&["-f", "json", "list-backups", "all"]);
         same_json(&blueprint, &ours, &theirs);
+    }
+    for word in [
+        "OBSOLETE",
+        "KEEP:FULL",
+        "KEEP:STANDALONE",
+        "FAILED",
+        "STARTED",
+        "EMPTY",
+        "SYNCING",
+    ] {
+        assert!(words.contains(word), "no backup is {word}");
     }
 }
 
@@ -110,11 +129,13 @@ fn every_backup_is_shown_as_by_the_oracle_in_the_other_half() {
 }
 
 /// Deletes up to three backups of a catalogue, one after the other: the oldest, a random one, the youngest.
-fn deleted_by_hand(seed: u64) {
+/// Returns how many backups and files of WAL went.
+fn deleted_by_hand(seed: u64) -> (usize, usize) {
     let blueprint = Blueprint::joined([catalogue(seed)]);
     let server = &blueprint.servers[0];
     let pair = Pair::write(&blueprint);
     let mut rng = Rng::new(seed).fork("deletions");
+    let mut gone = (0, 0);
     let mut left: Vec<&str> = server.backups.iter().map(|b| b.id.as_str()).collect();
     for round in 0..3 {
         if left.is_empty() {
@@ -142,27 +163,30 @@ fn deleted_by_hand(seed: u64) {
         } else {
             assert_eq!(ours.code, theirs.code, "varied:{seed}\n{ours}\n{theirs}");
         }
-        let allowed = allowances::compare(
+        let compared = allowances::compare(
             &blueprint,
             server,
             &before,
             &pair,
             allowances::Removal::ByHand(id),
         );
-        if allowed.is_empty() && ours.code == Some(0) {
+        gone = (gone.0 + compared.backups, gone.1 + compared.wals);
+        if compared.is_equal() && ours.code == Some(0) {
             pair::same_lines(
                 &blueprint,
                 &without_times(&ours.stdout),
                 &without_times(&theirs.stdout),
             );
         }
-        if !allowed.is_empty() {
-            eprintln!("varied:{seed}, delete {id}: {allowed:?}");
+        if !compared.is_equal() {
+            compared.tell(&format!("varied:{seed}, delete {id}"));
             // The two catalogues differ from here on.
             break;
         }
-        left.retain(|id| pair.state(server).ours.backups.contains(*id));
+        let there = pair.state(server).ours.backups;
+        left.retain(|id| there.contains(*id));
     }
+    gone
 }
 
 /// Whether it is an incremental backup that is not in its parent's list, because its process died.
@@ -190,7 +214,21 @@ fn each<T: std::fmt::Display>(cases: impl IntoIterator<Item = T>, test: impl Fn(
 
 #[test]
 fn deletions_by_hand_remove_what_the_oracle_removes() {
-    each(seeds(12, 200), |seed| deleted_by_hand(*seed));
+    let gone = Cell::new((0, 0));
+    each(seeds(12, 200), |seed| {
+        let (backups, wals) = deleted_by_hand(*seed);
+        gone.set((gone.get().0 + backups, gone.get().1 + wals));
+    });
+    something_went(gone.get());
+}
+
+/// Two programs that remove nothing are equal too.
+fn something_went((backups, wals): (usize, usize)) {
+    eprintln!("both removed {backups} backups and {wals} files of WAL");
+    assert!(
+        backups >= 10 && wals >= 10,
+        "{backups} backups, {wals} files of WAL"
+    );
 }
 
 /// A server on which `cron` does nothing but enforce the policy. It starts children for waiting backups and queues, and ours begins with
@@ -212,6 +250,7 @@ fn settled(mut server: Server) -> Server {
 fn cron_enforces_policies_as_the_oracle_does() {
     let seeds: Vec<u64> = seeds(12, 200).collect();
     let chunks: Vec<&[u64]> = seeds.chunks(20).collect();
+    let gone = Cell::new((0, 0));
     each(0..chunks.len(), |n| {
         let chunk = chunks[*n];
         let mut blueprint = Blueprint::joined(chunk.iter().map(|seed| catalogue(*seed)));
@@ -224,13 +263,13 @@ fn cron_enforces_policies_as_the_oracle_does() {
         pair.wait_for_children();
         each(0..blueprint.servers.len(), |n| {
             let (server, before) = (&blueprint.servers[*n], &before[*n]);
-            let allowed =
+            let compared =
                 allowances::compare(&blueprint, server, before, &pair, allowances::Removal::ByPolicy);
-            if !allowed.is_empty() {
-                eprintln!("{}, cron: {allowed:?}", server.name);
-            }
+            gone.set((gone.get().0 + compared.backups, gone.get().1 + compared.wals));
+            compared.tell(&format!("{}, cron", server.name));
         });
     });
+    something_went(gone.get());
 }
 
 /// What Barman cannot bear, ours must: it lists, shows and deletes, ends with 0 or 1, and never takes away the WAL of a whole backup.
