@@ -467,9 +467,7 @@ impl Record<'_> {
         vec![Plant {
             rule: AT_END,
             what: format!("the directory of {} is not synced afterwards", to.display()),
-            calls: self.without(|c| {
-                c.begin > call.end && synced(c) == directory || c.begin > call.end && c.name == "syncfs"
-            }),
+            calls: self.without(|c| c.begin > call.end && (synced(c) == directory || c.name == "syncfs")),
         }]
     }
 }
