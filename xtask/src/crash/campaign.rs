@@ -136,6 +136,11 @@ impl Site {
         let names: Vec<&str> = FILE_CALLS.into_iter().chain(SEND_CALLS).collect();
         let barman = self.scene.sandbox().barman()?;
         let done = self.scene.run(&strace::recorded(&barman, &names, &log))?;
+        ensure!(
+            !(done.stderr.contains("ptrace") && done.stderr.contains("not permitted")),
+            "strace may not trace programs here: allow ptrace (of a container with --cap-add=SYS_PTRACE, else with \
+             `sysctl kernel.yama.ptrace_scope=1`)\n{done}"
+        );
         ensure!(done.code == Some(0), "without any fault: {done}");
         self.check("without any fault")?;
         self.after = self.scene.state()?;

@@ -13,6 +13,9 @@ use super::scenario::Scenario;
 /// How many broken runs are shown in full.
 const SHOWN: usize = 6;
 
+/// How many places where a rule of the order was broken.
+const OF_EACH_RULE: usize = 3;
+
 /// The scenarios and rules.
 pub fn list(scenarios: &[Scenario]) -> String {
     let mut text = String::from("Scenarios\n");
@@ -87,12 +90,20 @@ pub fn text(scenario: &Scenario, report: &Report, elapsed: Duration) -> String {
     if report.violations.is_empty() {
         text.push_str("  order of the calls: nothing wrong\n");
     }
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for violation in &report.violations {
-        let _ = writeln!(text, "  ORDER {violation}");
+        let seen = seen.entry(violation.rule.name).or_default();
+        *seen += 1;
+        if *seen <= OF_EACH_RULE {
+            let _ = writeln!(text, "  ORDER {violation}");
+        }
+    }
+    for (rule, times) in seen.into_iter().filter(|(_, times)| *times > OF_EACH_RULE) {
+        let _ = writeln!(text, "  ORDER {rule}: {times} times in all");
     }
     checked(scenario, report, &mut text);
     if report.broken.is_empty() {
-        text.push_str("  all held\n");
+        text.push_str("  at every point all held\n");
     }
     for broken in report.broken.iter().take(SHOWN) {
         let _ = writeln!(
