@@ -68,7 +68,7 @@ pub enum CheckBackupError {
     },
     /// Somebody else works on it.
     #[error(
-        "An existing process is holding the lock of backup {id} of server {server}; it is not checked now"
+        "Another process is holding the lock for backup {id} of server {server}."
     )]
     Busy {
         /// The backup.

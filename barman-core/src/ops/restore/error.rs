@@ -98,7 +98,7 @@ pub enum RestoreError {
     #[error("Cannot find any candidate backup for recovery.")]
     NoCandidate,
     /// The backup is not complete.
-    #[error("Cannot recover from backup '{backup}' of server '{server}': backup status is not DONE")]
+    #[error("Cannot restore from backup '{backup}' of server '{server}': backup status is not DONE")]
     NotDone {
         /// The backup.
         backup: String,
