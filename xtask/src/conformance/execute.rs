@@ -1,5 +1,8 @@
 //! Playing a scenario with one program.
 
+use std::cell::RefCell;
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,9 +44,29 @@ pub struct Stage {
     /// The live cluster.
     pub cluster: Option<Arc<Cluster>>,
     owner: PathBuf,
+    held: RefCell<Vec<File>>,
 }
 
 impl Stage {
+    /// Takes the lock of this name (`main-backup`), as another process of Barman would have it, until the steps are done. No process id is in it, so that
+    /// nobody sends its holder a signal.
+    ///
+    /// # Errors
+    /// Somebody else has it.
+    pub fn hold(&self, name: &str) -> Result<()> {
+        let path = self.root.join(format!("home/.{name}.lock"));
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .with_context(|| format!("open {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        file.try_lock()
+            .with_context(|| format!("lock {}", path.display()))?;
+        self.held.borrow_mut().push(file);
+        Ok(())
+    }
+
     /// The live cluster.
     ///
     /// # Errors
@@ -141,6 +164,7 @@ fn acts(scenario: &Scenario, player: &Player, dir: &TestDir, root: &Path, world:
         barman,
         cluster,
         owner: dir.path().to_owned(),
+        held: RefCell::default(),
     };
     let start = Timestamp::now();
     let mut runs = Vec::new();

@@ -56,7 +56,9 @@ Each scenario gives both programs equal copies of a state, runs the same command
 In the excerpt of a failure, lines with - are Barman's, lines with + are ours. A difference that is wanted gets a row in
 docs/differences.md, and the scenario names it and says exactly what differs; any other difference is a fault.
 
-  cargo xtask conformance                    everything
+  cargo xtask conformance                    everything, and the coverage
+  cargo xtask conformance --short            what `cargo xtask test` runs
+  cargo xtask conformance --list delete      what the scenarios with this in their names do
   cargo xtask conformance list-backups       only scenarios with this in their names
   cargo xtask conformance --keep NAME        and keep what both programs left, to look at")]
 pub struct Options {
@@ -90,7 +92,9 @@ pub fn run(options: &Options) -> Result<()> {
     }
     ensure!(
         !chosen.is_empty(),
-        "no scenario has this in its name; `cargo xtask conformance --list` shows them"
+        "no scenario{} has \"{}\" in its name; `cargo xtask conformance --list` shows them",
+        if options.short { " of the short selection" } else { "" },
+        options.filter.as_deref().unwrap_or_default()
     );
     if options.list {
         print!("{}", report::list(&chosen));

@@ -121,5 +121,47 @@ pub fn scenarios() -> Vec<Scenario> {
             .prose(),
     ];
     all.extend(majors);
+    all.extend(more());
     all
+}
+
+fn more() -> Vec<Scenario> {
+    let first =
+        |name, spec, main| scenario(name, spec, LIVE.main(main)).run("switch-wal --force --archive main");
+    vec![
+        ends(
+            compared(first(
+                "backup-hooks",
+                "backup.md 12, wal.md 17",
+                "pre_backup_script = env | grep ^BARMAN_ | grep -v VERSION | sort > {root}/out/pre\npost_backup_script = env | grep ^BARMAN_ | grep -v VERSION | sort > {root}/out/post",
+            ).run("backup --wait main")),
+            1,
+        ),
+        ends(compared(first("backup-hooks-that-fail", "wal.md 17", "pre_backup_script = exit 3\npost_backup_script = exit 4").run("backup --wait main")), 1),
+        scenario("backup-hook-refuses", "wal.md 17", LIVE.main("pre_backup_retry_script = exit 63"))
+            .run("switch-wal --force --archive main")
+            .run("backup main")
+            .run("list-backups main").prose()
+            .file("backup-11", "home/main/wals/0000000100000000", "directory, *", "")
+            .file("backup-11", "home/main/wals/0000000100000000/000000010000000000000001", "file, *", "")
+            .line("backup-11", "home/main/wals/main-xlog.db", "000000010000000000000001\t16777216\t<instant>\tNone\tNone", "")
+            .rules(&[Pid, Instant, Duration, BackupId])
+            .files("home/main/wals/0*/*", Look::Presence)
+            .files("home/main/incoming/*", Look::Nothing),
+        scenario("backup-check-fails", "cli.md 11.1", LIVE.main("streaming_archiver = on\nslot_name = nothere"))
+            .run("backup main")
+            .run("-f json backup main")
+            .run("-q backup main")
+            .prose().rules(&[Pid, Instant]).files("home/main/wals/0*/*", Look::Presence)
+            .json(1, "all-16", "_ERROR[0]", "\"Impossible to start the backup: *", "\"Impossible to start the backup. *")
+            .files("home/main/incoming/*", Look::Nothing),
+        scenario("backup-awaited-compression", "backup.md 10", LIVE.main("backup_compression = gzip"))
+            .run("backup main").awaits("backup_compression = gzip"),
+        scenario("backup-two-servers", "cli.md 6.1", LIVE.servers("[other]\narchiver = on\nbackup_method = postgres\nconninfo = host=127.0.0.1 port=1\nstreaming_conninfo = host=127.0.0.1 port=1\n"))
+            .run("backup other nosuch")
+            .prose()
+            .hint(0, "HINT: <words>")
+            .rules(&[Pid])
+            .files("home/main/incoming/*", Look::Nothing),
+    ]
 }

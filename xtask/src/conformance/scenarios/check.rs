@@ -52,6 +52,11 @@ archiver = on
 const REFUSED: &str =
     "HINT: PostgreSQL: connection to server at \"127.0.0.1\", port 1 failed: Connection refused";
 
+const MISSING: &str = "HINT: PostgreSQL: Missing 'conninfo' parameter for server 'dis'";
+
+const INCOMPATIBLE: &str =
+    "\tpg_basebackup compatible: FAILED (PostgreSQL version: *, pg_basebackup version: *)";
+
 pub fn scenarios() -> Vec<Scenario> {
     let majors = [
         (10, "check-10"),
@@ -112,7 +117,237 @@ pub fn scenarios() -> Vec<Scenario> {
             .file("catalogue-20", "home/cfg_changes.queue", "", "file, *").rules(&[Pid]).files("home/.main-archive-wal.lock", Look::Nothing),
     ];
     all.extend(majors);
+    all.extend(more_checks());
+    all.extend(crons());
     all
+}
+
+fn more_checks() -> Vec<Scenario> {
+    vec![
+        scenario("check-disabled", "cli.md 10.4", PLAIN.servers(OTHERS))
+            .run("check dis")
+            .run("-f json check dis")
+            .run("check --nagios dis")
+            .rules(&[Pid])
+            .stdout(0, "check-7", "\tpg_basebackup compatible: OK", INCOMPATIBLE)
+            .stderr(0, "check-11", MISSING, "")
+            .json(
+                1,
+                "check-7",
+                "dis.pg_basebackup_compatible.status",
+                "\"OK\"",
+                "\"FAILED\"",
+            )
+            .json(
+                1,
+                "check-7",
+                "dis.pg_basebackup_compatible.hint",
+                "\"\"",
+                "\"PostgreSQL version: *\"",
+            )
+            .stdout(
+                2,
+                "check-7",
+                "BARMAN CRITICAL - *PostgreSQL, configuration|*",
+                "BARMAN CRITICAL - *PostgreSQL, pg_basebackup compatible, configuration|*",
+            )
+            .stdout(2, "check-7", "", "dis.pg_basebackup compatible: FAILED (*"),
+        scenario("check-all-servers", "cli.md 10.4, 10.5", WELL.servers(OTHERS))
+            .run("check all")
+            .run("check --nagios all")
+            .run("-f json check all")
+            .run("check main nosuch")
+            .rules(&[Pid])
+            .hint(3, "HINT: 'barman list-servers' shows the configured servers")
+            .stdout(0, "check-7", "\tpg_basebackup compatible: OK", INCOMPATIBLE)
+            .stderr(0, "check-11", MISSING, "")
+            .stdout(
+                1,
+                "check-7",
+                "BARMAN CRITICAL - *PostgreSQL, configuration * inact *",
+                "BARMAN CRITICAL - *PostgreSQL, pg_basebackup compatible, configuration * inact *",
+            )
+            .stdout(1, "check-7", "", "dis.pg_basebackup compatible: FAILED (*")
+            .json(
+                2,
+                "check-7",
+                "dis.pg_basebackup_compatible.status",
+                "\"OK\"",
+                "\"FAILED\"",
+            )
+            .json(
+                2,
+                "check-7",
+                "dis.pg_basebackup_compatible.hint",
+                "\"\"",
+                "\"PostgreSQL version: *\"",
+            )
+            .file("all-15", "home/.inact-archive-wal.lock", "", "file, *"),
+        scenario("check-nagios-json", "cli.md 10.5, 20.6", WELL)
+            .run("-f json check --nagios main")
+            .rules(&[Pid])
+            .stdout(0, "all-11", "BARMAN OK*", "{}BARMAN OK*"),
+        scenario(
+            "check-slot-not-initialised",
+            "cli.md 10.4",
+            PLAIN
+                .live(Live::Own(15))
+                .catalogue(Catalogue::Made(one))
+                .main("archiver = off\nstreaming_archiver = on\nslot_name = barman"),
+        )
+        .then(|stage| {
+            stage
+                .cluster()?
+                .sql("SELECT pg_create_physical_replication_slot('barman')")
+                .map(drop)
+        })
+        .run("check main")
+        .run("-f json check main")
+        .rules(&[Pid]),
+        scenario(
+            "check-slot-not-active",
+            "cli.md 10.4",
+            PLAIN
+                .live(Live::Own(17))
+                .catalogue(Catalogue::Made(one))
+                .main("archiver = off\nstreaming_archiver = on\nslot_name = barman"),
+        )
+        .then(|stage| {
+            stage
+                .cluster()?
+                .sql("SELECT pg_create_physical_replication_slot('barman', true)")
+                .map(drop)
+        })
+        .run("check main")
+        .rules(&[Pid]),
+        scenario(
+            "check-no-backups",
+            "cli.md 10.4",
+            WELL.catalogue(Catalogue::Made(only_wal)).main(
+                "last_backup_maximum_age = 1 DAY\nminimum_redundancy = 1\nlast_backup_minimum_size = 1k",
+            ),
+        )
+        .run("check main")
+        .run("-f json check main"),
+        scenario(
+            "check-retention-policy-in-error",
+            "cli.md 10.4",
+            WELL.main("retention_policy = nonsense"),
+        )
+        .run("check main")
+        .run("list-backups main")
+        .rules(&[Pid]),
+        scenario(
+            "check-unknown-user",
+            "cli.md 10.4",
+            WELL.live(Live::None)
+                .main("conninfo = host=127.0.0.1 port=1 user=nobody dbname=x\nstreaming_conninfo ="),
+        )
+        .run("check main")
+        .rules(&[Pid])
+        .prose()
+        .stdout(0, "check-7", "\tpg_basebackup compatible: OK", INCOMPATIBLE)
+        .stderr(0, "check-11", "HINT: <words>", ""),
+        scenario("check-backup-shortcuts", "cli.md 7, 11.7", VARIED)
+            .run("check-backup main oldest")
+            .run("check-backup main 'first one'")
+            .run("-q check-backup main latest")
+            .rules(&[Pid]),
+        scenario("check-backup-failed-json", "cli.md 11.7", VARIED)
+            .run("-f json check-backup main {id 2}")
+            .run("check-backup main {id 4}")
+            .rules(&[Pid])
+            .prose()
+            .json(
+                0,
+                "all-16",
+                "_ERROR[0]",
+                "\"Backup 20240702T120000 of server main has status FAILED *",
+                "*",
+            )
+            .file("all-15", "home/.main-20240702T120000.lock", "file, *", ""),
+    ]
+}
+
+fn crons() -> Vec<Scenario> {
+    let quietly = |scenario: Scenario| {
+        scenario
+            .file("catalogue-20", "home/cfg_changes.queue", "", "file, *")
+            .files("home/.main-archive-wal.lock", Look::Nothing)
+            .rules(&[Pid])
+    };
+    vec![
+        quietly(scenario("cron-json", "cli.md 14.1", PLAIN).run("-f json cron")),
+        quietly(scenario("cron-quiet", "cli.md 14.1", PLAIN).run("-q cron")),
+        quietly(
+            scenario(
+                "cron-archives",
+                "cli.md 14.1",
+                PLAIN.catalogue(Catalogue::Made(with_errors)),
+            )
+            .run("cron"),
+        ),
+        quietly(scenario("cron-keep-descriptors", "cli.md 14.1", PLAIN).run("cron --keep-descriptors")),
+        quietly(scenario("cron-other-servers", "cli.md 14.1", PLAIN.servers(OTHERS)).run("cron")),
+        quietly(
+            scenario(
+                "cron-checks-backups",
+                "cli.md 14.1, 11.7",
+                PLAIN.catalogue(Catalogue::Made(waiting)),
+            )
+            .run("cron")
+            .run("list-backups main"),
+        ),
+        quietly(
+            scenario(
+                "cron-retention-json",
+                "cli.md 14.1",
+                PLAIN
+                    .catalogue(Catalogue::Made(three))
+                    .main("retention_policy = REDUNDANCY 1"),
+            )
+            .run("-f json cron")
+            .run("list-backups main"),
+        )
+        .rules(&[Duration, Instant]),
+        quietly(
+            scenario(
+                "cron-retention-window",
+                "cli.md 14.1",
+                PLAIN
+                    .catalogue(Catalogue::Made(three))
+                    .main("retention_policy = RECOVERY WINDOW OF 2 DAYS\nminimum_redundancy = 2"),
+            )
+            .run("cron")
+            .run("list-backups main"),
+        )
+        .rules(&[Duration, Instant]),
+        quietly(
+            scenario(
+                "cron-minimum-redundancy",
+                "cli.md 14.1",
+                PLAIN
+                    .catalogue(Catalogue::Made(three))
+                    .main("retention_policy = REDUNDANCY 1\nminimum_redundancy = 3"),
+            )
+            .run("cron")
+            .run("list-backups main"),
+        ),
+    ]
+}
+
+fn only_wal(home: &Home) -> Result<()> {
+    let main = home.server("main")?;
+    main.wal(2)?;
+    main.wal(3)
+}
+
+fn three(home: &Home) -> Result<()> {
+    let main = home.server("main")?;
+    for day in 1..4 {
+        main.backup(day, u64::from(day) * 2, &[])?;
+    }
+    (2..9).try_for_each(|number| main.wal(number))
 }
 
 fn waiting(home: &Home) -> Result<()> {

@@ -58,6 +58,12 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario("delete-with-hooks", "wal.md 17", VARIED.main("pre_delete_script = env | grep ^BARMAN_ | grep -v VERSION | sort > {root}/out/pre\npost_delete_script = env | grep ^BARMAN_ | grep -v VERSION | sort > {root}/out/post\npre_wal_delete_script = env | grep ^BARMAN_ | grep -v VERSION | sort >> {root}/out/wal"))
             .run("delete main oldest")
             .rules(&[Pid, Duration]).rules(&[Instant]),
+        scenario("delete-kept-json", "cli.md 11.5", VARIED).run("-f json delete main {id 5}").json(0, "catalogue-8", "_ERROR[0]", "\"Cannot delete backup (main *", "\"Cannot delete backup (main *").json(0, "all-16", "_WARNING[0]", "\"Skipping delete of backup 20240705T120000 for server main as it has a current keep *", "\"Skipping delete of backup 20240705T120000 for server main as it has a current keep *"),
+        scenario("delete-minimum-redundancy-json", "cli.md 11.5", VARIED.main("minimum_redundancy = 3")).run("-f json delete main {id 1}").json(0, "catalogue-8", "_ERROR[0]", "\"Cannot delete backup (main *", "\"Cannot delete backup (main *"),
+        scenario("delete-started", "cli.md 11.5", VARIED).run("delete main {id 4}").rules(&[Pid, Duration]).rules(&[Instant]),
+        scenario("delete-latest-full", "cli.md 7, 11.5", CHAIN).run("delete main latest-full").run("delete main latest").run("list-backups main").rules(&[Pid, Duration]).file("all-15", "home/.main-20240702T120000.lock", "file, *", "").rules(&[Instant]),
+        scenario("delete-hook-fails", "wal.md 17", VARIED.main("pre_delete_script = exit 3\npost_delete_script = exit 4")).run("delete main oldest").rules(&[Pid, Duration]).rules(&[Instant]),
+        scenario("delete-hook-refuses", "wal.md 17", VARIED.main("pre_delete_retry_script = exit 63")).run("delete main oldest").rules(&[Pid]).prose().file("catalogue-6", "home/main/meta/20240701T120000-delete_this", "", "file, *"),
         scenario("show-backup-of-a-chain", "cli.md 11.3", CHAIN).run("show-backup main {id 2}").run("-f json show-backup main {id 2}").run("show-backup main {id 1}").rules(&[Pid]),
         scenario("list-backups-of-a-chain", "cli.md 11.2", CHAIN.main("retention_policy = REDUNDANCY 1")).run("list-backups main").run("-f json list-backups main").rules(&[Pid]),
         scenario("cron-enforces-retention", "cli.md 14.1", VARIED.main("retention_policy = REDUNDANCY 1"))

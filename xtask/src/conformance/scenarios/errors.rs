@@ -63,6 +63,61 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario("start-syntax-error", "cli.md 2.1", PLAIN.servers("[broken\n"))
             .run("list-servers")
             .prose(),
+        scenario("start-empty-configuration-option", "cli.md 2.1", PLAIN)
+            .run("-c '' list-servers").env("BARMAN_CONFIG_FILE", "{root}/barman.conf").prose(),
+        scenario("start-configuration-of-the-home-directory", "cli.md 2.1", PLAIN)
+            .then(|stage| Ok(std::fs::copy(stage.root.join("barman.conf"), stage.root.join("user-home/.barman.conf")).map(drop)?))
+            .run("-c '' list-servers"),
+        scenario("start-configuration-is-a-directory", "cli.md 2.1, 3.2", PLAIN)
+            .run("-c {root}/conf.d list-servers")
+            .run("-c {root}/conf.d -f json list-servers")
+            .prose(),
+        scenario("start-further-global-section", "cli.md 2.1", PLAIN)
+            .then(|stage| Ok(std::fs::write(stage.root.join("conf.d/more.conf"), "[barman]\nlog_level = DEBUG\n")?))
+            .run("list-servers")
+            .run("-f json list-servers")
+            .run("check --nagios main"),
+        scenario("start-further-sections", "cli.md 2.1", PLAIN)
+            .then(|stage| Ok(std::fs::write(stage.root.join("conf.d/more.conf"), "[more]\ndescription = another\narchiver = on\nbackup_method = postgres\nconninfo = host=127.0.0.1 port=1\nstreaming_conninfo = host=127.0.0.1 port=1\n")?))
+            .run("list-servers")
+            .run("list-backups more")
+            .run("-f json list-backups all"),
+        scenario("start-unknown-log-level", "cli.md 2.4", PLAIN.global("log_level = LOUD"))
+            .run("list-servers"),
+        scenario("start-log-level-option", "cli.md 2.4", PLAIN)
+            .run("--log-level DEBUG list-servers")
+            .run("--log-level=NOTSET list-servers"),
+        scenario("start-colour", "cli.md 3.3", ALL)
+            .run("--color always list-servers")
+            .run("--colour=always list-backups nosuch")
+            .run("--color always -f json list-backups nosuch")
+            .run("--color auto list-backups nosuch")
+            .hint(1, "*HINT: 'barman list-servers' shows the configured servers*")
+            .hint(3, SERVERS),
+        scenario("errors-quiet", "cli.md 3.4", ALL)
+            .run("-q list-backups nosuch")
+            .run("-q -f json list-backups nosuch")
+            .run("-q archive-wal inact")
+            .run("-q -f json archive-wal inact")
+            .hint(0, SERVERS),
+        scenario("usage-end-of-options", "cli.md 5.1", VARIED)
+            .run("list-backups -- main")
+            .run("-qfjson list-backups main")
+            .run("show-backup -- main -1")
+            .rules(&[Pid])
+            .prose()
+            .hint(2, "HINT: <words>"),
+        scenario("json-errors-everywhere", "cli.md 17", VARIED)
+            .run("-f json delete main nope")
+            .run("-f json check-backup main nope")
+            .run("-f json restore main nope {root}/out/x")
+            .run("-f json archive-wal nosuch")
+            .run("-f json backup nosuch")
+            .run("-f json check nosuch")
+            .run("-f json get-wal nosuch 000000010000000000000001")
+            .run("-f json receive-wal nosuch")
+            .run("-f json switch-wal nosuch")
+            .run("-f json archive-wal all"),
         scenario("usage-unknown-command", "cli.md 5.1", PLAIN)
             .run("nonsense")
             .run("-f json nonsense")

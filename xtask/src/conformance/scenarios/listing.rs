@@ -1,7 +1,13 @@
 //! `list-servers`, `list-backups`.
 
+use std::fs;
+
+use anyhow::Result;
+
 use super::{ALL, VARIED};
-use crate::conformance::normalise::Rule::Pid;
+use crate::conformance::catalogue::{Home, Server, id};
+use crate::conformance::compare::Look;
+use crate::conformance::normalise::Rule::{Duration, Instant, Pid};
 use crate::conformance::scenario::{Scenario, scenario};
 use crate::conformance::state::{Catalogue, PLAIN};
 
@@ -90,5 +96,139 @@ pub fn scenarios() -> Vec<Scenario> {
             .rules(&[Pid]),
     ];
     all.extend(seeded);
+    all.extend(spoiled());
     all
+}
+
+/// Catalogues with something in them that cannot be read.
+fn spoiled() -> Vec<Scenario> {
+    vec![
+        scenario(
+            "list-backups-bad-wal-name",
+            "cli.md 11.2",
+            VARIED.catalogue(Catalogue::Made(bad_wal_name)),
+        )
+        .run("list-backups main")
+        .run("-f json list-backups main")
+        .prose()
+        .stdout(
+            0,
+            "catalogue-25",
+            "main 20240703T120000 - F - Wed Jul  3 12:00:05 2024 - Size: 23.1 MiB - WAL Size: 2.0 MiB",
+            "main 20240703T120000 - F - Wed Jul  3 12:00:05 2024 - Size: 22.1 MiB - WAL Size: 0 B",
+        )
+        .stderr(0, "catalogue-25", "", "HINT: <words>")
+        .json(
+            1,
+            "catalogue-25",
+            "_ERROR[0]",
+            "\"Line 8 of the WAL catalogue of server main is invalid *",
+            "\"invalid WAL segment name *",
+        )
+        .json(1, "catalogue-25", "main[0].*size", "*", "*")
+        .each()
+        .json(1, "catalogue-25", "main[0].*bytes", "*", "*")
+        .each()
+        .rules(&[Pid]),
+        scenario(
+            "list-backups-unknown-field",
+            "cli.md 7",
+            VARIED.catalogue(Catalogue::Made(unknown_field)),
+        )
+        .run("list-backups --minimal main")
+        .run("show-backup main {id 1}")
+        .prose()
+        .exit_code(0, "catalogue-10", 0, 1)
+        .exit_code(1, "catalogue-10", 0, 1)
+        .stdout(0, "catalogue-10", "2024*", "")
+        .each()
+        .stdout(1, "catalogue-10", "*", "")
+        .each()
+        .stderr(0, "catalogue-10", "", "ERROR: <words>")
+        .stderr(1, "catalogue-10", "", "ERROR: <words>")
+        .file("catalogue-10", "home/.main-xlogdb.lock", "file, *", ""),
+        scenario(
+            "list-backups-without-data",
+            "catalog.md 9",
+            VARIED.catalogue(Catalogue::Made(without_data)),
+        )
+        .run("list-backups main")
+        .run("show-backup main {id 1}")
+        .run("cron")
+        .stderr(
+            2,
+            "catalogue-17",
+            "WARNING: Backup 20240701T120000 of server 'main' has no data.",
+            "",
+        )
+        .stderr(
+            2,
+            "catalogue-17",
+            "If it is not needed any more remove these by hand:",
+            "",
+        )
+        .stderr(2, "catalogue-17", "*/home/main/*/20240701T120000*", "")
+        .each()
+        .file("catalogue-20", "home/cfg_changes.queue", "", "file, *")
+        .files("home/.main-archive-wal.lock", Look::Nothing)
+        .rules(&[Pid]),
+        scenario(
+            "cron-backup-without-data",
+            "cli.md 14.1, catalog.md 14.3",
+            VARIED
+                .catalogue(Catalogue::Made(without_data))
+                .main("retention_policy = REDUNDANCY 3"),
+        )
+        .run("cron")
+        .stderr(0, "all-16", "*", "*")
+        .each()
+        .file("catalogue-20", "home/cfg_changes.queue", "", "file, *")
+        .files("home/.main-archive-wal.lock", Look::Nothing)
+        .rules(&[Pid]),
+        scenario(
+            "list-backups-old-xlogdb",
+            "catalog.md 22",
+            VARIED.catalogue(Catalogue::Made(old_lines)),
+        )
+        .run("list-backups main")
+        .run("delete main oldest")
+        .rules(&[Pid, Instant, Duration]),
+    ]
+}
+
+fn some(home: &Home) -> Result<Server> {
+    let main = home.server("main")?;
+    for day in 1..4 {
+        main.backup(day, u64::from(day) * 2, &[])?;
+    }
+    (2..9).try_for_each(|number| main.wal(number))?;
+    Ok(main)
+}
+
+fn bad_wal_name(home: &Home) -> Result<()> {
+    some(home)?.list("nonsense\t1048576\t1719820000.0\tNone\tNone\n")
+}
+
+fn unknown_field(home: &Home) -> Result<()> {
+    some(home)?.backup(4, 8, &[("from_the_future", "1")])
+}
+
+fn without_data(home: &Home) -> Result<()> {
+    let main = some(home)?;
+    Ok(fs::remove_dir_all(main.path.join(format!("base/{}", id(1))))?)
+}
+
+/// Lines of three and four columns, as older versions wrote them.
+fn old_lines(home: &Home) -> Result<()> {
+    let main = some(home)?;
+    main.wal(9)?;
+    let path = main.path.join("wals/main-xlog.db");
+    let text = fs::read_to_string(&path)?;
+    let lines = text.lines().enumerate().map(|(n, line)| {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let kept = if n % 2 == 0 { 3 } else { 4 };
+        format!("{}\n", columns.get(..kept).unwrap_or(&columns).join("\t"))
+    });
+    let text: String = lines.collect();
+    main.write("wals/main-xlog.db", text.as_bytes())
 }

@@ -5,9 +5,11 @@ mod check;
 mod delete;
 mod errors;
 mod listing;
+mod locks;
 mod refusals;
 mod restore;
 mod showing;
+mod signals;
 mod wal;
 
 use anyhow::Result;
@@ -28,6 +30,8 @@ pub fn all() -> Vec<Scenario> {
         wal::scenarios(),
         backup::scenarios(),
         restore::scenarios(),
+        locks::scenarios(),
+        signals::scenarios(),
     ]
     .into_iter()
     .flatten()

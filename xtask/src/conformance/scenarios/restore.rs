@@ -188,5 +188,90 @@ pub fn scenarios() -> Vec<Scenario> {
             .prose().rules(&[Pid]).stdout(0, "restore-1", "", "Starting local restore for server main using backup *").stdout(0, "restore-1", "", "Destination directory: *").stdout(1, "restore-1", "", "Starting local restore for server main using backup *").stdout(1, "restore-1", "", "Destination directory: *"),
     ];
     all.extend(majors);
+    all.extend(more());
     all
+}
+
+fn more() -> Vec<Scenario> {
+    let made = |name, spec, main, words| {
+        locked(
+            scenario(name, spec, ARCHIVE.main(main))
+                .run(words)
+                .rules(&[Pid, Instant, Duration]),
+        )
+    };
+    let quiet = |name, spec, words| locked(scenario(name, spec, ARCHIVE).run(words).rules(&[Pid]));
+    vec![
+        made(
+            "restore-hooks",
+            "restore.md 15",
+            "pre_recovery_script = env | grep ^BARMAN_ | grep -v VERSION | sort > {root}/out/pre\npost_recovery_script = env | grep ^BARMAN_ | grep -v VERSION | sort > {root}/out/post",
+            "restore main latest {root}/out/x",
+        ),
+        made(
+            "restore-hooks-that-fail",
+            "restore.md 15",
+            "pre_recovery_script = exit 3\npost_recovery_script = exit 4",
+            "restore main latest {root}/out/x",
+        ),
+        quiet(
+            "restore-quiet",
+            "cli.md 3.4",
+            "-q restore main latest {root}/out/x",
+        ),
+        quiet(
+            "restore-quiet-json",
+            "cli.md 3.4",
+            "-q -f json restore main latest {root}/out/x",
+        ),
+        made(
+            "restore-get-wal-by-configuration",
+            "restore.md 13.1",
+            "recovery_options = get-wal",
+            "restore --no-get-wal main latest {root}/out/x",
+        ),
+        made(
+            "restore-retries",
+            "cli.md 12",
+            "",
+            "restore --retry-times 2 --retry-sleep 1 --bwlimit 0 main latest {root}/out/x",
+        ),
+        made(
+            "restore-several-settings",
+            "restore.md 6",
+            "",
+            "restore --target-immediate --target-tli latest --standby-mode main oldest {root}/out/x",
+        )
+        .line(
+            "restore-17",
+            "out/x/postgresql.auto.conf",
+            "restore_command = *",
+            "",
+        ),
+        scenario("restore-errors-json", "cli.md 12, 17", VARIED)
+            .run("-f json restore --target-time '2024-07-08' --target-xid 5 main latest {root}/out/x")
+            .run("-f json restore main {id 2} {root}/out/x")
+            .run("-f json restore main nope {root}/out/x")
+            .json(
+                0,
+                "all-16",
+                "_ERROR[0]",
+                "\"Targets *",
+                "\"You cannot specify multiple targets *",
+            ),
+        scenario(
+            "restore-hook-refuses",
+            "wal.md 17",
+            ARCHIVE.main("pre_recovery_retry_script = exit 63"),
+        )
+        .run("restore main latest {root}/out/x")
+        .prose()
+        .stderr(0, "restore-24", "ERROR: <words>", "EXCEPTION: <words>")
+        .rules(&[Pid])
+        .file("restore-2", "home/.main-2*.lock", "file, mode 600, 0 bytes", ""),
+        scenario("restore-combine-mode", "cli.md 12", ARCHIVE)
+            .run("restore --combine-mode nonsense main latest {root}/out/x")
+            .run("restore --target-lsn nonsense --target-tli 0 main latest {root}/out/x")
+            .prose(),
+    ]
 }

@@ -65,6 +65,23 @@ pub fn scenarios() -> Vec<Scenario> {
         .run("list-backups main")
         .rules(&[Pid]),
         scenario(
+            "show-backup-of-an-archive-10",
+            "cli.md 11.3",
+            PLAIN.catalogue(Catalogue::Archive(10)),
+        )
+        .run("show-backup main latest")
+        .run("-f json show-backup main latest")
+        .rules(&[Pid]),
+        scenario(
+            "show-backup-of-an-archive-18",
+            "cli.md 11.3",
+            PLAIN.catalogue(Catalogue::Archive(18)),
+        )
+        .run("show-backup main latest")
+        .run("-f json show-backup main latest")
+        .run("-f json list-backups main")
+        .rules(&[Pid]),
+        scenario(
             "show-backup-of-an-archive-17",
             "cli.md 11.3",
             PLAIN.catalogue(Catalogue::Archive(17)),

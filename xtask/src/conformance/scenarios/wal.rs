@@ -122,7 +122,109 @@ pub fn scenarios() -> Vec<Scenario> {
     let mut all = archiving();
     all.extend(getting());
     all.extend(live());
+    all.extend(more());
     all
+}
+
+fn more() -> Vec<Scenario> {
+    let awaits = |name, main, what| {
+        scenario(name, "wal.md 15", WAITING.main(main))
+            .run("archive-wal main")
+            .awaits(what)
+    };
+    vec![
+        awaits("archive-wal-xz", "compression = xz", "compression `xz`"),
+        awaits("archive-wal-zstd", "compression = zstd", "compression `zstd`"),
+        awaits("archive-wal-lz4", "compression = lz4", "compression `lz4`"),
+        scenario("archive-wal-pigz-named-pygzip", "wal.md 15", WAITING.main("compression = pygzip"))
+            .run("archive-wal main")
+            .rules(&[Pid])
+            .files("home/main/wals/0*/0*", Look::Presence)
+            .files("home/main/wals/00000002.history", Look::Presence)
+            .files("home/main/wals/main-xlog.db", Look::Presence),
+        scenario("archive-wal-unknown-compression", "wal.md 15", WAITING.main("compression = nonsense"))
+            .run("archive-wal main")
+            .run("check main").prose().rules(&[Pid]).hint(1, "HINT: <words>")
+            .prose_on_stdout(),
+        scenario("archive-wal-strange-files-json", "cli.md 13.1", WAITING.catalogue(Catalogue::Made(strange)))
+            .run("-f json archive-wal main").rules(&[Pid, Instant]).json(0, "all-16", "_INFO[*]", "\"Found unknown objects *", "\"Some unknown objects *"),
+        scenario("archive-wal-hook-fails", "wal.md 17", WAITING.main("pre_archive_script = exit 3\npost_archive_script = exit 4"))
+            .run("archive-wal main")
+            .rules(&[Pid]),
+        scenario("archive-wal-hook-refuses", "wal.md 17", WAITING.main("pre_archive_retry_script = exit 63"))
+            .run("archive-wal main")
+            .rules(&[Pid]).prose().stdout(0, "wal-22", "", "\t000000010000000000000002.00000028.backup").file("all-15", "home/.main-xlogdb.lock", "", "file, *"),
+        scenario("archive-wal-streaming-json", "wal.md 6.2", PLAIN.catalogue(Catalogue::Made(streamed)).main("archiver = off\nstreaming_archiver = on\nstreaming_archiver_batch_size = 2"))
+            .run("-f json archive-wal main")
+            .run("archive-wal main"),
+        scenario("archive-wal-no-archiver", "cli.md 6.1", WAITING.main("archiver = off")).run("archive-wal main").rules(&[Pid]),
+        scenario("get-wal-compresses", "cli.md 13.2", ARCHIVED)
+            .run("get-wal -z -o {root}/out main 000000010000000000000004")
+            .run("get-wal --gzip -o {root}/out main 000000010000000000000005")
+            .files("out/0*", Look::Nothing),
+        scenario("get-wal-keeps-compression", "cli.md 13.2", PLAIN.catalogue(Catalogue::Archive(15)))
+            .run("get-wal --keep-compression main 000000010000000000000003")
+            .run("get-wal --keep-compression -o {root}/out main 000000010000000000000003"),
+        scenario("get-wal-peek-of-an-archive", "cli.md 13.2", PLAIN.catalogue(Catalogue::Archive(17)))
+            .run("get-wal -p 20 main 000000010000000000000001")
+            .run("get-wal -p 3 main 000000010000000000000003")
+            .run("get-wal -p 3 main 000000020000000000000003")
+            .run("get-wal -p 3 main nonsense"),
+        scenario("get-wal-errors-json", "cli.md 13.2, 17", ARCHIVED)
+            .run("-f json get-wal main 00000001000000000000000F")
+            .run("-f json get-wal main nonsense")
+            .run("-q get-wal main nonsense"),
+        scenario("get-wal-inactive", "cli.md 6.2", PLAIN.servers("[inact]\nactive = false\narchiver = on\nbackup_method = postgres\nconninfo = host=127.0.0.1 port=1\nstreaming_conninfo = host=127.0.0.1 port=1\n"))
+            .run("get-wal inact 000000010000000000000001")
+            .run("get-wal -t inact x")
+            .run("receive-wal inact")
+            .run("-f json receive-wal inact"),
+        scenario("switch-wal-some-servers", "cli.md 6.1, 13.5", PLAIN.live(Live::Own(15)).servers("[other]\narchiver = on\nbackup_method = postgres\nconninfo = host=127.0.0.1 port=1\nstreaming_conninfo = host=127.0.0.1 port=1\n"))
+            .run("switch-wal --force main other nosuch")
+            .run("-f json switch-wal main other")
+            .hint(0, CLOSED)
+            .hint(0, "HINT: 'barman list-servers' shows the configured servers")
+            .files("home/main/incoming/*", Look::Nothing),
+        scenario("switch-wal-archive-json", "cli.md 13.5", PLAIN.live(Live::Own(17)))
+            .run("-f json switch-wal --force --archive main")
+            .rules(&[Pid, Instant])
+            .files("home/main/wals/0*/0*", Look::Presence),
+        scenario("switch-wal-10", "cli.md 13.5", PLAIN.live(Live::Own(10)))
+            .then(write_something)
+            .run("switch-wal main")
+            .run("switch-wal main")
+            .files("home/main/incoming/*", Look::Nothing),
+        scenario("receive-wal-slots-json", "cli.md 13.4, 17", STREAMING)
+            .run("-f json receive-wal --create-slot main")
+            .run("-f json receive-wal --create-slot main")
+            .run("-f json receive-wal --create-slot --if-not-exists main")
+            .run("-q receive-wal --drop-slot main")
+            .run("-f json receive-wal --drop-slot main"),
+        scenario("receive-wal-slots-of-no-name", "cli.md 13.4", STREAMING.main("archiver = off\nstreaming_archiver = on\nslot_name ="))
+            .run("receive-wal --create-slot main")
+            .run("receive-wal --drop-slot main"),
+        scenario("receive-wal-stop", "cli.md 13.4", STREAMING.live(Live::None))
+            .run("receive-wal --stop main").awaits("receive-wal --stop"),
+        scenario("receive-wal-reset-json", "cli.md 13.4", STREAMING)
+            .then(create_slot)
+            .run("-f json receive-wal --reset main")
+            .rules(&[Pid])
+            .files("home/main/*", Look::Presence),
+        scenario("receive-wal-17", "cli.md 8, 13.4", STREAMING.live(Live::Own(17)))
+            .then(create_slot)
+            .interrupted("-f json receive-wal main", Signal::INT.as_raw(), streams)
+            .rules(&[Pid])
+            .files("home/main/*", Look::Presence),
+        scenario("receive-wal-10", "cli.md 8, 13.4", STREAMING.live(Live::Own(10)))
+            .then(create_slot)
+            .interrupted("receive-wal main", Signal::INT.as_raw(), streams)
+            .rules(&[Pid])
+            .files("home/main/*", Look::Presence),
+        scenario("receive-wal-creates-its-slot", "cli.md 13.4", STREAMING.main("archiver = off\nstreaming_archiver = on\nslot_name = barman\ncreate_slot = auto"))
+            .interrupted("receive-wal main", Signal::INT.as_raw(), streams)
+            .rules(&[Pid])
+            .files("home/main/*", Look::Presence),
+    ]
 }
 
 fn archiving() -> Vec<Scenario> {
