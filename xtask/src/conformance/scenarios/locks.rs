@@ -25,6 +25,7 @@ pub fn scenarios() -> Vec<Scenario> {
         .then(|stage| stage.hold("main-backup"))
         .run("backup main")
         .run("-f json backup main")
+        .rules(&[Pid])
         .files("home/main/*", Look::Nothing)
         .hint(
             0,
