@@ -142,6 +142,13 @@ pub enum Error {
         what: String,
     },
 
+    /// The manifest of the backup that an incremental backup builds on cannot be read.
+    #[error("cannot read the manifest of the earlier backup: {source}")]
+    Manifest {
+        /// Why not.
+        source: io::Error,
+    },
+
     /// The role may not call the backup functions (`switch_wal`).
     #[error(
         "user \"{user}\" lacks the privileges that are required for backup functions: EXECUTE on the backup functions together with pg_read_all_settings and pg_read_all_stats (or pg_monitor), or superuser"

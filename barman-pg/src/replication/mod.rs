@@ -299,6 +299,13 @@ pub(crate) fn text(row: &Row, at: usize) -> Option<String> {
     std::str::from_utf8(value).ok().map(str::to_owned)
 }
 
+/// A column as a path, whatever its encoding.
+pub(crate) fn path_at(row: &Row, at: usize) -> Option<std::path::PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let value = row.get(at)?.as_ref()?;
+    Some(std::ffi::OsStr::from_bytes(value).into())
+}
+
 pub(crate) fn lsn_at(row: &Row, at: usize) -> Option<Lsn> {
     text(row, at)?.parse().ok()
 }

@@ -30,6 +30,7 @@ pub(crate) enum Answer {
     Columns,
     Row(Row),
     Complete,
+    CopyIn,
     CopyOut,
     CopyBoth,
     /// A CopyData message; the range is its body in the wire's buffer.
@@ -275,6 +276,7 @@ impl Session {
             b'T' => Answer::Columns,
             b'D' => Answer::Row(messages::data_row(body).map_err(|what| self.wire.protocol(doing, what))?),
             b'C' => Answer::Complete,
+            b'G' => Answer::CopyIn,
             b'H' => Answer::CopyOut,
             b'W' => Answer::CopyBoth,
             b'c' => Answer::CopyDone,
@@ -331,7 +333,7 @@ impl Session {
                 }
                 Answer::Failed(message) => return Err(self.fail(message, patience, doing)),
                 Answer::Ready => return Ok(rows),
-                Answer::CopyOut | Answer::CopyBoth | Answer::Data(_) | Answer::CopyDone => {
+                Answer::CopyIn | Answer::CopyOut | Answer::CopyBoth | Answer::Data(_) | Answer::CopyDone => {
                     return Err(self.wire.protocol(doing, "COPY in answer to a plain command"));
                 }
             }
