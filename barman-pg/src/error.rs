@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
+use barman_wal::{Lsn, TimelineId};
+
 use crate::conninfo::ConnInfoError;
 
 /// SQLSTATE values that callers tell apart (PostgreSQL, `errcodes.txt`).
@@ -142,6 +144,69 @@ pub enum Error {
         what: String,
     },
 
+    /// WAL that is needed is no longer on the server.
+    #[error("{doing} from {position} (timeline {timeline}) on {address}: {}", message.message)]
+    WalRemoved {
+        /// What was being done.
+        doing: Cow<'static, str>,
+        /// Which server.
+        address: String,
+        /// The first position that was not received.
+        position: Lsn,
+        /// Its timeline.
+        timeline: TimelineId,
+        /// What the server said.
+        message: Box<ServerMessage>,
+    },
+
+    /// A position is not in the history of the server.
+    #[error("{address} is on timeline {server_timeline}, whose history does not have {position} of timeline {timeline}{}", forked.map(|lsn| format!(": it left that timeline at {lsn}")).unwrap_or_default())]
+    NotInHistory {
+        /// Which server.
+        address: String,
+        /// The position,
+        position: Lsn,
+        /// and its timeline.
+        timeline: TimelineId,
+        /// The server's timeline.
+        server_timeline: TimelineId,
+        /// Where the server's history left the timeline, if it was ever on it.
+        forked: Option<Lsn>,
+    },
+
+    /// A position is ahead of everything that the server has.
+    #[error("{address} has WAL up to {server_position}, which is before {position} (timeline {timeline})")]
+    AheadOfServer {
+        /// Which server.
+        address: String,
+        /// The position,
+        position: Lsn,
+        /// and its timeline.
+        timeline: TimelineId,
+        /// Where the server is.
+        server_position: Lsn,
+    },
+
+    /// The connection leads to another cluster than before.
+    #[error("{address} has the system identifier {found}, expected {expected}: this is another cluster")]
+    OtherSystem {
+        /// Which server.
+        address: String,
+        /// The cluster that was expected.
+        expected: String,
+        /// The cluster that is there.
+        found: String,
+    },
+
+    /// The server ended the stream because it shuts down; everything was sent.
+    #[error("{doing} on {address}: the server is shutting down")]
+    ShuttingDown {
+        /// What was being done.
+        doing: Cow<'static, str>,
+        /// Which server.
+        address: String,
+    },
+
     /// The manifest of the backup that an incremental backup builds on cannot be read.
     #[error("cannot read the manifest of the earlier backup: {source}")]
     Manifest {
@@ -190,7 +255,7 @@ impl Error {
     pub fn sqlstate(&self) -> Option<&str> {
         match self {
             Self::Connect { sqlstate, .. } => sqlstate.as_deref(),
-            Self::Server { message, .. } => Some(&message.sqlstate),
+            Self::Server { message, .. } | Self::WalRemoved { message, .. } => Some(&message.sqlstate),
             _ => None,
         }
     }
@@ -210,9 +275,29 @@ impl Error {
             | Self::Closed { .. }
             | Self::Timeout { .. }
             | Self::Protocol { .. }
+            | Self::ShuttingDown { .. }
+            | Self::OtherSystem { .. }
             | Self::ConnInfo(_)
             | Self::Unsupported { .. } => true,
             Self::Server { message, .. } => message.severity == "FATAL" || message.severity == "PANIC",
+            _ => false,
+        }
+    }
+
+    /// Whether the same may succeed later, with a new connection: the server is away, starting, stopping, full, or
+    /// behind, or the connection was cut. What needs somebody to change something is not.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Io { .. }
+            | Self::Closed { .. }
+            | Self::Timeout { .. }
+            | Self::Protocol { .. }
+            | Self::ShuttingDown { .. }
+            | Self::AheadOfServer { .. } => true,
+            // Connection exceptions, resources, the operator; a slot that its last session has not yet left.
+            Self::Connect { sqlstate, .. } => sqlstate.as_deref().is_none_or(may_pass),
+            Self::Server { message, .. } => may_pass(&message.sqlstate),
             _ => false,
         }
     }
@@ -221,7 +306,7 @@ impl Error {
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         match self {
-            Self::Server { message, .. } => message.detail.as_deref(),
+            Self::Server { message, .. } | Self::WalRemoved { message, .. } => message.detail.as_deref(),
             _ => None,
         }
     }
@@ -229,6 +314,11 @@ impl Error {
     /// What the user can do about it, where that is known.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
+        if let Self::WalRemoved { .. } = self {
+            return Some(
+                "the server has removed WAL that was never received: a slot or a larger wal_keep_size keeps it; take a new base backup".to_owned(),
+            );
+        }
         if let Self::Server { message, .. } = self
             && let Some(hint) = &message.hint
         {
@@ -252,4 +342,10 @@ impl Error {
             .to_owned(),
         )
     }
+}
+
+/// Whether an error with this SQLSTATE goes away by itself.
+fn may_pass(code: &str) -> bool {
+    code == sqlstate::OBJECT_IN_USE
+        || ["08", "53", "57"].iter().any(|class| code.starts_with(class)) && code != sqlstate::SLOTS_FULL
 }

@@ -44,6 +44,8 @@ pub use basebackup::{BaseBackup, BaseBackupOptions};
 pub use connect::{ConnectOptions, process_environment};
 pub use conninfo::{ConnInfo, ConnInfoError};
 pub use error::{Error, ServerMessage, sqlstate};
-pub use replication::{ReplicationClient, ReserveWal, SystemIdentification, WalEvent, WalStream};
+pub use replication::{
+    Backoff, ReconnectPolicy, ReplicationClient, ReserveWal, SystemIdentification, WalEvent, WalStream,
+};
 pub use sql::SqlClient;
 pub use version::{PgVersion, major_of_text};

@@ -2,6 +2,7 @@
 //! (PostgreSQL documentation, "Streaming Replication Protocol"). Base backups are in [`crate::basebackup`].
 
 pub(crate) mod messages;
+mod resume;
 pub(crate) mod session;
 mod wal_stream;
 pub(crate) mod wire;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use barman_wal::{Lsn, TimelineId};
 
+pub use resume::{Backoff, ReconnectPolicy};
 pub use wal_stream::{WalEvent, WalStream};
 
 use crate::connect::{self, ConnectOptions, SessionKind};
@@ -181,6 +183,20 @@ impl ReplicationClient {
         self.session.run(&sql, self.patience(), &doing).map(drop)
     }
 
+    /// `CREATE_REPLICATION_SLOT name TEMPORARY PHYSICAL RESERVE_WAL`: a slot that keeps WAL from now on and ends with this
+    /// session, or with an error in it.
+    ///
+    /// # Errors
+    /// As [`ReplicationClient::create_physical_slot`].
+    pub fn create_temporary_slot(&mut self, name: &str) -> Result<(), Error> {
+        let doing = Doing::Owned(format!("creating temporary replication slot \"{name}\""));
+        let sql = format!(
+            "CREATE_REPLICATION_SLOT {} TEMPORARY PHYSICAL RESERVE_WAL",
+            identifier(name)
+        );
+        self.session.run(&sql, self.patience(), &doing).map(drop)
+    }
+
     /// `DROP_REPLICATION_SLOT name`.
     ///
     /// # Errors
@@ -228,7 +244,9 @@ impl ReplicationClient {
     /// `START_REPLICATION [SLOT slot] PHYSICAL start TIMELINE timeline`.
     ///
     /// # Errors
-    /// [`Error::Server`]: position no longer available (58P01), slot active (55006) or absent (42704).
+    /// [`Error::WalRemoved`] if the position is no longer available (often only with the first
+    /// [`WalStream::next`]); [`Error::Server`]: slot active (55006) or absent (42704), position not in the server's
+    /// history, see [`ReplicationClient::check_position`].
     pub fn start_physical(
         &mut self,
         slot: Option<&str>,
@@ -242,7 +260,7 @@ impl ReplicationClient {
             "START_REPLICATION {slot}PHYSICAL {start} TIMELINE {}",
             timeline.get()
         );
-        WalStream::start(self, &sql, start)
+        WalStream::start(self, &sql, start, timeline)
     }
 }
 
