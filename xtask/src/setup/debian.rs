@@ -39,7 +39,12 @@ const PACKAGES: [(&str, &str); 19] = [
 const NO_CLUSTER: &str = "# Written by `cargo xtask setup` of barman-rs: tests make their own clusters.\ncreate_main_cluster = false\n";
 
 pub fn install() -> Result<()> {
-    let missing: Vec<&str> = PACKAGES
+    install_packages(&PACKAGES)
+}
+
+/// Installs those of `packages` (each with what in it is looked for) that are not there.
+pub fn install_packages(packages: &[(&'static str, &str)]) -> Result<()> {
+    let missing: Vec<&str> = packages
         .iter()
         .filter(|(_, proof)| !present(proof))
         .map(|(name, _)| *name)
@@ -70,7 +75,7 @@ pub fn install() -> Result<()> {
         )?;
         apt_install(&missing)
     })?;
-    let still: Vec<&str> = PACKAGES
+    let still: Vec<&str> = packages
         .iter()
         .filter(|(_, proof)| !present(proof))
         .map(|(name, _)| *name)
