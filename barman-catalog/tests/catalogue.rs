@@ -381,6 +381,17 @@ fn a_missing_catalogue_is_made_from_the_archive() {
         "x",
     )
     .unwrap();
+    // Good names in wrong places, where nobody would find the files: no lines for them.
+    for misplaced in [
+        "0000000100000001/000000010000000000000007",
+        "0000000100000000/00000003.history",
+        "0000000100000000/00000001000000000000000a",
+        "000000010000000000000008",
+    ] {
+        let path = layout.wals_directory.join(misplaced);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    }
     fs::write(layout.wals_directory.join("xlog.db"), "old").unwrap();
     let mut locked = LockedXlogDb::open(layout, &CustomMagic::None, None).unwrap();
     locked
@@ -425,7 +436,7 @@ fn a_missing_catalogue_is_made_from_the_archive() {
         ),
         (2, 1, 1, 1)
     );
-    assert_eq!(report.strangers.len(), 1);
+    assert_eq!(report.strangers.len(), 5);
 }
 
 #[test]

@@ -73,7 +73,17 @@ pub enum Error {
         why: &'static str,
     },
 
-    /// No session could be opened.
+    /// The service that the connection string names cannot be used.
+    #[error("service \"{service}\": {what}")]
+    Service {
+        /// Its name.
+        service: String,
+        /// Why not.
+        what: String,
+    },
+
+    /// No session could be opened. With several attempts (hosts, addresses, kinds of encryption) the reason has a line
+    /// for each; address and first line are those of the first.
     #[error("connection to {address} failed: {reason}")]
     Connect {
         /// `server at "host", port N` or `server on socket "path"`.
@@ -278,6 +288,7 @@ impl Error {
             | Self::ShuttingDown { .. }
             | Self::OtherSystem { .. }
             | Self::ConnInfo(_)
+            | Self::Service { .. }
             | Self::Unsupported { .. } => true,
             Self::Server { message, .. } => message.severity == "FATAL" || message.severity == "PANIC",
             _ => false,

@@ -32,16 +32,19 @@
 //! # Ok::<(), barman_pg::ConnInfoError>(())
 //! ```
 
+mod auth;
 pub mod basebackup;
 mod connect;
 pub mod conninfo;
 mod error;
 pub mod replication;
+mod secret;
 pub mod sql;
+mod tls;
 mod version;
 
 pub use basebackup::{BaseBackup, BaseBackupOptions};
-pub use connect::{ConnectOptions, process_environment};
+pub use connect::{Canceller, ConnectOptions, process_environment};
 pub use conninfo::{ConnInfo, ConnInfoError};
 pub use error::{Error, ServerMessage, sqlstate};
 pub use replication::{

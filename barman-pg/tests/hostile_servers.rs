@@ -66,7 +66,7 @@ fn serve(answers: Vec<Vec<u8>>, stalls: bool) -> ConnInfo {
             hold(&mut stream);
         }
     });
-    format!("host=127.0.0.1 port={port} user=u dbname=d")
+    format!("host=127.0.0.1 port={port} user=u dbname=d sslmode=disable")
         .parse()
         .unwrap()
 }
@@ -84,7 +84,7 @@ fn serve_without_end(answers: Vec<Vec<u8>>, again: Vec<u8>) -> ConnInfo {
         }
         while stream.write_all(&again).is_ok() {}
     });
-    format!("host=127.0.0.1 port={port} user=u dbname=d")
+    format!("host=127.0.0.1 port={port} user=u dbname=d sslmode=disable")
         .parse()
         .unwrap()
 }

@@ -126,6 +126,8 @@ impl BackupLabel {
         let mut label = Self::new(Lsn::INVALID, unknown);
         for (index, line) in text.lines().enumerate() {
             let number = index + 1;
+            // A carriage return is never part of a value, on the last line neither.
+            let line = line.trim_end_matches('\r');
             let Some((name, value)) = line.split_once(": ") else {
                 if !line.trim().is_empty() {
                     label.other.push(line.to_owned());
@@ -247,6 +249,18 @@ mod tests {
         START TIME: 2026-11-21 09:20:25 UTC\n\
         LABEL: pg_basebackup base backup\n\
         START TIMELINE: 1\n";
+
+    #[test]
+    fn line_ends_of_other_systems_are_no_part_of_values() {
+        for end in ["\r\n", "\r", "\r\r\n"] {
+            let text = format!("{}LABEL: x{end}", LABEL_15.split_inclusive('\n').next().unwrap());
+            assert_eq!(
+                BackupLabel::parse(text.as_bytes()).unwrap().label.as_deref(),
+                Some("x"),
+                "{end:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_label_of_a_server() {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::run;
 
 /// Our crates and those of ours that each may use in what it ships (normal and build dependencies). A crate that is not listed may not exist.
-const EDGES: [(&str, &[&str]); 8] = [
+const EDGES: [(&str, &[&str]); 9] = [
     ("barman-wal", &[]),
     ("barman-pg", &["barman-wal"]),
     ("barman-catalog", &["barman-wal"]),
@@ -26,6 +26,17 @@ const EDGES: [(&str, &[&str]); 8] = [
             "barman-wal",
             "barman-pg",
             "barman-catalog",
+            "patroni-barman",
+        ],
+    ),
+    (
+        "parsers",
+        &[
+            "barman-wal",
+            "barman-pg",
+            "barman-catalog",
+            "barman-core",
+            "barman-cli",
             "patroni-barman",
         ],
     ),
@@ -304,9 +315,11 @@ mod tests {
         let text = fs::read_to_string(run::root().join("docs/architecture.md")).unwrap();
         let (places, missing) = named_places(&text);
         assert!(missing.is_empty(), "docs/architecture.md names {missing:?}");
-        let crates = EDGES
-            .iter()
-            .map(|(name, _)| if *name == "testkit" { "xtask/testkit" } else { name });
+        let crates = EDGES.iter().map(|(name, _)| match *name {
+            "testkit" => "xtask/testkit",
+            "parsers" => "xtask/parsers",
+            name => name,
+        });
         for source in crates.map(|name| run::root().join(name).join("src")) {
             each_source(&source, &source, &mut |relative, _| {
                 let file = source.join(relative);

@@ -1,4 +1,4 @@
-//! Project tasks: `cargo xtask setup`, `test`, `conformance`, `bench`, `crash`, `fuzz`, `arch`, `demo`.
+//! Project tasks: `cargo xtask setup`, `test`, `conformance`, `bench`, `crash`, `fuzz`, `catalogue`, `arch`, `demo`.
 //!
 //! Instead of shell scripts: the same language, the same lints, and errors that say what was being done.
 #![allow(
@@ -9,6 +9,7 @@
 
 mod arch;
 mod bench;
+mod catalogue;
 mod conformance;
 mod crash;
 mod demo;
@@ -43,6 +44,8 @@ enum Task {
     Crash(crash::Options),
     /// Feed every parser of files and network bytes with mutated input
     Fuzz(fuzz::Options),
+    /// Write a generated catalogue, and a configuration to look at it with
+    Catalogue(catalogue::Options),
     /// Check which crate may depend on which, and the layers inside barman-core
     Arch,
     /// Show a backup, a disaster and a point-in-time recovery on a throw-away PostgreSQL
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&options),
         Task::Crash(options) => crash::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Catalogue(options) => catalogue::run(&options),
         Task::Arch => arch::run(),
         Task::Demo(options) => demo::run(&options),
     };

@@ -17,6 +17,11 @@ pub fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
+/// The record of which test ran on which PostgreSQL version, of the last run of `cargo xtask test`.
+pub fn executed_record() -> PathBuf {
+    target_dir().join("executed-versions.tsv")
+}
+
 /// The cargo that runs this task, else the one in `PATH`.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

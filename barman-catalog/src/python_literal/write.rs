@@ -11,6 +11,11 @@ impl fmt::Display for Value {
             Self::Bool(false) => f.write_str("False"),
             Self::Int(number) => write!(f, "{number}"),
             Self::BigInt(digits) => f.write_str(digits),
+            // Python's own `repr` of these is no literal and made the whole file unreadable for both programs; this
+            // reads back as the same number, and is what Python's `ast.unparse` writes.
+            Self::Float(number) if number.is_infinite() => {
+                f.write_str(if *number > 0.0 { "1e309" } else { "-1e309" })
+            }
             Self::Float(number) => f.write_str(&float_repr(*number)),
             Self::Str(text) => f.write_str(&str_repr(text)),
             Self::Bytes(bytes) => f.write_str(&bytes_repr(bytes)),
@@ -209,5 +214,9 @@ mod tests {
         ]);
         assert_eq!(dict.to_string(), "{'k': True, 'v': [None, 0.5]}");
         assert_eq!(Value::Bytes(b"a'\xff\n".to_vec()).to_string(), "b\"a'\\xff\\n\"");
+        // An infinite number is a literal still.
+        let infinite = Value::List(vec![Value::Float(f64::INFINITY), Value::Float(f64::NEG_INFINITY)]);
+        assert_eq!(infinite.to_string(), "[1e309, -1e309]");
+        assert_eq!(super::super::parse("[1e400, -1e309]"), Ok(infinite));
     }
 }

@@ -90,18 +90,12 @@ pub(super) fn scan(
         if path.is_dir() {
             for inner in sorted_names(&path)? {
                 if !inner.starts_with('.') {
-                    add(
-                        &mut db,
-                        &mut report,
-                        &path.join(&inner),
-                        &inner,
-                        true,
-                        (custom, &known),
-                    )?;
+                    let path = path.join(&inner);
+                    add(&mut db, &mut report, layout, &path, &inner, (custom, &known))?;
                 }
             }
         } else {
-            add(&mut db, &mut report, &path, &name, false, (custom, &known))?;
+            add(&mut db, &mut report, layout, &path, &name, (custom, &known))?;
         }
     }
     Ok((db.sorted(), report))
@@ -110,20 +104,23 @@ pub(super) fn scan(
 fn add(
     db: &mut XlogDb,
     report: &mut RebuildReport,
+    layout: &Layout,
     path: &Path,
     name: &str,
-    in_directory: bool,
     (custom, known): (&CustomMagic, &HashMap<WalFileName, Tag>),
 ) -> io::Result<()> {
-    let count = match name.parse::<WalFileName>() {
-        Ok(WalFileName::History(_)) if !in_directory => &mut report.history,
-        Ok(WalFileName::Segment(_)) if in_directory => &mut report.wal_file,
-        Ok(WalFileName::BackupHistory { .. }) if in_directory => &mut report.backup_labels,
-        Ok(WalFileName::Partial(_)) if in_directory => &mut report.partial,
-        _ => {
-            report.stranger(path);
-            return Ok(());
-        }
+    // Whoever reads a line looks for the file where its name says: one that lies elsewhere, or is written in lower
+    // case, would be a line without a file.
+    let in_place = |name: &WalFileName| layout.wal_path(name) == path;
+    let Some(parsed) = name.parse().ok().filter(in_place) else {
+        report.stranger(path);
+        return Ok(());
+    };
+    let count = match parsed {
+        WalFileName::History(_) => &mut report.history,
+        WalFileName::Segment(_) => &mut report.wal_file,
+        WalFileName::BackupHistory { .. } => &mut report.backup_labels,
+        WalFileName::Partial(_) => &mut report.partial,
     };
     match describe(path, name, custom) {
         Ok(Some(mut record)) => {

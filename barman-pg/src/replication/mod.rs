@@ -14,7 +14,7 @@ use barman_wal::{Lsn, TimelineId};
 pub use resume::{Backoff, ReconnectPolicy};
 pub use wal_stream::{WalEvent, WalStream};
 
-use crate::connect::{self, ConnectOptions, SessionKind};
+use crate::connect::{self, Canceller, ConnectOptions, Maker, SessionKind};
 use crate::conninfo::ConnInfo;
 use crate::error::{Error, sqlstate};
 use crate::sql::quote::identifier;
@@ -68,10 +68,13 @@ impl ReplicationClient {
             info,
             SessionKind::Streaming,
             options,
-            |socket, plan, host, deadline| {
-                let mut session = Session::start(socket, plan, host, deadline, options)?;
-                check_attributes(&mut session, plan)?;
-                Ok(session)
+            Maker {
+                make: |opened, _: &_, _| Ok(Session::new(opened)),
+                show: |session: &mut Session, name| {
+                    let doing = Doing::Borrowed("connecting");
+                    let rows = session.run(&format!("SHOW {name}"), Patience::Io, &doing)?;
+                    Ok(rows.first().and_then(|row| text(row, 0)))
+                },
             },
         )?;
         Ok(Self {
@@ -102,6 +105,18 @@ impl ReplicationClient {
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.session.parameter(name)
+    }
+
+    /// Asks the server to stop what this session is doing, from any thread; none if the server gave no key for that.
+    #[must_use]
+    pub fn canceller(&self) -> Option<Canceller> {
+        self.session.canceller.clone()
+    }
+
+    /// Whether the connection is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.session.wire.channel().is_encrypted()
     }
 
     fn patience(&self) -> Patience {
@@ -292,23 +307,6 @@ pub fn create_slot_if_absent(client: &mut ReplicationClient, name: &str) -> Resu
         Err(error) if error.sqlstate() == Some(sqlstate::DUPLICATE_OBJECT) => Ok(SlotCreation::Existed),
         Err(error) => Err(error),
     }
-}
-
-fn check_attributes(session: &mut Session, plan: &connect::Plan) -> Result<(), Error> {
-    let Some(unwanted) = plan.attributes.unwanted_read_only() else {
-        return Ok(());
-    };
-    let doing = Doing::Borrowed("connecting");
-    let rows = session.run("SHOW transaction_read_only", Patience::Io, &doing)?;
-    let read_only = rows.first().and_then(|row| text(row, 0)).unwrap_or_default();
-    if read_only == unwanted {
-        return Err(Error::Connect {
-            address: session.wire.address.clone(),
-            reason: plan.attributes.complaint().to_owned(),
-            sqlstate: None,
-        });
-    }
-    Ok(())
 }
 
 /// A column as text.

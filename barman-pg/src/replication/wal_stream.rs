@@ -72,6 +72,8 @@ pub struct WalStream<'c> {
     status_interval: Option<Duration>,
     /// When the next status message is due.
     status_due: Option<Instant>,
+    /// Why a status message could not be sent. What the server said before it went is still to be read.
+    unsent: Option<Error>,
     state: State,
 }
 
@@ -127,6 +129,7 @@ impl<'c> WalStream<'c> {
             reported: (Lsn(0), Lsn(0), Lsn(0)),
             status_interval: None,
             status_due: None,
+            unsent: None,
             state,
         })
     }
@@ -155,6 +158,21 @@ impl<'c> WalStream<'c> {
             self.send_due_status()?;
             if let Some(frame) = self.client.session.wire.buffered(&DOING)? {
                 break frame;
+            }
+            if self.unsent.is_some() {
+                match self
+                    .client
+                    .session
+                    .wire
+                    .fill(Patience::Limit(Some(Duration::ZERO)), &DOING)
+                {
+                    Ok(Filled::Bytes) => continue,
+                    Ok(_) => {}
+                    Err(error) => return Err(error),
+                }
+                if let Some(error) = self.unsent.take() {
+                    return Err(error);
+                }
             }
             self.keep_alive()?;
             let now = Instant::now();
@@ -391,7 +409,7 @@ impl<'c> WalStream<'c> {
     /// `Lsn(0)`). Only what is on stable storage may be given as flushed: the server removes it then.
     ///
     /// # Errors
-    /// The connection was lost, or the message could not be sent within `io_timeout`.
+    /// The message could not be sent within `io_timeout`. That the server has gone is told by [`WalStream::next`].
     pub fn send_status(
         &mut self,
         write: Lsn,
@@ -416,10 +434,23 @@ impl<'c> WalStream<'c> {
             body.extend_from_slice(&number.to_be_bytes());
         }
         body.push(u8::from(reply_requested));
-        self.send(
-            &copy::CopyData::new(body.into()),
-            Patience::Stubborn(self.client.session.wire.io_timeout),
-        )
+        self.send_or_keep(&copy::CopyData::new(body.into()))
+    }
+
+    /// Sends a status message. A connection that the server has closed is told by [`WalStream::next`], after everything
+    /// that has come from it, and in the server's words if there are any.
+    fn send_or_keep(&mut self, message: &impl pgwire::messages::Message) -> Result<(), Error> {
+        let patience = Patience::Stubborn(self.client.session.wire.io_timeout);
+        if self.unsent.is_some() {
+            return Ok(());
+        }
+        match self.send(message, patience) {
+            Err(error @ Error::Io { .. }) => {
+                self.unsent = Some(error);
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     fn send(&mut self, message: &impl pgwire::messages::Message, patience: Patience) -> Result<(), Error> {

@@ -1,19 +1,463 @@
-//! `cargo xtask conformance`: our program against Barman.
+//! `cargo xtask conformance`: the same scenarios through our program and through Barman 3.20.1, and what both said and left behind compared.
+//!
+//! A scenario (`scenario.rs`, rows in `scenarios/`) is data: a state, commands, what is compared, the section of the specification. Each program gets its
+//! own copy of the state at the same path. What differs must be listed in `docs/differences.md`, and the scenario says exactly how; everything else
+//! fails. Each run also proves that the comparison works (`controls.rs`).
 
-use anyhow::{Result, bail};
+mod capture;
+mod catalogue;
+mod compare;
+mod controls;
+mod execute;
+mod inventory;
+mod lines;
+mod listed;
+mod normalise;
+mod report;
+mod scenario;
+mod scenarios;
+mod state;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use testkit::{Program, TestDir, cache, executed, interrupt_flag};
+
+use crate::{run, setup};
+use compare::{Side, compare};
+use controls::FAULTS;
+use execute::{Played, Player, play};
+use inventory::Coverage;
+use report::{Outcome, Verdict};
+use scenario::Scenario;
+use world::World;
+
+/// Scenarios that the oracle plays twice: it must agree with itself.
+const AGAINST_ITSELF: [&str; 5] = [
+    "list-servers",
+    "show-backup-json",
+    "delete-oldest-removes-its-wal",
+    "archive-wal-moves-what-came",
+    "restore-latest",
+];
 
 /// What to run.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Each scenario gives both programs equal copies of a state, runs the same commands, and compares exit codes, output and files.
+In the excerpt of a failure, lines with - are Barman's, lines with + are ours. A difference that is wanted gets a row in
+docs/differences.md, and the scenario names it and says exactly what differs; any other difference is a fault.
+
+  cargo xtask conformance                    everything
+  cargo xtask conformance list-backups       only scenarios with this in their names
+  cargo xtask conformance --keep NAME        and keep what both programs left, to look at")]
 pub struct Options {
     /// Run only scenarios whose names contain this
     filter: Option<String>,
+    /// Show the scenarios and run none
+    #[arg(long)]
+    list: bool,
+    /// Only the short selection that `cargo xtask test` runs
+    #[arg(long)]
+    short: bool,
+    /// Keep the directories of the runs, and tell where they are
+    #[arg(long)]
+    keep: bool,
+    /// How many scenarios run at once
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: u16,
+    /// Use this program instead of building ours
+    #[arg(long, hide = true)]
+    barman: Option<PathBuf>,
 }
 
 /// Runs the task.
 pub fn run(options: &Options) -> Result<()> {
-    bail!(
-        "conformance {} is under construction",
-        options.filter.as_deref().unwrap_or("of everything")
-    )
+    let mut chosen = scenarios::all();
+    if options.short {
+        chosen.retain(|scenario| scenario.short);
+    }
+    if let Some(filter) = &options.filter {
+        chosen.retain(|scenario| scenario.name.contains(filter.as_str()));
+    }
+    ensure!(
+        !chosen.is_empty(),
+        "no scenario has this in its name; `cargo xtask conformance --list` shows them"
+    );
+    if options.list {
+        print!("{}", report::list(&chosen));
+        return Ok(());
+    }
+    setup::run()?;
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // The second one ends the program at once; the first makes every wait fail, and all is cleaned up on the way out.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, interrupt_flag().clone())?;
+        signal_hook::flag::register(signal, interrupt_flag().clone())?;
+    }
+    let ours = match &options.barman {
+        Some(path) => path
+            .canonicalize()
+            .with_context(|| format!("find {}", path.display()))?,
+        None => build()?,
+    };
+    let suite = Suite {
+        chosen,
+        // Coverage says nothing when only some of the scenarios run.
+        whole: !options.short && options.filter.is_none(),
+        ours: Player {
+            name: "ours",
+            program: ours,
+        },
+        oracle: Player {
+            name: "oracle",
+            program: cache::oracle_program(),
+        },
+        keep: options.keep,
+        jobs: usize::from(options.jobs),
+        world: World::default(),
+        listed: listed::parse(&fs::read_to_string(run::root().join("docs/differences.md"))?)
+            .context("read docs/differences.md")?,
+    };
+    suite.run()
+}
+
+/// The part of `cargo xtask test`: the short selection, or everything. Adds the PostgreSQL versions to the record of the tests.
+///
+/// # Errors
+/// A scenario fails, or cannot be run.
+pub fn for_test(long: bool) -> Result<()> {
+    run(&Options {
+        filter: None,
+        list: false,
+        short: !long,
+        keep: false,
+        jobs: 4,
+        barman: None,
+    })
+}
+
+fn build() -> Result<PathBuf> {
+    run::visible(run::cargo().args(["build", "--quiet", "--package", "barman-cli", "--bin", "barman"]))?;
+    Ok(run::target_dir().join("debug/barman"))
+}
+
+struct Suite {
+    chosen: Vec<Scenario>,
+    whole: bool,
+    ours: Player,
+    oracle: Player,
+    keep: bool,
+    jobs: usize,
+    world: World,
+    listed: BTreeMap<String, listed::Row>,
+}
+
+/// What came out of all scenarios.
+#[derive(Default)]
+struct Results {
+    outcomes: Vec<Outcome>,
+    coverage: Coverage,
+    faults: usize,
+    /// Kinds of faults that were found at least once.
+    kinds: BTreeSet<&'static str>,
+    itself: usize,
+    used: BTreeSet<&'static str>,
+}
+
+impl Suite {
+    fn run(&self) -> Result<()> {
+        let start = Instant::now();
+        self.check_names()?;
+        let results = Mutex::new(Results::default());
+        let next = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..self.jobs.min(self.chosen.len()) {
+                scope.spawn(|| {
+                    while let Some(scenario) = self.chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if interrupt_flag().load(Ordering::Relaxed) {
+                            return;
+                        }
+                        self.judge(scenario, &results);
+                    }
+                });
+            }
+        });
+        if interrupt_flag().load(Ordering::Relaxed) {
+            bail!("interrupted; what was started is stopped and its files removed");
+        }
+        let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.record()?;
+        self.summary(&results, start)
+    }
+
+    /// Everything that a scenario names exists.
+    fn check_names(&self) -> Result<()> {
+        let mut names = BTreeSet::new();
+        for scenario in &self.chosen {
+            ensure!(
+                names.insert(scenario.name),
+                "two scenarios are called {}",
+                scenario.name
+            );
+            for allowed in &scenario.allowed {
+                ensure!(
+                    self.listed.contains_key(allowed.id),
+                    "{} allows the difference {}, which is not in docs/differences.md",
+                    scenario.name,
+                    allowed.id
+                );
+            }
+        }
+        let help = Program::new(&self.ours.program).ok(["--help"])?.stdout;
+        let stale = inventory::stale(&help);
+        ensure!(stale.is_empty(), "{}", stale.join("\n"));
+        Ok(())
+    }
+
+    fn judge(&self, scenario: &Scenario, results: &Mutex<Results>) {
+        let start = Instant::now();
+        let mut found = Results::default();
+        let verdict = self
+            .play(scenario, &mut found)
+            .unwrap_or_else(|error| Verdict::Broken(format!("{error:#}")));
+        let outcome = Outcome {
+            name: scenario.name,
+            verdict,
+            elapsed: start.elapsed(),
+        };
+        if interrupt_flag().load(Ordering::Relaxed) {
+            return;
+        }
+        print!("{}", report::line(&outcome));
+        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+        results.outcomes.push(outcome);
+        results.coverage.add(found.coverage);
+        results.faults += found.faults;
+        results.kinds.extend(found.kinds);
+        results.itself += found.itself;
+        results
+            .used
+            .extend(scenario.allowed.iter().map(|allowed| allowed.id));
+    }
+
+    fn play(&self, scenario: &Scenario, results: &mut Results) -> Result<Verdict> {
+        let mut dir = TestDir::new()?;
+        if self.keep {
+            dir.keep();
+        }
+        let ours = play(scenario, &self.ours, &dir, &self.world, self.keep)?;
+        if let Some(command) = scenario.awaits {
+            return Ok(refused(command, &ours));
+        }
+        let oracle = play(scenario, &self.oracle, &dir, &self.world, self.keep)?;
+        let (differences, mut complaints) = differences(scenario, &ours, &oracle);
+        complaints.extend(unused_rules(scenario, &ours, &oracle));
+        if !differences.is_empty() || !complaints.is_empty() {
+            return Ok(Verdict::Different(differences, complaints));
+        }
+        for (mine, theirs) in ours.capture.runs.iter().zip(&oracle.capture.runs) {
+            if mine.code == theirs.code {
+                results.coverage.note(scenario.name, &mine.args, mine.code);
+            }
+        }
+        complaints.extend(controls(scenario, &ours, &oracle, results));
+        if AGAINST_ITSELF.contains(&scenario.name) {
+            let again = play(scenario, &self.oracle, &dir, &self.world, false)?;
+            let found = compared(scenario, &again, &oracle);
+            results.itself += 1;
+            if !found.is_empty() {
+                complaints.push("control: the oracle differs from itself".to_owned());
+                return Ok(Verdict::Different(found, complaints));
+            }
+        }
+        if complaints.is_empty() {
+            Ok(Verdict::Same {
+                listed: scenario.allowed.len(),
+                oracle: oracle.elapsed,
+                ours: ours.elapsed,
+            })
+        } else {
+            Ok(Verdict::Different(Vec::new(), complaints))
+        }
+    }
+
+    /// Adds the versions to the record from which `cargo xtask test` makes its table.
+    fn record(&self) -> Result<()> {
+        for major in self.world.majors() {
+            executed::append(&run::executed_record(), "xtask::conformance", "all", major)
+                .context("record the PostgreSQL versions")?;
+        }
+        Ok(())
+    }
+
+    fn summary(&self, results: &Results, start: Instant) -> Result<()> {
+        let mut faults = Vec::new();
+        if self.whole {
+            print!("\n{}", results.coverage.table());
+            faults.extend(results.coverage.faults());
+        }
+        if results.outcomes.iter().all(Outcome::is_good) && self.whole {
+            let missed = FAULTS
+                .iter()
+                .filter(|fault| !results.kinds.contains(fault.name()));
+            faults.extend(missed.map(|fault| format!("control: no scenario had room for {}", fault.name())));
+            if results.itself != AGAINST_ITSELF.len() {
+                faults.push(format!(
+                    "control: {} instead of {} scenarios ran the oracle against itself",
+                    results.itself,
+                    AGAINST_ITSELF.len()
+                ));
+            }
+        }
+        println!(
+            "\nControls: {} faults put into our output, all found; the oracle against itself {} times.",
+            results.faults, results.itself
+        );
+        println!(
+            "Listed differences seen: {} of the {} rows of docs/differences.md.",
+            results.used.len(),
+            self.listed.len()
+        );
+        let failed: Vec<&str> = results
+            .outcomes
+            .iter()
+            .filter(|o| !o.is_good())
+            .map(|o| o.name)
+            .collect();
+        println!(
+            "{} scenarios in {:.0?}, {} failed.",
+            results.outcomes.len(),
+            start.elapsed(),
+            failed.len()
+        );
+        for name in &failed {
+            println!("    cargo xtask conformance {name}");
+        }
+        for fault in &faults {
+            println!("    {fault}");
+        }
+        ensure!(
+            failed.is_empty() && faults.is_empty(),
+            "our program and Barman differ, or the scenarios are not complete"
+        );
+        Ok(())
+    }
+}
+
+fn compared(scenario: &Scenario, ours: &Played, oracle: &Played) -> Vec<compare::Difference> {
+    let (a, b) = (
+        ours.normaliser(scenario, &ours.capture),
+        oracle.normaliser(scenario, &oracle.capture),
+    );
+    let ours = Side {
+        capture: &ours.capture,
+        normaliser: &a,
+    };
+    let oracle = Side {
+        capture: &oracle.capture,
+        normaliser: &b,
+    };
+    compare(&scenario.compare, &ours, &oracle)
+}
+
+fn differences(
+    scenario: &Scenario,
+    ours: &Played,
+    oracle: &Played,
+) -> (Vec<compare::Difference>, Vec<String>) {
+    listed::unlisted(&compared(scenario, ours, oracle), &scenario.allowed)
+}
+
+/// Rules that changed nothing: they would hide something one day.
+fn unused_rules(scenario: &Scenario, ours: &Played, oracle: &Played) -> Vec<String> {
+    let mut used = BTreeSet::new();
+    for played in [ours, oracle] {
+        let normaliser = played.normaliser(scenario, &played.capture);
+        let side = Side {
+            capture: &played.capture,
+            normaliser: &normaliser,
+        };
+        compare(&scenario.compare, &side, &side);
+        used.extend(normaliser.used());
+        // Equal files are not normalised for the comparison.
+        for (path, found) in &played.capture.files {
+            if let capture::Found::File(_, _, capture::Content::Bytes(bytes)) = found {
+                normaliser.file(path, &String::from_utf8_lossy(bytes));
+            }
+            normaliser.text(path);
+        }
+        for run in &played.capture.runs {
+            normaliser.text(&String::from_utf8_lossy(&run.stdout));
+            normaliser.text(&String::from_utf8_lossy(&run.stderr));
+        }
+        used.extend(normaliser.used());
+    }
+    let unused = scenario.rules.iter().filter(|rule| !used.contains(rule));
+    unused
+        .map(|rule| format!("the rule `{}` has nothing to do here", rule.name()))
+        .collect()
+}
+
+/// Puts faults into our output; each must be seen.
+fn controls(scenario: &Scenario, ours: &Played, oracle: &Played, results: &mut Results) -> Vec<String> {
+    let seed = scenario.name.bytes().fold(7_usize, |sum, b| {
+        sum.wrapping_mul(31).wrapping_add(usize::from(b))
+    });
+    let theirs = oracle.normaliser(scenario, &oracle.capture);
+    let oracle = Side {
+        capture: &oracle.capture,
+        normaliser: &theirs,
+    };
+    let mut complaints = Vec::new();
+    for fault in FAULTS {
+        let Some(changed) = fault.applied(&ours.capture, &scenario.compare, seed) else {
+            continue;
+        };
+        let normaliser = ours.normaliser(scenario, &changed);
+        let side = Side {
+            capture: &changed,
+            normaliser: &normaliser,
+        };
+        let (left, missing) =
+            listed::unlisted(&compare(&scenario.compare, &side, &oracle), &scenario.allowed);
+        results.faults += 1;
+        results.kinds.insert(fault.name());
+        if left.is_empty() && missing.is_empty() {
+            complaints.push(format!("control: {} was not seen", fault.name()));
+        }
+    }
+    complaints
+}
+
+/// A command that is not there yet is refused by name.
+fn refused(command: &str, ours: &Played) -> Verdict {
+    let complaint = |run: &capture::Run| {
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&run.stderr),
+            String::from_utf8_lossy(&run.stdout)
+        );
+        let good = run.code == 1 && text.contains(&format!("{command} is not yet available"));
+        (!good).then(|| {
+            format!(
+                "`{}` does not say that {command} is not yet available (exit code {}): {text}",
+                run.args.join(" "),
+                run.code
+            )
+        })
+    };
+    let complaints: Vec<String> = ours.capture.runs.iter().filter_map(complaint).collect();
+    if complaints.is_empty() {
+        Verdict::Awaited
+    } else {
+        Verdict::Different(Vec::new(), complaints)
+    }
 }

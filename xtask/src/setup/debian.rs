@@ -10,7 +10,7 @@ use super::{say, step};
 use crate::run;
 
 /// Debian packages and what in them is looked for (a program in `PATH` or an absolute path).
-const PACKAGES: [(&str, &str); 15] = [
+const PACKAGES: [(&str, &str); 19] = [
     ("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
     ("postgresql-client-15", "/usr/lib/postgresql/15/bin/pg_basebackup"),
     ("rsync", "rsync"),
@@ -27,13 +27,24 @@ const PACKAGES: [(&str, &str); 15] = [
     ("procps", "ps"),
     // The oracle runs it on WAL files.
     ("file", "file"),
+    // The build of OpenSSL; its Configure uses modules that perl-base lacks.
+    ("gcc", "gcc"),
+    ("make", "make"),
+    ("perl", "/usr/share/perl/5.36/IPC/Cmd.pm"),
+    // Tests make certificates with it.
+    ("openssl", "openssl"),
 ];
 
 /// Keeps the package `postgresql-15` from making and starting a cluster of its own.
 const NO_CLUSTER: &str = "# Written by `cargo xtask setup` of barman-rs: tests make their own clusters.\ncreate_main_cluster = false\n";
 
 pub fn install() -> Result<()> {
-    let missing: Vec<&str> = PACKAGES
+    install_packages(&PACKAGES)
+}
+
+/// Installs those of `packages` (each with what in it is looked for) that are not there.
+pub fn install_packages(packages: &[(&'static str, &str)]) -> Result<()> {
+    let missing: Vec<&str> = packages
         .iter()
         .filter(|(_, proof)| !present(proof))
         .map(|(name, _)| *name)
@@ -64,7 +75,7 @@ pub fn install() -> Result<()> {
         )?;
         apt_install(&missing)
     })?;
-    let still: Vec<&str> = PACKAGES
+    let still: Vec<&str> = packages
         .iter()
         .filter(|(_, proof)| !present(proof))
         .map(|(name, _)| *name)

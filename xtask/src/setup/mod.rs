@@ -6,6 +6,8 @@
 mod debian;
 mod fetch;
 mod oracle;
+mod peers;
+mod suites;
 mod tools;
 mod trees;
 
@@ -35,8 +37,14 @@ pub fn run() -> Result<()> {
     oracle::install()?;
     tools::install()?;
     trees::install()?;
+    suites::install();
     say(&format!("everything is there ({:.1?})", start.elapsed()));
     Ok(())
+}
+
+/// Installs what only `cargo xtask bench` needs; what cannot be had is said, and is no error.
+pub fn peers() {
+    peers::install();
 }
 
 fn say(text: &str) {

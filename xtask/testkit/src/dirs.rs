@@ -21,6 +21,7 @@ pub const KEEP: &str = "BARMAN_RS_KEEP";
 pub struct TestDir {
     path: PathBuf,
     lock_path: PathBuf,
+    keep: bool,
     /// Held for its lock: a directory whose lock is free has lost its owner.
     _lock: File,
 }
@@ -61,10 +62,16 @@ impl TestDir {
             return Ok(Self {
                 path,
                 lock_path,
+                keep: std::env::var_os(KEEP).is_some(),
                 _lock: lock,
             });
         }
         bail!("cannot make a directory in {}", base.display())
+    }
+
+    /// Leaves the directory behind for inspection, as [`KEEP`] does for all.
+    pub fn keep(&mut self) {
+        self.keep = true;
     }
 
     /// Path of the directory.
@@ -92,8 +99,8 @@ impl TestDir {
 impl Drop for TestDir {
     fn drop(&mut self) {
         kill_marked(&self.path);
-        if std::env::var_os(KEEP).is_some() {
-            eprintln!("testkit: {} is kept because {KEEP} is set", self.path.display());
+        if self.keep {
+            eprintln!("testkit: {} is kept", self.path.display());
         } else {
             remove(&self.path);
         }
@@ -141,6 +148,21 @@ fn sweep(base: &Path) {
         }
         let _ = fs::remove_file(&lock_path);
     }
+}
+
+/// Command lines of the processes that were started for `dir` and still run.
+pub fn marked(dir: &Path) -> Vec<String> {
+    let mark = format!("{MARK}={}", dir.display());
+    let line = |pid: Pid| {
+        let bytes = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+        String::from_utf8_lossy(&bytes)
+            .replace('\0', " ")
+            .trim()
+            .to_owned()
+    };
+    // A process that has ended and was not waited for has no command line.
+    let running = all_pids().filter(|pid| has_mark(*pid, &mark)).map(line);
+    running.filter(|line| !line.is_empty()).collect()
 }
 
 /// Kills every process that was started for `dir` and still runs: background processes that a program under test left behind.
@@ -192,6 +214,10 @@ mod tests {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
+        crate::wait_until("the child is seen", std::time::Duration::from_secs(5), || {
+            Ok(marked(&path) == ["sleep 600"])
+        })
+        .unwrap();
         drop(dir);
         assert!(!path.exists());
         assert!(!child.wait().unwrap().success());

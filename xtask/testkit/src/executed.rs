@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::Path;
 
 /// Environment variable with the path of the record; nothing is recorded without it.
 pub const RECORD_ENV: &str = "BARMAN_RS_EXECUTED";
@@ -22,6 +23,15 @@ pub(crate) fn note(major: u16) {
     if let Ok(mut file) = OpenOptions::new().append(true).create(true).open(path) {
         let _ = file.write_all(line.as_bytes());
     }
+}
+
+/// Adds a test of `suite` that used a server of `major` to the record `path`: for what runs outside of the test runner.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn append(path: &Path, suite: &str, test: &str, major: u16) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    file.write_all(format!("{suite}\t{test}\t{major}\n").as_bytes())
 }
 
 /// Number of tests for each suite (test program) and major.

@@ -34,11 +34,13 @@
 )]
 
 pub mod cache;
+pub mod catalogue;
 pub mod cluster;
 pub mod dirs;
 pub mod executed;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod sandbox;
 pub mod sshd;
 pub mod strace;
@@ -51,9 +53,10 @@ mod wait;
 pub use cluster::{Cluster, ClusterBuilder, Stop};
 pub use dirs::TestDir;
 pub use process::{Background, Finished, Program};
+pub use proxy::Proxy;
 pub use sandbox::{Mode, Sandbox, SandboxBuilder};
 pub use sshd::Sshd;
-pub use trees::{ALL_MAJORS, PgTree};
+pub use trees::{ALL_MAJORS, Needs, PgTree};
 pub use wait::{interrupt_flag, wait_until};
 
 /// Environment variable by which `cargo xtask test --long` tells tests that they may take their time.

@@ -260,13 +260,14 @@ impl Sandbox {
     /// # Errors
     /// There is no such program.
     pub fn barman(&self) -> Result<Program> {
-        let path = match (&self.program, std::env::var_os(PROGRAM_ENV)) {
-            (Some(path), _) => path.clone(),
-            (None, Some(path)) => PathBuf::from(path),
-            (None, None) => built_program("barman")?,
+        let path = match &self.program {
+            Some(path) => {
+                ensure!(path.exists(), "{} is not built", path.display());
+                path.clone()
+            }
+            None => barman_program()?,
         };
-        ensure!(path.exists(), "{} is not built", path.display());
-        Ok(self.program_with_config(&path))
+        Ok(program(&path, &self.config_path(), self.dir()))
     }
 
     /// Barman 3.20.1 with this sandbox's configuration.
@@ -274,24 +275,46 @@ impl Sandbox {
     /// # Errors
     /// It is not installed.
     pub fn oracle(&self) -> Result<Program> {
-        let path = cache::oracle_program();
-        ensure!(
-            path.exists(),
-            "the oracle is not at {}: run `cargo xtask setup`",
-            path.display()
-        );
-        Ok(self.program_with_config(&path))
+        Ok(program(&installed_oracle()?, &self.config_path(), self.dir()))
     }
+}
 
-    fn program_with_config(&self, path: &Path) -> Program {
-        Program::new(path)
-            .arg("-c")
-            .arg(self.config_path())
-            .belonging_to(self.dir())
-            .env("HOME", self.dir.join("user-home"))
-            // What Barman starts by its own name (`cron`) must be the same program.
-            .env("PATH", path_with(path.parent().unwrap_or_else(|| Path::new("/"))))
-    }
+/// Our `barman`: `$BARMAN_RS_PROGRAM`, else the one beside the running test's own program in the target directory.
+///
+/// # Errors
+/// There is no such program.
+pub fn barman_program() -> Result<PathBuf> {
+    let path = match std::env::var_os(PROGRAM_ENV) {
+        Some(path) => PathBuf::from(path),
+        None => built_program("barman")?,
+    };
+    ensure!(path.exists(), "{} is not built", path.display());
+    Ok(path)
+}
+
+/// Barman 3.20.1.
+///
+/// # Errors
+/// It is not installed.
+pub fn installed_oracle() -> Result<PathBuf> {
+    let path = cache::oracle_program();
+    ensure!(
+        path.exists(),
+        "the oracle is not at {}: run `cargo xtask setup`",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// A program that takes `-c CONFIGURATION`, run in and belonging to the test directory `dir`, which has a `user-home`.
+pub fn program(path: &Path, config: &Path, dir: &Path) -> Program {
+    Program::new(path)
+        .arg("-c")
+        .arg(config)
+        .belonging_to(dir)
+        .env("HOME", dir.join("user-home"))
+        // What Barman starts by its own name (`cron`) must be the same program.
+        .env("PATH", path_with(path.parent().unwrap_or_else(|| Path::new("/"))))
 }
 
 fn path_with(first: &Path) -> std::ffi::OsString {

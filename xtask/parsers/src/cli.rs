@@ -1,0 +1,86 @@
+//! What the programs read from command lines and put into logs (`barman-cli`, `patroni-barman`).
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use barman_cli::args::{self, values};
+use barman_cli::logging::layout::{Layout, Record};
+use barman_cli::{logging, redact};
+
+use crate::input::text;
+
+/// Words as a shell would pass them, one a line, at most so many.
+fn words(bytes: &[u8]) -> impl Iterator<Item = OsString> {
+    let lines = bytes.split(|byte| *byte == b'\n').take(40);
+    lines.map(|line| OsString::from_vec(line.to_vec()))
+}
+
+/// The command line of `barman`, and each kind of option value.
+pub fn barman_arguments(bytes: &[u8]) {
+    let given = std::iter::once(OsString::from("barman")).chain(words(bytes));
+    if let Err(early) = args::parse(given) {
+        assert!(matches!(early.exit_code, 0 | 2));
+        assert!(!early.text.is_empty());
+    }
+    let Some(text) = text(bytes) else { return };
+    if let Ok(number) = values::integer(text) {
+        assert_eq!(values::integer(&number.to_string()), Ok(number));
+        assert_eq!(values::non_negative(text).is_ok(), number >= 0);
+        assert_eq!(values::positive(text).is_ok(), number > 0);
+    }
+    if let Ok(timeline) = values::target_timeline(text) {
+        assert_eq!(values::target_timeline(&timeline.to_string()), Ok(timeline));
+    }
+    let _ = (
+        values::size(text),
+        values::absolute_path(text),
+        values::backup_name(text),
+    );
+}
+
+/// The command line of `patroni_barman`.
+pub fn patroni_arguments(bytes: &[u8]) {
+    if let Err(usage) = patroni_barman::args::parse(words(bytes)) {
+        assert!(!usage.is_empty());
+    }
+}
+
+/// `log_format` and `log_level`: no template makes a line without bounds.
+pub fn log_format(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    let _ = logging::parse_level(text);
+    let Ok(layout) = Layout::parse(text) else { return };
+    let time: jiff::Zoned = "2026-11-21T04:47:24.5+01:00[+01:00]".parse().expect("a time");
+    let line = layout.format(&Record {
+        time: &time,
+        name: "barman.backup",
+        level: 20,
+        message: "a message, 日本",
+        file: "src/file.rs",
+        line: 7,
+    });
+    assert!(line.len() <= (text.len() + 1) * 2000, "{} bytes", line.len());
+}
+
+/// Secrets out of texts: what is left has no more secrets; a connection string shows none.
+pub fn redacted(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    let _ = redact::redact(text);
+    // A secret without quotes, blanks or ends of sentences, wherever it stands.
+    let word: String = text
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(20)
+        .collect();
+    if word.len() >= 12 {
+        for line in [
+            format!("cannot connect: host=h password={word} user=u"),
+            format!("cannot connect: host=h password = '{word}' user=u"),
+            format!("cannot connect to postgresql://u:{word}@h/db"),
+            format!("cannot connect to postgresql://u@h/db?password={word}&x=y"),
+        ] {
+            let shown = redact::redact(&line);
+            assert!(!shown.contains(&word), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Whole conversations: the messages of sessions, WAL streams and base backups.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use barman_pg::basebackup::{ExtractTargets, ManifestMode, extract};
+use barman_pg::sql::{ClientType, streaming_status};
+use barman_pg::{BaseBackupOptions, Error, ReplicationClient, SqlClient, WalEvent};
+use barman_wal::{Lsn, TimelineId};
+
+use super::server::{Turn, play, turns};
+use crate::input::{choice, fresh_directory};
+
+const VERSIONS: [&str; 4] = ["10.23", "14.23", "15.18 (Debian 15.18-0+deb12u1)", "18.4"];
+
+/// A replication session from its first message on.
+pub fn replication_startup(bytes: &[u8]) {
+    play(turns(bytes), |info, options| {
+        let info = info
+            .clone()
+            .with("password", "secret")
+            .expect("a keyword")
+            .streaming();
+        if let Ok(client) = ReplicationClient::connect(&info, options) {
+            let _ = (client.version(), client.parameter("server_version"));
+        }
+    });
+}
+
+/// Answers to the commands of a replication session.
+pub fn replication_answers(bytes: &[u8]) {
+    let (version, rest) = choice(bytes, VERSIONS.len());
+    greeted(version, rest, |mut client| {
+        for _ in 0..8 {
+            let outcomes = [
+                client.identify_system().map(drop),
+                client.wal_segment_size().map(drop),
+                client.read_slot("barman").map(drop),
+                client.timeline_history(TimelineId::FIRST).map(drop),
+                client.show("data_directory_mode").map(drop),
+                client.drop_slot("barman"),
+            ];
+            let _ = streaming_status(Ok(&mut client));
+            if outcomes
+                .iter()
+                .any(|outcome| matches!(outcome, Err(Error::Closed { .. } | Error::Protocol { .. })))
+            {
+                return;
+            }
+        }
+    });
+}
+
+/// Connects to a server that greets as this version does and then says what the input says.
+fn greeted(version: usize, bytes: &[u8], client: impl FnOnce(ReplicationClient)) {
+    let mut script = vec![Turn::greeting(VERSIONS.get(version).copied().unwrap_or("17.10"))];
+    script.extend(turns(bytes));
+    play(script, |info, options| {
+        let connected =
+            ReplicationClient::connect(&info.clone().streaming(), options).expect("a good greeting");
+        client(connected);
+    });
+}
+
+/// A WAL stream: the pieces follow each other without gaps.
+pub fn wal_stream(bytes: &[u8]) {
+    let (version, rest) = choice(bytes, VERSIONS.len());
+    greeted(version, rest, |mut client| {
+        let begin = Lsn(0x100_0000);
+        let Ok(mut stream) = client.start_physical(Some("barman"), begin, TimelineId::FIRST) else {
+            return;
+        };
+        let mut next = begin;
+        for turn in 0..2000 {
+            match stream.next(Duration::from_secs(5)) {
+                Ok(WalEvent::Data { start, bytes, .. }) => {
+                    assert_eq!(start, next, "a gap");
+                    assert!(!bytes.is_empty());
+                    next = start
+                        .checked_add(bytes.len() as u64)
+                        .expect("within the address space");
+                }
+                Ok(WalEvent::KeepAlive { .. } | WalEvent::Idle) => {}
+                Ok(WalEvent::EndOfTimeline { .. }) | Err(_) => break,
+            }
+            assert_eq!(stream.received(), next);
+            if turn % 64 == 3 && stream.send_status(next, next, next, false).is_err() {
+                break;
+            }
+        }
+        if stream.stop(Duration::from_secs(1)).is_ok() {
+            let _ = client.identify_system();
+        }
+    });
+}
+
+/// A base backup, message by message; the files land in a directory and nowhere else.
+pub fn base_backup_messages(bytes: &[u8]) {
+    let (version, rest) = choice(bytes, VERSIONS.len());
+    greeted(version, rest, take_backup);
+}
+
+/// A base backup whose archive is the input.
+pub fn base_backup_archive(bytes: &[u8]) {
+    let (version, archive) = choice(bytes, VERSIONS.len());
+    let grouped = version >= 2;
+    let mut answer = Turn::default();
+    position(&mut answer, "0/2000028");
+    answer.add(b'T', &[0, 0]);
+    answer.add(b'D', &row(&[Some("16400"), Some("/srv/space"), Some("1")]));
+    answer.add(b'D', &row(&[None, None, None]));
+    answer.add(b'C', b"SELECT\0");
+    let data = |answer: &mut Turn, part: &[u8]| match grouped {
+        true => answer.add(b'd', &[b"d", part].concat()),
+        false => answer.add(b'd', part),
+    };
+    // The tablespace's archive is what the input has behind two bytes, else empty.
+    let end = archive.windows(2).position(|pair| pair == [0xFE, 0xFE]);
+    let (base, space) = end.map_or((archive, &[][..]), |end| (&archive[..end], &archive[end + 2..]));
+    if grouped {
+        answer.add(b'H', &[0, 0, 0]);
+    }
+    for (name, content) in [("16400.tar\0/srv/space\0", space), ("base.tar\0\0", base)] {
+        match grouped {
+            true => answer.add(b'd', &[b"n", name.as_bytes()].concat()),
+            false => answer.add(b'H', &[0, 0, 0]),
+        }
+        for part in content.chunks(1000) {
+            data(&mut answer, part);
+        }
+        if !grouped {
+            answer.add(b'c', b"");
+        }
+    }
+    if grouped {
+        answer.add(b'c', b"");
+    }
+    position(&mut answer, "0/2000100");
+    answer.add(b'C', b"BASE_BACKUP\0");
+    answer.add(b'Z', b"I");
+    let script = vec![Turn::greeting(VERSIONS[version]), answer];
+    play(script, |info, options| {
+        let client = ReplicationClient::connect(&info.clone().streaming(), options).expect("a good greeting");
+        take_backup(client);
+    });
+}
+
+fn position(answer: &mut Turn, lsn: &str) {
+    answer.add(b'T', &[0, 0]);
+    answer.add(b'D', &row(&[Some(lsn), Some("1")]));
+    answer.add(b'C', b"SELECT\0");
+}
+
+fn row(columns: &[Option<&str>]) -> Vec<u8> {
+    let mut body = u16::try_from(columns.len()).unwrap_or(0).to_be_bytes().to_vec();
+    for column in columns {
+        let length = column.map_or(-1, |text| i32::try_from(text.len()).unwrap_or(0));
+        body.extend(length.to_be_bytes());
+        body.extend(column.unwrap_or_default().as_bytes());
+    }
+    body
+}
+
+fn take_backup(mut client: ReplicationClient) {
+    let options = BaseBackupOptions {
+        manifest: ManifestMode::Crc32c,
+        ..BaseBackupOptions::default()
+    };
+    let Ok(backup) = client.base_backup(&options) else {
+        return;
+    };
+    let _ = (backup.start(), backup.estimated_kb());
+    let place = fresh_directory("backup");
+    let targets = ExtractTargets {
+        data: place.join("data"),
+        tablespaces: BTreeMap::from([(16400, place.join("space"))]),
+    };
+    for directory in [&targets.data, &place.join("space")] {
+        fs::create_dir(directory).expect("make a directory");
+    }
+    let outcome = extract(backup, &targets, &|_| {});
+    if let Ok(report) = outcome {
+        assert!(report.files < 100_000);
+    }
+    let mut beside: Vec<_> = fs::read_dir(&place)
+        .expect("list a directory")
+        .flatten()
+        .map(|e| e.file_name())
+        .collect();
+    beside.sort();
+    assert_eq!(beside, ["data", "space"], "files beside the backup");
+    assert!(!Path::new("/evil").exists(), "a file outside of the backup");
+}
+
+/// The standard connection: what the driver and the guard before it make of a server's messages, and what the typed
+/// questions make of the rows.
+pub fn sql_session(bytes: &[u8]) {
+    let (begin, rest) = choice(bytes, 256);
+    // Half of the inputs are what follows a good greeting and set-up.
+    let mut script = Vec::new();
+    if begin < 128 {
+        script.push(Turn::greeting(VERSIONS[begin % VERSIONS.len()]));
+        let mut set_up = Turn::of(b'C', b"SELECT 1\0");
+        set_up.add(b'Z', b"I");
+        script.push(set_up);
+    }
+    script.extend(turns(rest));
+    play(script, |info, options| {
+        let info = info.clone().with("password", "secret").expect("a keyword");
+        let Ok(mut client) = SqlClient::connect(&info, options) else {
+            return;
+        };
+        for number in 0..48 {
+            if client.is_lost() {
+                return;
+            }
+            ask(&mut client, (begin + number) % 24);
+        }
+    });
+}
+
+/// One of the questions.
+fn ask(client: &mut SqlClient, number: usize) {
+    let _ = match number {
+        0 => client.is_in_recovery().map(drop),
+        1 => client.current_position().map(drop),
+        2 => client.current_timeline().map(drop),
+        3 => client.current_lsn().map(drop),
+        4 => client.switch_wal().map(drop),
+        5 => client.create_restore_point("barman").map(drop),
+        6 => client.checkpoint(),
+        7 => client.privileges().map(drop),
+        8 => client.replication_slot("barman").map(drop),
+        9 => client.replication_stats(ClientType::Any).map(drop),
+        10 => client.setting("port").map(drop),
+        11 => client.version_text().map(drop),
+        12 => client.systemid().map(drop),
+        13 => client.segment_size().map(drop),
+        14 => client.archive_timeout().map(drop),
+        15 => client.current_size().map(drop),
+        16 => client.tablespaces().map(drop),
+        17 => client.configuration_files().map(drop),
+        18 => client.synchronous_standby_names().map(drop),
+        19 => client.archiver_stats().map(drop),
+        20 => {
+            let _ = client.fetch_remote_status(Some("barman"));
+            Ok(())
+        }
+        21 => client.stop_concurrent_backup().map(drop),
+        22 => client.heartbeat(),
+        _ => client.rows("SELECT 1", "asking").map(|rows| {
+            for row in rows {
+                let _ = (row.text(0).map(str::len), row.columns().count());
+            }
+        }),
+    };
+}

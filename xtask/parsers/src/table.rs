@@ -1,0 +1,212 @@
+//! The list.
+
+use crate::{Parser, catalog, cli, core, pg, wal};
+
+/// Every parser of files and network bytes. A public function of the product that reads something and is in no
+/// `covers` fails the tests (see [`crate::scan`]).
+#[rustfmt::skip]
+pub static PARSERS: &[Parser] = &[
+    row("wal", "names", "LSNs, timelines, names of WAL files: directories, commands, servers", 64, wal::names, &[
+        "barman_wal::lsn::Lsn::from_str",
+        "barman_wal::timeline::TimelineId::from_str",
+        "barman_wal::timeline::TimelineId::from_hex8",
+        "barman_wal::segment::name::SegmentName::from_str",
+        "barman_wal::segment::name::parse_segment",
+        "barman_wal::segment::file_name::WalFileName::from_str",
+        "barman_wal::segment::size::SegmentSize::try_from",
+    ]),
+    row("wal", "history", "timeline history files", 4096, wal::history, &[
+        "barman_wal::history::TimelineHistory::parse",
+    ]),
+    row("wal", "backup_label", "backup labels and backup history files", 4096, wal::backup_label, &[
+        "barman_wal::backup_label::BackupLabel::parse",
+    ]),
+    row("wal", "tablespace_map", "tablespace maps", 4096, wal::tablespace_map, &[
+        "barman_wal::tablespace_map::TablespaceMap::parse",
+    ]),
+    row("wal", "backup_manifest", "backup manifests", 16384, wal::backup_manifest, &[
+        "barman_wal::manifest::read::read",
+    ]),
+    row("wal", "pg_control", "control files of PostgreSQL 10 to 18", 512, wal::pg_control, &[
+        "barman_wal::control::ControlFile::parse",
+    ]),
+    row("wal", "wal_page", "headers of WAL pages", 64, wal::wal_page, &[
+        "barman_wal::page::PageHeader::parse",
+        "barman_wal::page::check_segment_header",
+    ]),
+    row("wal", "archived_file", "archived WAL: first bytes, gzip", 8192, wal::archived_file, &[
+        "barman_wal::codec::Algorithm::detect",
+        "barman_wal::codec::decoder",
+        "barman_wal::codec::openpgp::looks_encrypted",
+    ]),
+    row("wal", "algorithms", "names of compressions and checksums, checksums in hexadecimal", 160, wal::algorithms, &[
+        "barman_wal::codec::Algorithm::from_str",
+        "barman_wal::manifest::checksum::Algorithm::from_str",
+        "barman_wal::manifest::checksum::Checksum::from_hex",
+    ]),
+
+    row("catalog", "backup_info", "backup.info", 8192, catalog::backup_info, &[
+        "barman_catalog::backup_info::read::BackupInfo::parse",
+    ]),
+    row("catalog", "python", "structured fields of backup.info", 4096, catalog::python, &[
+        "barman_catalog::python_literal::read::parse",
+    ]),
+    row("catalog", "timestamp", "times of backup.info", 96, catalog::timestamp, &[
+        "barman_catalog::timestamp::Timestamp::from_str",
+        "barman_catalog::timestamp::Timestamp::parse_in",
+    ]),
+    row("catalog", "backup_ids", "backup ids, names and shortcuts, statuses and modes", 64, catalog::backup_ids, &[
+        "barman_catalog::ids::BackupId::from_str",
+        "barman_catalog::ids::check_name",
+        "barman_catalog::ids::resolve",
+        "barman_catalog::backup_info::status::BackupStatus::from_str",
+        "barman_catalog::backup_info::status::BackupMode::from",
+    ]),
+    row("catalog", "xlog_db", "xlog.db", 16384, catalog::xlog_db, &[
+        "barman_catalog::xlogdb::XlogDb::parse",
+        "barman_catalog::xlogdb::record::WalRecord::parse",
+        "barman_catalog::xlogdb::record::Tag::new",
+    ]),
+    row("catalog", "archived_head", "first bytes of archived files while xlog.db is rebuilt", 80, catalog::archived_head, &[
+        "barman_catalog::xlogdb::rebuild::inspect",
+    ]),
+    row("catalog", "small_files", "identity.json, annotations", 1024, catalog::small_files, &[
+        "barman_catalog::identity::read",
+        "barman_catalog::annotations::read",
+        "barman_catalog::annotations::read_keep",
+        "barman_catalog::backup_info::store::read_bounded",
+    ]),
+    row("catalog", "catalogue_tree", "names of files and directories of a catalogue", 2048, catalog::catalogue_tree, &[
+        "barman_catalog::catalog::Catalog::load",
+        "barman_catalog::backup_info::store::load",
+        "barman_catalog::archive::latest_segments",
+        "barman_catalog::xlogdb::rebuild::scan",
+        "barman_catalog::xlogdb::file::read",
+        "barman_wal::codec::detect_file",
+    ]),
+
+    row("pg", "connection_string", "connection strings of the configuration", 512, pg::connection_string, &[
+        "barman_pg::conninfo::ConnInfo::parse",
+        "barman_pg::conninfo::ConnInfo::from_str",
+        "barman_pg::conninfo::redact",
+        "barman_pg::conninfo::pairs::parse",
+        "barman_pg::conninfo::uri::parse",
+    ]),
+    row("pg", "password_file", "the password file", 1024, pg::password_file, &[
+        "barman_pg::connect::passfile::read",
+        "barman_pg::connect::passfile::find",
+    ]),
+    row("pg", "server_texts", "versions and lists of standbys as servers show them", 256, pg::server_texts, &[
+        "barman_pg::version::PgVersion::from_report",
+        "barman_pg::version::major_of_text",
+        "barman_pg::sql::parse::version_text",
+        "barman_pg::sql::settings::parse_synchronous_standby_names",
+    ]),
+    row("pg", "replication_startup", "a server's messages: authentication and parameters", 4096, pg::replication_startup, &[
+        "barman_pg::replication::messages::authentication",
+        "barman_pg::replication::messages::parameter_status",
+        "barman_pg::replication::messages::server_message",
+    ]),
+    row("pg", "replication_answers", "a server's messages: answers to replication commands", 4096, pg::replication_answers, &[
+        "barman_pg::replication::messages::data_row",
+        "barman_pg::replication::ReplicationClient::read_slot",
+        "barman_pg::replication::ReplicationClient::identify_system",
+        "barman_pg::replication::ReplicationClient::timeline_history",
+    ]),
+    row("pg", "wal_stream", "a server's messages: WAL streaming", 8192, pg::wal_stream, &[
+        "barman_pg::replication::wal_stream::WalStream::start",
+        "barman_pg::replication::wal_stream::WalStream::next",
+    ]),
+    row("pg", "base_backup_messages", "a server's messages: base backup", 16384, pg::base_backup_messages, &[
+        "barman_pg::basebackup::stream::ReplicationClient::base_backup",
+        "barman_pg::basebackup::extract::extract",
+    ]),
+    row("pg", "base_backup_archive", "tar archives of a base backup", 16384, pg::base_backup_archive, &[
+        "barman_pg::basebackup::tar::TarParser::push",
+    ]),
+    row("pg", "sql_session", "a server's messages: the standard connection, and rows", 8192, pg::sql_session, &[
+        "barman_pg::sql::client::SqlClient::connect",
+        "barman_pg::sql::client::SqlClient::connect_as",
+        "barman_pg::sql::client::SqlClient::rows",
+    ]),
+
+    row("core", "ini_file", "configuration files: the dialect", 4096, core::ini_file, &[
+        "barman_core::config::ini::Ini::parse",
+        "barman_core::config::ini::unquote",
+    ]),
+    row("core", "interpolated", "%(key)s in values", 1024, core::interpolated, &[
+        "barman_core::config::interpolation::expand",
+        "barman_core::config::interpolation::expand_again",
+    ]),
+    row("core", "option_values", "values of options of every kind; names of lock files", 128, core::option_values, &[
+        "barman_core::config::parse::parse",
+        "barman_core::config::parse::boolean",
+        "barman_core::config::parse::integer",
+        "barman_core::config::parse::interval",
+        "barman_core::config::parse::size",
+        "barman_core::config::parse::cloud_provider",
+        "barman_core::config::types::parse_retention_policy",
+        "barman_core::host::process::task_of_lock",
+    ]),
+    row("core", "configuration", "whole configurations", 4096, core::configuration, &[
+        "barman_core::config::Config::load",
+        "barman_core::config::load::MainFile::read",
+        "barman_core::config::load::MainFile::complete",
+    ]),
+    row("core", "target_time", "--target-time", 96, core::target_time, &[
+        "barman_core::ops::restore::time::parse",
+        "barman_core::ops::restore::time_fields::read",
+    ]),
+    row("core", "restore_options", "the other options of a restore", 256, core::restore_options, &[
+        "barman_core::ops::restore::options::Target::from_texts",
+        "barman_core::ops::restore::options::TargetTimeline::from_str",
+        "barman_core::ops::restore::options::TargetAction::from_str",
+        "barman_core::ops::restore::tablespaces::parse_rules",
+    ]),
+    row("core", "postgresql_conf", "PostgreSQL's configuration files of a restored server", 4096, core::postgresql_conf, &[
+        "barman_core::ops::restore::conf::rewrite",
+        "barman_core::ops::restore::conf::dangers",
+        "barman_core::ops::restore::conf::dangers_of_include",
+        "barman_core::ops::restore::conf::includes",
+    ]),
+
+    row("cli", "barman_arguments", "the command line of barman", 512, cli::barman_arguments, &[
+        "barman_cli::args::parse",
+        "barman_cli::args::values::integer",
+        "barman_cli::args::values::non_negative",
+        "barman_cli::args::values::positive",
+        "barman_cli::args::values::target_timeline",
+        "barman_cli::args::values::size",
+        "barman_cli::args::values::absolute_path",
+        "barman_cli::args::values::backup_name",
+    ]),
+    row("cli", "patroni_arguments", "the command line of patroni_barman", 512, cli::patroni_arguments, &[
+        "patroni_barman::args::parse",
+        "patroni_barman::parser::Grammar::parse",
+    ]),
+    row("cli", "log_format", "log_format and log_level", 256, cli::log_format, &[
+        "barman_cli::logging::layout::Layout::parse",
+        "barman_cli::logging::parse_level",
+    ]),
+    row("cli", "redacted", "texts for output and log that may hold secrets", 512, cli::redacted, &[
+        "barman_cli::redact::redact",
+    ]),
+];
+
+const fn row(
+    module: &'static str,
+    name: &'static str,
+    what: &'static str,
+    max_length: usize,
+    run: fn(&[u8]),
+    covers: &'static [&'static str],
+) -> Parser {
+    Parser {
+        name,
+        module,
+        what,
+        covers,
+        max_length,
+        run,
+    }
+}

@@ -1,0 +1,235 @@
+//! Real data: clusters filled by `pgbench`, and the WAL that a server wrote under load. Made once and kept in the cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use testkit::{Background, Cluster, Finished, PgTree, Stop, user, wait_until};
+
+use super::world::{PATIENCE, World, data_dir, remove};
+
+/// To be raised when what is made here changes.
+const RECIPE: u32 = 1;
+/// PostgreSQL major whose WAL is archived and restored in the rows that need no particular one.
+pub const MAJOR: u16 = 15;
+/// Bytes of a WAL segment.
+pub const SEGMENT: u64 = 16 << 20;
+
+/// A cluster of the cache while it runs.
+pub struct Filled {
+    cluster: Cluster,
+}
+
+impl Filled {
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+impl From<Cluster> for Filled {
+    fn from(cluster: Cluster) -> Self {
+        Self { cluster }
+    }
+}
+
+impl Drop for Filled {
+    fn drop(&mut self) {
+        // A crash would make the next start slow, and change the data.
+        let _ = self.cluster.stop(Stop::Fast);
+    }
+}
+
+/// Starts a cluster of about 1 GiB (quick: 110 MiB), `pgbench`'s tables.
+///
+/// # Errors
+/// The major is not installed, or the cluster cannot be made or started.
+pub fn filled(world: &World, major: u16) -> Result<Filled> {
+    let scale = world.sized(70, 7);
+    let tree = PgTree::of_major(major)?;
+    let done = data_dir().join(format!("data-{}-s{scale}-r{RECIPE}", tree.id()));
+    if !done.exists() {
+        let fresh = done.with_extension("new");
+        remove(&fresh)?;
+        let cluster = Cluster::builder(major)
+            .conf("max_wal_size", "8GB")
+            .conf("checkpoint_timeout", "1h")
+            .start()?;
+        pgbench(
+            &cluster,
+            &["--initialize", "--quiet", "--scale", &scale.to_string()],
+        )?;
+        cluster.sql("CHECKPOINT")?;
+        cluster.stop(Stop::Fast)?;
+        copy(cluster.data_dir(), &fresh)?;
+        publish(&fresh, &done)?;
+    }
+    // What an earlier run set for its archiving.
+    fs::write(done.join("postgresql.auto.conf"), "").context("clear postgresql.auto.conf")?;
+    let cluster = Cluster::builder(major).open(&done)?;
+    Ok(Filled { cluster })
+}
+
+/// Runs `pgbench` to its end.
+///
+/// # Errors
+/// It is not there or fails.
+pub fn pgbench(cluster: &Cluster, args: &[&str]) -> Result<Finished> {
+    let done = pgbench_start(cluster, args)?.wait(PATIENCE)?;
+    ensure!(done.code == Some(0), "{done}");
+    Ok(done)
+}
+
+fn pgbench_start(cluster: &Cluster, args: &[&str]) -> Result<Background> {
+    let mut command = Command::new(PgTree::debian(MAJOR)?.program("pgbench"));
+    command
+        .args(["--host", &cluster.socket_dir().display().to_string()])
+        .args(["--port", &cluster.port().to_string(), "--username", "postgres"])
+        .args(args)
+        .arg("postgres");
+    Background::spawn(command, None)
+}
+
+/// WAL segments that a server wrote while `pgbench` filled and used it: bulk loads, full-page images and small records
+/// as they come. Sorted by name.
+///
+/// # Errors
+/// They cannot be made.
+pub fn segments(count: usize) -> Result<Vec<PathBuf>> {
+    let done = data_dir().join(format!("wal-{MAJOR}-{count}-r{RECIPE}"));
+    if !done.exists() {
+        let fresh = done.with_extension("new");
+        remove(&fresh)?;
+        fs::create_dir_all(&fresh)?;
+        user::give(&fresh)?;
+        write_wal(&fresh, count)?;
+        let surplus = listed(&fresh)?.into_iter().skip(count);
+        for path in surplus {
+            fs::remove_file(path)?;
+        }
+        publish(&fresh, &done)?;
+    }
+    listed(&done)
+}
+
+fn write_wal(dir: &Path, count: usize) -> Result<()> {
+    let cluster = Cluster::builder(MAJOR)
+        .conf("archive_mode", "on")
+        // Complete under its final name, as a listing may come at any time.
+        .conf(
+            "archive_command",
+            &format!("cp %p {0}/.%f && mv {0}/.%f {0}/%f", dir.display()),
+        )
+        .conf("checkpoint_timeout", "30s")
+        .conf("max_wal_size", "512MB")
+        .start()?;
+    // A third of bulk load, the rest of transactions.
+    let scale = (count / 3).max(1).to_string();
+    pgbench(&cluster, &["--initialize", "--quiet", "--scale", &scale])?;
+    let mut load = pgbench_start(&cluster, &["-n", "-c", "4", "-j", "2", "-T", "3600"])?;
+    wait_until("enough WAL is written", PATIENCE, || {
+        ensure!(load.is_running()?, "pgbench ended: {}", load.stderr_so_far()?);
+        Ok(listed(dir)?.len() >= count)
+    })?;
+    drop(load);
+    cluster.alter_system("archive_command", "/bin/false")?;
+    cluster.stop(Stop::Immediate)?;
+    std::thread::sleep(Duration::from_millis(100)); // the last `cp` may still be at work
+    Ok(())
+}
+
+fn listed(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.len() == 24) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The name of a file.
+pub fn name(path: &Path) -> Result<&str> {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .with_context(|| format!("an unexpected name: {}", path.display()))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    crate::run::quiet(Command::new("cp").arg("-a").arg(from).arg(to)).map(drop)
+}
+
+fn publish(fresh: &Path, done: &Path) -> Result<()> {
+    super::world::settle(fresh)?;
+    fs::rename(fresh, done).with_context(|| format!("rename {} to {}", fresh.display(), done.display()))
+}
+
+/// Copies files into a directory, and gets them on disk.
+///
+/// # Errors
+/// A file cannot be copied.
+pub fn place(files: &[PathBuf], dir: &Path) -> Result<()> {
+    for file in files {
+        fs::copy(file, dir.join(name(file)?))
+            .with_context(|| format!("copy {} to {}", file.display(), dir.display()))?;
+    }
+    super::world::settle(dir)
+}
+
+/// Sparse WAL segments of 1 MiB with the page header of PostgreSQL 15 (`xlog_internal.h`) and nothing else: for queues
+/// whose length matters, not their content.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn sparse_segments(dir: &Path, count: u64) -> Result<()> {
+    const SIZE: u64 = 1 << 20;
+    const PER_LOG: u64 = (1 << 32) / SIZE;
+    for number in 1..=count {
+        let path = dir.join(format!(
+            "00000001{:08X}{:08X}",
+            number / PER_LOG,
+            number % PER_LOG
+        ));
+        let file = fs::File::create(&path).with_context(|| format!("create {}", path.display()))?;
+        std::os::unix::fs::FileExt::write_all_at(&file, &long_header(number * SIZE, SIZE as u32), 0)?;
+        file.set_len(SIZE)?;
+    }
+    super::world::settle(dir)
+}
+
+/// `XLogLongPageHeaderData` of the first page of a segment, little-endian.
+fn long_header(address: u64, segment: u32) -> Vec<u8> {
+    const MAGIC_15: u16 = 0xD110;
+    const LONG_HEADER: u16 = 0x0002;
+    let mut header = Vec::with_capacity(40);
+    header.extend(MAGIC_15.to_le_bytes());
+    header.extend(LONG_HEADER.to_le_bytes());
+    header.extend(1_u32.to_le_bytes()); // timeline
+    header.extend(address.to_le_bytes());
+    header.extend([0; 8]); // no record continues; padding
+    header.extend(7_000_000_000_000_000_000_u64.to_le_bytes()); // system identifier
+    header.extend(segment.to_le_bytes());
+    header.extend(8192_u32.to_le_bytes());
+    header
+}
+
+/// Bytes of the regular files below a directory.
+///
+/// # Errors
+/// It cannot be read.
+pub fn size(dir: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            total += size(&entry.path())?;
+        } else if kind.is_file() {
+            total += entry.metadata().map_or(0, |metadata| metadata.len());
+        }
+    }
+    Ok(total)
+}

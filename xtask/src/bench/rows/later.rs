@@ -1,0 +1,87 @@
+//! Rows whose features are not there yet. Whoever brings one moves its row to the file of its group.
+
+use super::super::row::{Row, memory, rate_of, wall, wall_of};
+use super::ORACLE;
+
+const WALDUMP: &str = "pg_waldump";
+const PGBACKREST: &str = "pgbackrest";
+
+const DECODER: &str = "the WAL decoder and index";
+const COMPRESSED: &str = "compressed base backups";
+const VERIFY: &str = "verify-backup";
+
+pub fn rows() -> Vec<Row> {
+    let mut rows = vec![
+        Row::awaits(
+            "decode/image-rich",
+            "WAL full of page images, decoded with CRC by one thread",
+            [wall_of(WALDUMP, 0.5)],
+            DECODER,
+        ),
+        Row::awaits(
+            "decode/small-records",
+            "WAL of small records, decoded with CRC by one thread",
+            [wall_of(WALDUMP, 0.5)],
+            DECODER,
+        ),
+        Row::awaits(
+            "decode/summary",
+            "summary of one segment of 16 MiB",
+            [wall(0.010)],
+            DECODER,
+        ),
+        Row::awaits(
+            "decode/index",
+            "an index of 1,000,000 segments opened, one look-up by time",
+            [wall(0.050)],
+            DECODER,
+        ),
+        Row::awaits(
+            "replay/prefetch",
+            "replay rate of a standby fed by `barman-wal-restore` with prefetch, beside a local `cp`",
+            [rate_of("cp", 0.9)],
+            "barman-wal-restore",
+        ),
+    ];
+    for codec in ["gzip", "zstd"] {
+        rows.push(Row::awaits(
+            if codec == "gzip" { "compressed/backup-gzip" } else { "compressed/backup-zstd" },
+            &format!("base backup of 1 GiB with {codec}, beside pgBackRest with the same codec, level and 2 processes"),
+            [wall_of(PGBACKREST, 0.8), memory(64.0)],
+            COMPRESSED,
+        ));
+    }
+    rows.extend([
+        Row::awaits(
+            "compressed/restore",
+            "restore of a compressed backup, beside pgBackRest with 2 processes",
+            [wall_of(PGBACKREST, 0.7), memory(64.0)],
+            COMPRESSED,
+        ),
+        Row::awaits(
+            "rsync/repeated",
+            "second rsync backup of a cluster that has hardly changed",
+            [wall_of(ORACLE, 0.7), memory(64.0)],
+            "backup over rsync",
+        ),
+        Row::awaits(
+            "verify/plain",
+            "`verify-backup` of 1 GiB on two cores",
+            [wall_of("pg_verifybackup", 0.6), memory(64.0)],
+            VERIFY,
+        ),
+        Row::awaits(
+            "combine/chain",
+            "a full backup and two incremental ones combined",
+            [wall_of("pg_combinebackup", 0.7), memory(64.0)],
+            "block-level incremental backups",
+        ),
+        Row::awaits(
+            "service/concurrent",
+            "50 concurrent requests to the REST service while operations run: each of them",
+            [wall(0.050), memory(64.0)],
+            "the REST service",
+        ),
+    ]);
+    rows
+}

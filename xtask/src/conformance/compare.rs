@@ -1,0 +1,579 @@
+//! The differences between what two programs did.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde_json::Value;
+
+use super::capture::{Capture, Content, Found, Run};
+use super::lines;
+use super::normalise::Normaliser;
+
+/// How a stream is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Words {
+    /// Line by line.
+    Exact,
+    /// The specification gives the meaning only: the kinds of the messages (`ERROR`, `WARNING`, usage error …) and their order count, the words do not.
+    /// Lines without a kind are left out, unless they are all there is.
+    Prose,
+}
+
+/// How a file or directory is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// By kind, mode and content.
+    Content,
+    /// By kind and mode: the content is a live server's.
+    Presence,
+    /// Not at all.
+    Nothing,
+}
+
+/// What is compared, apart from exit codes, which always are.
+#[derive(Debug, Clone)]
+pub struct Compare {
+    /// Standard output.
+    pub stdout: Words,
+    /// Standard error.
+    pub stderr: Words,
+    /// Which files are not looked at as [`Look::Content`]: the first pattern that fits a path counts. `*` stands for anything.
+    pub files: Vec<(&'static str, Look)>,
+}
+
+/// Where lines differ.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Standard output of the command of this number, from 0.
+    Stdout(usize),
+    /// Standard error of that command.
+    Stderr(usize),
+    /// A text file.
+    File(String),
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// Exit codes of a command: ours and the oracle's.
+    ExitCode(usize, i32, i32),
+    /// Neighbouring lines: ours and the oracle's.
+    Lines(Place, Vec<String>, Vec<String>),
+    /// A value in the JSON of a command, by its path; `None` where it does not exist.
+    Json(usize, String, Option<String>, Option<String>),
+    /// JSON of the same value is written otherwise.
+    JsonForm(usize, String, String),
+    /// A file, in words; `None` where it does not exist.
+    File(String, Option<String>, Option<String>),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout(step) => write!(f, "command {}, standard output", step + 1),
+            Self::Stderr(step) => write!(f, "command {}, standard error", step + 1),
+            Self::File(path) => write!(f, "{path}"),
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut pair = |what: String, ours: Option<&str>, oracle: Option<&str>| {
+            writeln!(f, "@@ {what}")?;
+            for line in oracle.iter().flat_map(|text| text.lines()) {
+                writeln!(f, "-{line}")?;
+            }
+            for line in ours.iter().flat_map(|text| text.lines()) {
+                writeln!(f, "+{line}")?;
+            }
+            Ok(())
+        };
+        match self {
+            Self::ExitCode(step, ours, oracle) => pair(
+                format!("command {}, exit code", step + 1),
+                Some(&ours.to_string()),
+                Some(&oracle.to_string()),
+            ),
+            Self::Lines(place, ours, oracle) => pair(
+                place.to_string(),
+                Some(&ours.join("\n")),
+                Some(&oracle.join("\n")),
+            ),
+            Self::Json(step, path, ours, oracle) => pair(
+                format!("command {}, JSON {path}", step + 1),
+                Some(ours.as_deref().unwrap_or("(nothing)")),
+                Some(oracle.as_deref().unwrap_or("(nothing)")),
+            ),
+            Self::JsonForm(step, ours, oracle) => pair(
+                format!("command {}, form of the JSON", step + 1),
+                Some(ours),
+                Some(oracle),
+            ),
+            Self::File(path, ours, oracle) => pair(
+                path.clone(),
+                Some(ours.as_deref().unwrap_or("(nothing)")),
+                Some(oracle.as_deref().unwrap_or("(nothing)")),
+            ),
+        }
+    }
+}
+
+/// One side of a comparison.
+pub struct Side<'a> {
+    /// What it did.
+    pub capture: &'a Capture,
+    /// What to make equal in it.
+    pub normaliser: &'a Normaliser,
+}
+
+/// All differences, in the order of the commands, then of the paths.
+pub fn compare(what: &Compare, ours: &Side<'_>, oracle: &Side<'_>) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for (step, (mine, theirs)) in ours.capture.runs.iter().zip(&oracle.capture.runs).enumerate() {
+        if mine.code != theirs.code {
+            found.push(Difference::ExitCode(step, mine.code, theirs.code));
+        }
+        stdout(
+            what.stdout,
+            step,
+            (mine, ours.normaliser),
+            (theirs, oracle.normaliser),
+            &mut found,
+        );
+        let text = |run: &Run, side: &Side<'_>| words(what.stderr, &side.normaliser.text(&utf8(&run.stderr)));
+        hunks(
+            &Place::Stderr(step),
+            &text(mine, ours),
+            &text(theirs, oracle),
+            &mut found,
+        );
+    }
+    files(what, ours, oracle, &mut found);
+    found
+}
+
+fn utf8(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap_or_else(|_| {
+        format!(
+            "({} bytes that are no text, {:x?} ...)\n",
+            bytes.len(),
+            bytes.get(..16).unwrap_or(bytes)
+        )
+    })
+}
+
+fn hunks(place: &Place, ours: &str, oracle: &str, found: &mut Vec<Difference>) {
+    for (mine, theirs) in lines::hunks(ours, oracle) {
+        found.push(Difference::Lines(place.clone(), mine, theirs));
+    }
+}
+
+type Output<'a> = (&'a Run, &'a Normaliser);
+
+fn stdout(how: Words, step: usize, ours: Output<'_>, oracle: Output<'_>, found: &mut Vec<Difference>) {
+    let (raw_ours, raw_oracle) = (&ours.0.stdout, &oracle.0.stdout);
+    let binary = |bytes: &[u8]| std::str::from_utf8(bytes).is_err();
+    if (binary(raw_ours) || binary(raw_oracle)) && raw_ours != raw_oracle {
+        let size = |bytes: &[u8]| vec![format!("({} bytes)", bytes.len())];
+        found.push(Difference::Lines(
+            Place::Stdout(step),
+            size(raw_ours),
+            size(raw_oracle),
+        ));
+        return;
+    }
+    let mine = words(how, &ours.1.text(&utf8(raw_ours)));
+    let theirs = words(how, &oracle.1.text(&utf8(raw_oracle)));
+    if mine == theirs {
+        return;
+    }
+    let (json_ours, json_oracle) = (json(raw_ours), json(raw_oracle));
+    if let (Some(a), Some(b)) = (json_ours, json_oracle) {
+        let before = found.len();
+        let values = Values {
+            step,
+            ours: ours.1,
+            oracle: oracle.1,
+        };
+        values.compare("", Some(&a), Some(&b), found);
+        if found.len() == before {
+            found.push(Difference::JsonForm(step, mine, theirs));
+        }
+        return;
+    }
+    hunks(&Place::Stdout(step), &mine, &theirs, found);
+}
+
+/// An object that is all of the output.
+fn json(bytes: &[u8]) -> Option<Value> {
+    serde_json::from_slice(bytes).ok().filter(Value::is_object)
+}
+
+struct Values<'a> {
+    step: usize,
+    ours: &'a Normaliser,
+    oracle: &'a Normaliser,
+}
+
+impl Values<'_> {
+    fn compare(&self, path: &str, ours: Option<&Value>, oracle: Option<&Value>, found: &mut Vec<Difference>) {
+        match (ours, oracle) {
+            (Some(Value::Object(a)), Some(Value::Object(b))) => {
+                for key in a.keys().chain(b.keys()).collect::<BTreeSet<_>>() {
+                    let below = if path.is_empty() {
+                        key.clone()
+                    } else {
+                        format!("{path}.{key}")
+                    };
+                    self.compare(&below, a.get(key), b.get(key), found);
+                }
+            }
+            (Some(Value::Array(a)), Some(Value::Array(b))) => {
+                for n in 0..a.len().max(b.len()) {
+                    self.compare(&format!("{path}[{n}]"), a.get(n), b.get(n), found);
+                }
+            }
+            _ => {
+                let key = path.rsplit('.').next().unwrap_or(path);
+                let (mine, theirs) = (shown(self.ours, key, ours), shown(self.oracle, key, oracle));
+                if mine != theirs {
+                    found.push(Difference::Json(self.step, path.to_owned(), mine, theirs));
+                }
+            }
+        }
+    }
+}
+
+/// A value as text, normalised beside its key, as rules know it.
+fn shown(normaliser: &Normaliser, key: &str, value: Option<&Value>) -> Option<String> {
+    let prefix = format!("\"{key}\": ");
+    let text = normaliser.text(&format!("{prefix}{}", value?));
+    Some(text.strip_prefix(&prefix).unwrap_or(&text).to_owned())
+}
+
+const KINDS: [&str; 6] = [
+    "DEBUG: ",
+    "WARNING: ",
+    "ERROR: ",
+    "EXCEPTION: ",
+    "HINT: ",
+    "FATAL: ",
+];
+
+fn words(how: Words, text: &str) -> String {
+    if how == Words::Exact || text.is_empty() {
+        return text.to_owned();
+    }
+    let kinds: Vec<String> = text.lines().filter_map(kind).collect();
+    if kinds.is_empty() {
+        return "<words>\n".to_owned();
+    }
+    kinds.iter().map(|kind| format!("{kind}<words>\n")).collect()
+}
+
+fn kind(line: &str) -> Option<String> {
+    if let Some(kind) = KINDS.iter().find(|kind| line.starts_with(**kind)) {
+        return Some((*kind).to_owned());
+    }
+    // `barman: error: ...`, `barman backup: error: ...`
+    let (program, _) = line.split_once(": error: ")?;
+    program.starts_with("barman").then(|| "usage error: ".to_owned())
+}
+
+/// How the path is looked at.
+pub fn look(what: &Compare, path: &str) -> Look {
+    let fits = |(pattern, look): &(&str, Look)| lines::fits(pattern, path).then_some(*look);
+    what.files.iter().find_map(fits).unwrap_or(Look::Content)
+}
+
+fn files(what: &Compare, ours: &Side<'_>, oracle: &Side<'_>, found: &mut Vec<Difference>) {
+    let names = |side: &Side<'_>| -> std::collections::BTreeMap<String, String> {
+        let paths = side.capture.files.keys();
+        paths
+            .map(|path| (side.normaliser.text(path), path.clone()))
+            .collect()
+    };
+    let (mine, theirs) = (names(ours), names(oracle));
+    for path in mine.keys().chain(theirs.keys()).collect::<BTreeSet<_>>() {
+        let look = look(what, path);
+        if look == Look::Nothing {
+            continue;
+        }
+        let a = mine.get(path).and_then(|p| ours.capture.files.get(p));
+        let b = theirs.get(path).and_then(|p| oracle.capture.files.get(p));
+        if let (
+            Some(Found::File(m, size, Content::Bytes(x))),
+            Some(Found::File(n, other, Content::Bytes(y))),
+        ) = (a, b)
+        {
+            if m != n {
+                found.push(Difference::File(
+                    path.clone(),
+                    Some(format!("mode {m:o}")),
+                    Some(format!("mode {n:o}")),
+                ));
+            }
+            if look == Look::Content && x != y {
+                contents(
+                    path,
+                    (x, *size, ours.normaliser),
+                    (y, *other, oracle.normaliser),
+                    found,
+                );
+            }
+            continue;
+        }
+        let (a, b) = (a.map(|f| described(f, look)), b.map(|f| described(f, look)));
+        if a != b {
+            found.push(Difference::File(path.clone(), a, b));
+        }
+    }
+}
+
+type Bytes<'a> = (&'a [u8], u64, &'a Normaliser);
+
+fn contents(path: &str, ours: Bytes<'_>, oracle: Bytes<'_>, found: &mut Vec<Difference>) {
+    if let (Ok(a), Ok(b)) = (std::str::from_utf8(ours.0), std::str::from_utf8(oracle.0)) {
+        hunks(
+            &Place::File(path.to_owned()),
+            &ours.2.file(path, a),
+            &oracle.2.file(path, b),
+            found,
+        );
+        return;
+    }
+    let at = ours.0.iter().zip(oracle.0).take_while(|(x, y)| x == y).count();
+    let shown = |size: u64| Some(format!("{size} bytes, other content from byte {at} on"));
+    found.push(Difference::File(path.to_owned(), shown(ours.1), shown(oracle.1)));
+}
+
+fn described(found: &Found, look: Look) -> String {
+    match found {
+        Found::Directory(mode) => format!("directory, mode {mode:o}"),
+        Found::File(mode, _, _) if look == Look::Presence => format!("file, mode {mode:o}"),
+        Found::File(mode, size, Content::Bytes(_)) => format!("file, mode {mode:o}, {size} bytes"),
+        Found::File(mode, size, Content::Digest(digest)) => {
+            let digest: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
+            format!("file, mode {mode:o}, {size} bytes, SHA-256 {digest}...")
+        }
+        Found::Link(target) => format!("link to {target}"),
+        Found::Other => "neither file nor directory nor link".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::normalise::Rule;
+    use std::collections::BTreeMap;
+
+    fn run(code: i32, stdout: &str, stderr: &str) -> Run {
+        Run {
+            args: vec!["list-servers".to_owned()],
+            code,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+        }
+    }
+
+    fn file(mode: u32, content: &str) -> Found {
+        Found::File(mode, content.len() as u64, Content::Bytes(content.into()))
+    }
+
+    fn capture(run: Run, files: &[(&str, Found)]) -> Capture {
+        let files: BTreeMap<String, Found> =
+            files.iter().map(|(p, f)| ((*p).to_owned(), f.clone())).collect();
+        Capture {
+            runs: vec![run],
+            files,
+        }
+    }
+
+    fn differences(what: &Compare, ours: &Capture, oracle: &Capture) -> Vec<Difference> {
+        let normaliser = Normaliser::new(
+            &[Rule::Duration],
+            "2026-11-21T12:00:00Z".parse().unwrap(),
+            &[],
+            None,
+        );
+        let side = |capture| Side {
+            capture,
+            normaliser: &normaliser,
+        };
+        compare(what, &side(ours), &side(oracle))
+    }
+
+    fn exact() -> Compare {
+        Compare {
+            stdout: Words::Exact,
+            stderr: Words::Exact,
+            files: vec![("home/data/*", Look::Presence), ("home/log", Look::Nothing)],
+        }
+    }
+
+    fn lines(place: Place, ours: &[&str], oracle: &[&str]) -> Difference {
+        let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
+        Difference::Lines(place, owned(ours), owned(oracle))
+    }
+
+    #[test]
+    fn equal_captures_have_no_difference() {
+        let a = capture(
+            run(0, "took 1 second\n", ""),
+            &[
+                ("home/x", file(0o600, "1 day")),
+                ("home/data/f", file(0o600, "a")),
+                ("home/log", file(0o600, "a")),
+            ],
+        );
+        let b = capture(
+            run(0, "took 2 seconds\n", ""),
+            &[
+                ("home/x", file(0o600, "3 days")),
+                ("home/data/f", file(0o600, "b")),
+            ],
+        );
+        assert_eq!(differences(&exact(), &a, &b), []);
+    }
+
+    #[test]
+    fn each_kind_of_difference_is_found() {
+        let cases = [
+            (
+                run(1, "", ""),
+                run(0, "", ""),
+                vec![Difference::ExitCode(0, 1, 0)],
+            ),
+            (
+                run(0, "a\nc\n", ""),
+                run(0, "a\nb\nc\n", ""),
+                vec![lines(Place::Stdout(0), &[], &["b"])],
+            ),
+            (
+                run(0, "a", ""),
+                run(0, "a\n", ""),
+                vec![lines(Place::Stdout(0), &["a (no line end)"], &["a"])],
+            ),
+            (
+                run(0, "", "ERROR: x\nHINT: y\n"),
+                run(0, "", "ERROR: x\n"),
+                vec![lines(Place::Stderr(0), &["HINT: y"], &[])],
+            ),
+            (
+                run(0, r#"{"a": {"b": 1}}"#, ""),
+                run(0, r#"{"a": {"c": 1}}"#, ""),
+                vec![
+                    Difference::Json(0, "a.b".to_owned(), Some("1".to_owned()), None),
+                    Difference::Json(0, "a.c".to_owned(), None, Some("1".to_owned())),
+                ],
+            ),
+            (
+                run(0, r#"{"a": ["x"]}"#, ""),
+                run(0, r#"{"a": ["x", null]}"#, ""),
+                vec![Difference::Json(
+                    0,
+                    "a[1]".to_owned(),
+                    None,
+                    Some("null".to_owned()),
+                )],
+            ),
+            (
+                run(0, r#"{"a":1}"#, ""),
+                run(0, r#"{"a": 1}"#, ""),
+                vec![Difference::JsonForm(
+                    0,
+                    r#"{"a":1}"#.to_owned(),
+                    r#"{"a": 1}"#.to_owned(),
+                )],
+            ),
+        ];
+        for (ours, oracle, expected) in cases {
+            assert_eq!(
+                differences(&exact(), &capture(ours, &[]), &capture(oracle, &[])),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn files_differ_in_presence_mode_and_content() {
+        let nothing = run(0, "", "");
+        let a = capture(
+            nothing.clone(),
+            &[
+                ("home/a", file(0o600, "x\ny\n")),
+                ("home/b", file(0o600, "")),
+                ("home/d", Found::Directory(0o700)),
+                ("home/data/f", file(0o640, "x")),
+            ],
+        );
+        let b = capture(
+            nothing,
+            &[
+                ("home/a", file(0o600, "x\nz\n")),
+                ("home/c", file(0o600, "x")),
+                ("home/d", Found::Link("e".to_owned())),
+                ("home/data/f", file(0o600, "x")),
+            ],
+        );
+        let found: Vec<String> = differences(&exact(), &a, &b)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "@@ home/a\n-z\n+y\n",
+                "@@ home/b\n-(nothing)\n+file, mode 600, 0 bytes\n",
+                "@@ home/c\n-file, mode 600, 1 bytes\n+(nothing)\n",
+                "@@ home/d\n-link to e\n+directory, mode 700\n",
+                "@@ home/data/f\n-mode 600\n+mode 640\n",
+            ]
+        );
+    }
+
+    #[test]
+    fn prose_is_compared_by_its_kinds() {
+        let prose = Compare {
+            stderr: Words::Prose,
+            ..exact()
+        };
+        let same = [
+            ("ERROR: a\nmore\n", "ERROR: b\n"),
+            (
+                "usage: x\nbarman: error: y\n",
+                "Usage: z\nbarman list: error: q\n",
+            ),
+            ("a\n", "b\nc\n"),
+            ("", ""),
+        ];
+        for (ours, oracle) in same {
+            assert_eq!(
+                differences(
+                    &prose,
+                    &capture(run(0, "", ours), &[]),
+                    &capture(run(0, "", oracle), &[])
+                ),
+                []
+            );
+        }
+        for (ours, oracle) in [
+            ("ERROR: a\n", "WARNING: a\n"),
+            ("a\n", ""),
+            ("ERROR: a\n", "ERROR: a\nERROR: b\n"),
+            ("ERROR: a\n", "barman: error: b\n"),
+        ] {
+            assert_eq!(
+                differences(
+                    &prose,
+                    &capture(run(0, "", ours), &[]),
+                    &capture(run(0, "", oracle), &[])
+                )
+                .len(),
+                1,
+                "{ours} {oracle}"
+            );
+        }
+    }
+}

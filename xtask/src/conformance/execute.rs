@@ -1,0 +1,221 @@
+//! Playing a scenario with one program.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
+use rustix::process::Signal;
+use testkit::dirs::{kill_marked, marked};
+use testkit::sandbox;
+use testkit::{Cluster, Finished, Program, TestDir, wait_until};
+
+use super::capture::{self, Capture, Run};
+use super::normalise::Normaliser;
+use super::scenario::{Scenario, Step, words};
+use super::world::World;
+
+/// What is compared of the directory of a run.
+const COMPARED: [&str; 2] = ["home", "out"];
+
+/// How long one command may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One of the two programs.
+#[derive(Debug, Clone)]
+pub struct Player {
+    /// `ours` or `oracle`: the name of the directory that is kept.
+    pub name: &'static str,
+    /// Its path.
+    pub program: PathBuf,
+}
+
+/// What the steps of a scenario work on.
+pub struct Stage {
+    /// The directory of the run.
+    pub root: PathBuf,
+    /// `barman`, with the configuration of the run.
+    pub barman: Program,
+    /// The live cluster.
+    pub cluster: Option<Arc<Cluster>>,
+    owner: PathBuf,
+}
+
+impl Stage {
+    /// The live cluster.
+    ///
+    /// # Errors
+    /// The state has none.
+    pub fn cluster(&self) -> Result<&Cluster> {
+        self.cluster.as_deref().context("the state has no live cluster")
+    }
+
+    /// A path in the directory of the server `main`.
+    pub fn main(&self, path: &str) -> PathBuf {
+        self.root.join("home/main").join(path)
+    }
+
+    /// Waits until what the program started in the background has ended. A receiver does not end by itself and is not waited for.
+    ///
+    /// # Errors
+    /// It takes more than half a minute.
+    pub fn settle(&self) -> Result<()> {
+        wait_until("background processes have ended", Duration::from_secs(30), || {
+            Ok(marked(&self.owner).iter().all(|line| line.contains("receive")))
+        })
+    }
+}
+
+/// What a program did, with the facts that normalising needs.
+pub struct Played {
+    /// What it did.
+    pub capture: Capture,
+    start: Timestamp,
+    ids: Vec<String>,
+    connection: Option<(String, String)>,
+    /// How long its commands took.
+    pub elapsed: Duration,
+}
+
+impl Played {
+    /// The normaliser for a capture of this run (the one above, or a changed copy).
+    pub fn normaliser(&self, scenario: &Scenario, capture: &Capture) -> Normaliser {
+        let mut normaliser = Normaliser::new(&scenario.rules, self.start, &self.ids, self.connection.clone());
+        let outputs: Vec<String> = capture
+            .runs
+            .iter()
+            .flat_map(|run| [&run.stdout, &run.stderr])
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            .collect();
+        normaliser.learn(
+            outputs
+                .iter()
+                .map(String::as_str)
+                .chain(capture.files.keys().map(String::as_str)),
+        );
+        normaliser
+    }
+}
+
+/// Plays the scenario with one program in `dir`, at the path `dir/run`.
+///
+/// # Errors
+/// The state cannot be made, a program cannot be run or does not end, or a step between the commands fails.
+pub fn play(
+    scenario: &Scenario,
+    player: &Player,
+    dir: &TestDir,
+    world: &World,
+    keep: bool,
+) -> Result<Played> {
+    let root = dir.join("run");
+    fs::create_dir(&root).context("create the directory of the run")?;
+    let played = acts(scenario, player, dir, &root, world);
+    kill_marked(dir.path());
+    if keep {
+        let kept = dir.join(player.name);
+        if !kept.exists() {
+            fs::rename(&root, kept).context("keep the directory of the run")?;
+        }
+    }
+    if root.exists() {
+        fs::remove_dir_all(&root).context("remove the directory of the run")?;
+    }
+    played.with_context(|| format!("{} ({})", scenario.name, player.name))
+}
+
+fn acts(scenario: &Scenario, player: &Player, dir: &TestDir, root: &Path, world: &World) -> Result<Played> {
+    let cluster = scenario.state.make(root, world)?;
+    let ids = backup_ids(&root.join("home/main/base"));
+    let mut barman = sandbox::program(&player.program, &root.join("barman.conf"), dir.path())
+        .env("HOME", root.join("user-home"))
+        .env("TZ", "UTC")
+        .env("LC_ALL", "C.UTF-8")
+        .timeout(PATIENCE);
+    for (name, value) in &scenario.env {
+        barman = barman.env(name, value.replace("{root}", &root.display().to_string()));
+    }
+    let connection = cluster
+        .as_ref()
+        .map(|c| (c.socket_dir().display().to_string(), c.port().to_string()));
+    let stage = Stage {
+        root: root.to_owned(),
+        barman,
+        cluster,
+        owner: dir.path().to_owned(),
+    };
+    let start = Timestamp::now();
+    let mut runs = Vec::new();
+    let mut elapsed = Duration::ZERO;
+    for step in &scenario.steps {
+        if let Some((words, done)) = act(step, &stage, &ids)? {
+            elapsed += done.elapsed;
+            runs.push(run(words, &done));
+        }
+    }
+    stage.settle()?;
+    let files = capture::files(root, &COMPARED)?;
+    Ok(Played {
+        capture: Capture { runs, files },
+        start,
+        ids,
+        connection,
+        elapsed,
+    })
+}
+
+fn act(step: &Step, stage: &Stage, ids: &[String]) -> Result<Option<(Vec<String>, Finished)>> {
+    let (line, program) = match step {
+        Step::Then(what) => {
+            what(stage)?;
+            return Ok(None);
+        }
+        Step::Barman(line) | Step::Interrupted(line, ..) => (line, stage.barman.clone()),
+        Step::Piped(line, input) => (line, stage.barman.clone().stdin(*input)),
+    };
+    let words = words(line, &stage.root, ids);
+    let Step::Interrupted(_, signal, when) = step else {
+        let done = program.run(&words)?;
+        return Ok(Some((words, done)));
+    };
+    let mut running = program.spawn(&words)?;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !when(stage)? {
+        ensure!(
+            running.is_running()?,
+            "it ended before it was to be interrupted: {}",
+            running.wait(PATIENCE)?
+        );
+        if Instant::now() > deadline {
+            bail!(
+                "the moment to interrupt it did not come: {} {}",
+                running.stdout_so_far()?,
+                running.stderr_so_far()?
+            );
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    running.signal(Signal::from_named_raw(*signal).context("a signal")?)?;
+    Ok(Some((words, running.wait(PATIENCE)?)))
+}
+
+fn run(args: Vec<String>, done: &Finished) -> Run {
+    let code = done.code.or(done.signal.map(|signal| 128 + signal)).unwrap_or(-1);
+    Run {
+        args,
+        code,
+        stdout: done.stdout_bytes.clone(),
+        stderr: done.stderr.clone().into_bytes(),
+    }
+}
+
+fn backup_ids(base: &Path) -> Vec<String> {
+    let entries = fs::read_dir(base).into_iter().flatten().flatten();
+    let mut ids: Vec<String> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    ids.sort();
+    ids
+}

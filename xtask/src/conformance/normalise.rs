@@ -1,0 +1,379 @@
+//! What two runs of the same thing cannot have in common: process ids, the time of day, how long something took, and what hangs on them.
+//!
+//! Each rule has a name, and a scenario names the rules that it needs; nothing else is made equal. A rule that changes nothing fails its scenario.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::{Offset, TimeZone};
+use regex::{Captures, Regex};
+
+/// A rule of normalisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// A process id: the content of a lock file, and `receive-wal(123)` of the messages.
+    Pid,
+    /// A moment after the beginning of the run, in any of Barman's forms. Older moments stay.
+    Instant,
+    /// How long something took, in words (`1 second`) or as a number of seconds, and the speed that follows from it.
+    Duration,
+    /// The id of a backup that was made during the run: `<backup 1>`, `<backup 2>`, in order.
+    BackupId,
+    /// The size of a live cluster, or of a backup of one: how much a server has written to its own files is its own affair.
+    Size,
+    /// A position in the WAL of a live cluster, within its segment: how much a server has logged is its own affair. The segment stays.
+    Position,
+    /// How a live cluster is reached: socket directory and port.
+    Connection,
+}
+
+impl Rule {
+    /// The name under which the rule is told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pid => "pid",
+            Self::Instant => "instant",
+            Self::Duration => "duration",
+            Self::BackupId => "backup-id",
+            Self::Size => "size-of-live-cluster",
+            Self::Position => "position-in-live-wal",
+            Self::Connection => "connection",
+        }
+    }
+}
+
+fn regex(pattern: &str) -> Regex {
+    #[allow(clippy::expect_used, reason = "a constant, compiled by the tests")]
+    Regex::new(pattern).expect("a valid pattern")
+}
+
+static PROCESS: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"\b(receive-wal|backup|cron|archive-wal|sync-wal|sync-backup)\(\d+\)"));
+static ISO: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"\b(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d(?:\.\d+)?)(?:([+-]\d\d):?(\d\d)| UTC)?"));
+static CTIME: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d \d{4})\b",
+    )
+});
+static UNIX: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(\d{10})(?:\.\d+)?\b"));
+static INTERVAL: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"less than one second|\b\d+ (?:day|hour|minute|second)s?\b(?:, \d+ (?:day|hour|minute|second)s?\b)*",
+    )
+});
+static SECONDS: LazyLock<Regex> =
+    LazyLock::new(|| regex(r#"((?:_seconds"|_time'|"(?:copy|total|analysis)_time"): )[\d.]+(?:e-?\d+)?"#));
+static SPEED: LazyLock<Regex> =
+    LazyLock::new(|| regex(r#"[\d.]+ (?:[KMGT]i)?B/s|("throughput_bytes": )\d+"#));
+static BACKUP_ID: LazyLock<Regex> = LazyLock::new(|| regex(r"\b\d{8}T\d{6}\b"));
+static SIZE: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r#"(?m)(^(?:cluster_size|size|deduplicated_size)=|"(?:cluster_size|size|deduplicated_size|\w*_bytes)": )[\d.]+|\b\d+(?:\.\d)? (?:[KMGT]i)?B\b"#,
+    )
+});
+static POSITION: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r#"(?m)\b([0-9A-F]+/[0-9A-F]{1,2})[0-9A-F]{6}\b|(^(?:begin|end)_offset=|"(?:begin|end)_offset": )\d+|(\b[0-9A-F]{24}(?:, |\.))[0-9A-F]{8}\b"#,
+    )
+});
+
+/// The facts of one run that rules need.
+#[derive(Debug)]
+pub struct Normaliser {
+    rules: Vec<Rule>,
+    /// When the run began.
+    start: Timestamp,
+    /// Ids of the backups that were there before.
+    known: BTreeSet<String>,
+    /// New ids and what stands for them.
+    fresh: BTreeMap<String, String>,
+    /// Socket directory and port of the live cluster.
+    connection: Option<(String, String)>,
+    used: RefCell<BTreeSet<Rule>>,
+}
+
+impl Normaliser {
+    /// The rules of a run that began at `start`, when the backups `known` were there.
+    pub fn new(
+        rules: &[Rule],
+        start: Timestamp,
+        known: &[String],
+        connection: Option<(String, String)>,
+    ) -> Self {
+        Self {
+            rules: rules.to_vec(),
+            start,
+            known: known.iter().cloned().collect(),
+            fresh: BTreeMap::new(),
+            connection,
+            used: RefCell::default(),
+        }
+    }
+
+    /// Learns of the backups that the run made, from all texts in which their ids may stand, so that they are numbered in order of their ids.
+    pub fn learn<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) {
+        if !self.rules.contains(&Rule::BackupId) {
+            return;
+        }
+        let mut ids: BTreeSet<String> = self.fresh.keys().cloned().collect();
+        for text in texts {
+            for found in BACKUP_ID.find_iter(text) {
+                if !self.known.contains(found.as_str()) {
+                    ids.insert(found.as_str().to_owned());
+                }
+            }
+        }
+        let numbered = ids.into_iter().enumerate();
+        self.fresh = numbered
+            .map(|(n, id)| (id, format!("<backup {}>", n + 1)))
+            .collect();
+    }
+
+    /// The rules that have changed something so far.
+    pub fn used(&self) -> BTreeSet<Rule> {
+        self.used.borrow().clone()
+    }
+
+    /// A text with everything replaced that the rules name.
+    pub fn text(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for rule in &self.rules {
+            let next = self.apply(*rule, &text);
+            if next != text {
+                self.used.borrow_mut().insert(*rule);
+                text = next;
+            }
+        }
+        text
+    }
+
+    /// The content of a file, by its path.
+    pub fn file(&self, path: &str, text: &str) -> String {
+        let is_lock = Path::new(path).extension().is_some_and(|e| e == "lock");
+        let pid = text.strip_suffix('\n').unwrap_or_default();
+        if is_lock
+            && !pid.is_empty()
+            && pid.bytes().all(|b| b.is_ascii_digit())
+            && self.rules.contains(&Rule::Pid)
+        {
+            self.used.borrow_mut().insert(Rule::Pid);
+            return "<pid>\n".to_owned();
+        }
+        self.text(text)
+    }
+
+    fn apply(&self, rule: Rule, text: &str) -> String {
+        let with = |pattern: &Regex, replacement: &str| pattern.replace_all(text, replacement).into_owned();
+        match rule {
+            Rule::Pid => with(&PROCESS, "$1(<pid>)"),
+            Rule::Instant => self.instants(text),
+            Rule::Duration => {
+                let text = INTERVAL.replace_all(text, "<duration>");
+                let text = SECONDS.replace_all(&text, "$1<duration>");
+                SPEED.replace_all(&text, "$1<speed>").into_owned()
+            }
+            Rule::BackupId => BACKUP_ID
+                .replace_all(text, |found: &Captures<'_>| {
+                    self.fresh
+                        .get(&found[0])
+                        .cloned()
+                        .unwrap_or_else(|| found[0].to_owned())
+                })
+                .into_owned(),
+            Rule::Size => with(&SIZE, "$1<size>"),
+            Rule::Position => POSITION
+                .replace_all(text, |found: &Captures<'_>| {
+                    let part = |n: usize| found.get(n).map_or("", |m| m.as_str());
+                    format!("{}{}{}<position>", part(1), part(2), part(3))
+                })
+                .into_owned(),
+            Rule::Connection => match &self.connection {
+                Some((socket, port)) => text
+                    .replace(socket.as_str(), "<socket>")
+                    .replace(&format!("port={port}"), "port=<port>")
+                    .replace(&format!("port {port}"), "port <port>"),
+                None => text.to_owned(),
+            },
+        }
+    }
+
+    fn is_new(&self, moment: Option<Timestamp>) -> bool {
+        moment.is_some_and(|moment| moment.as_second() >= self.start.as_second())
+    }
+
+    fn instants(&self, text: &str) -> String {
+        let text = ISO.replace_all(text, |found: &Captures<'_>| {
+            let zone = found
+                .get(3)
+                .zip(found.get(4))
+                .map_or_else(String::new, |(h, m)| format!("{}:{}", h.as_str(), m.as_str()));
+            if self.is_new(iso(&found[1], &found[2], &zone)) {
+                "<instant>".to_owned()
+            } else {
+                found[0].to_owned()
+            }
+        });
+        let text = CTIME.replace_all(&text, |found: &Captures<'_>| {
+            let moment = DateTime::strptime("%b %e %H:%M:%S %Y", &found[1])
+                .ok()
+                .and_then(utc);
+            if self.is_new(moment) {
+                "<instant>".to_owned()
+            } else {
+                found[0].to_owned()
+            }
+        });
+        UNIX.replace_all(&text, |found: &Captures<'_>| {
+            let moment = found[1].parse().ok().and_then(|s| Timestamp::from_second(s).ok());
+            // Ten digits may be something else: only what lies within a day of the run is a time.
+            let near = moment.is_some_and(|m| m.as_second() < self.start.as_second() + 86_400);
+            if near && self.is_new(moment) {
+                "<instant>".to_owned()
+            } else {
+                found[0].to_owned()
+            }
+        })
+        .into_owned()
+    }
+}
+
+fn utc(civil: DateTime) -> Option<Timestamp> {
+    civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+}
+
+/// A moment; without an offset it is UTC, the zone in which both programs run.
+fn iso(date: &str, time: &str, zone: &str) -> Option<Timestamp> {
+    let civil: DateTime = format!("{date}T{time}").parse().ok()?;
+    let Some((hours, minutes)) = zone.split_once(':') else {
+        return utc(civil);
+    };
+    let hours: i32 = hours.parse().ok()?;
+    let minutes: i32 = minutes.parse().ok()?;
+    let sign = if zone.starts_with('-') { -1 } else { 1 };
+    let offset = Offset::from_seconds(hours * 3600 + sign * minutes * 60).ok()?;
+    offset.to_timestamp(civil).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(rules: &[Rule]) -> Normaliser {
+        let start = "2026-11-21T12:00:00Z".parse().unwrap();
+        let connection = Some(("/run/x".to_owned(), "5433".to_owned()));
+        let mut normaliser = Normaliser::new(rules, start, &["20261121T115900".to_owned()], connection);
+        normaliser.learn(["20261121T120102 20261121T120101", "20261121T115900"]);
+        normaliser
+    }
+
+    #[test]
+    fn each_rule_replaces_what_it_names_and_nothing_else() {
+        let cases = [
+            (
+                Rule::Pid,
+                "Stopped process receive-wal(4711) (12)",
+                "Stopped process receive-wal(<pid>) (12)",
+            ),
+            (
+                Rule::Instant,
+                "at 2026-11-21 12:00:01.5+00:00, 2026-11-21T14:00:00+01:00.",
+                "at <instant>, <instant>.",
+            ),
+            (
+                Rule::Instant,
+                "2026-11-21 11:59:59+00:00 2026-11-21 12:30:00+01:00",
+                "2026-11-21 11:59:59+00:00 2026-11-21 12:30:00+01:00",
+            ),
+            (
+                Rule::Instant,
+                "START TIME: 2026-11-21 12:00:00 UTC",
+                "START TIME: <instant>",
+            ),
+            (
+                Rule::Instant,
+                "Sat Nov 21 12:00:00 2026 - Sat Nov 21 11:00:00 2026 - Sat Jan  3 04:05:06 2026",
+                "<instant> - Sat Nov 21 11:00:00 2026 - Sat Jan  3 04:05:06 2026",
+            ),
+            (
+                Rule::Instant,
+                "\"1795262400\" 1795262400.25 1795262399 7710480878481717691 9999999999",
+                "\"<instant>\" <instant> 1795262399 7710480878481717691 9999999999",
+            ),
+            (
+                Rule::Duration,
+                "time: 1 day, 2 hours, 1 second) less than one second, 3 backups",
+                "time: <duration>) <duration>, 3 backups",
+            ),
+            (
+                Rule::Duration,
+                "\"recovery_elapsed_time_seconds\": 0.25, {'copy_time': 1.5e-05, 'x': 3}",
+                "\"recovery_elapsed_time_seconds\": <duration>, {'copy_time': <duration>, 'x': 3}",
+            ),
+            (
+                Rule::Duration,
+                "6.3 MiB/s (2 jobs) \"throughput_bytes\": 12",
+                "<speed> (2 jobs) \"throughput_bytes\": <speed>",
+            ),
+            (
+                Rule::BackupId,
+                "20261121T120102 20261121T115900 20261121T120101",
+                "<backup 2> 20261121T115900 <backup 1>",
+            ),
+            (
+                Rule::Size,
+                "Backup size: 22.1 MiB\nsize=12\nxsize=13\nsize 7 B",
+                "Backup size: <size>\nsize=<size>\nxsize=13\nsize <size>",
+            ),
+            (
+                Rule::Size,
+                "{\"size\": 12, \"cluster_size\": 2.0, \"version\": 5}",
+                "{\"size\": <size>, \"cluster_size\": <size>, \"version\": 5}",
+            ),
+            (
+                Rule::Position,
+                "LSN: 0/3000028 (000000010000000000000003, 00000028)",
+                "LSN: 0/3<position> (000000010000000000000003, <position>)",
+            ),
+            (
+                Rule::Position,
+                "begin_offset=40\n000000010000000000000003.00000028.backup A/12000028",
+                "begin_offset=<position>\n000000010000000000000003.<position>.backup A/12<position>",
+            ),
+            (
+                Rule::Connection,
+                "host=/run/x port=5433 \"/run/x/.s\", port 5433",
+                "host=<socket> port=<port> \"<socket>/.s\", port <port>",
+            ),
+        ];
+        for (rule, given, expected) in cases {
+            assert_eq!(at(&[rule]).text(given), expected, "{}", rule.name());
+        }
+        let everything =
+            "receive-wal(1) 2026-11-21 12:00:01 1 second 20261121T120102 22 MiB 0/3000028 /run/x";
+        assert_eq!(at(&[]).text(everything), everything);
+    }
+
+    #[test]
+    fn only_a_lock_file_holds_nothing_but_a_pid() {
+        let pid = at(&[Rule::Pid]);
+        assert_eq!(pid.file("home/.main-cron.lock", "4711\n"), "<pid>\n");
+        assert_eq!(pid.file("home/.main-cron.lock", ""), "");
+        assert_eq!(pid.file("home/main/x", "4711\n"), "4711\n");
+        assert_eq!(at(&[]).file("home/.main-cron.lock", "4711\n"), "4711\n");
+    }
+
+    #[test]
+    fn a_rule_that_had_nothing_to_do_is_known() {
+        let normaliser = at(&[Rule::Pid, Rule::Duration]);
+        normaliser.text("1 second");
+        assert_eq!(
+            normaliser.used().into_iter().collect::<Vec<_>>(),
+            [Rule::Duration]
+        );
+    }
+}

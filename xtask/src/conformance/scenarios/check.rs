@@ -1,0 +1,132 @@
+//! `check`, `check-backup`, `cron`.
+
+use std::fs;
+
+use anyhow::Result;
+
+use super::VARIED;
+use crate::conformance::catalogue::Home;
+use crate::conformance::normalise::Rule::{Duration, Pid};
+use crate::conformance::scenario::{Scenario, scenario};
+use crate::conformance::state::{Catalogue, Live, PLAIN, State};
+
+/// One backup and its WAL, a server that answers.
+const WELL: State = PLAIN.live(Live::Shared(15)).catalogue(Catalogue::Made(one));
+
+fn one(home: &Home) -> Result<()> {
+    let main = home.server("main")?;
+    main.backup(1, 2, &[])?;
+    main.wal(2)?;
+    main.wal(3)
+}
+
+fn with_errors(home: &Home) -> Result<()> {
+    one(home)?;
+    let main = home.server("main")?;
+    for name in [
+        "x.20240701T000000Z.unknown",
+        "000000010000000000000002.20240701T000000Z.duplicate",
+        "000000010000000000000001.20240701T000000Z.error",
+    ] {
+        main.write(&format!("errors/{name}"), b"x")?;
+    }
+    main.queued("incoming", 4)?;
+    main.queued("incoming", 5)?;
+    main.queued("streaming", 6)
+}
+
+/// Two servers besides `main`: inactive and disabled.
+const OTHERS: &str = "\
+[dis]
+archiver = on
+backup_method = postgres
+
+[inact]
+active = false
+conninfo = host=127.0.0.1 port=1 user=barman dbname=postgres
+backup_method = postgres
+archiver = on
+";
+
+const REFUSED: &str =
+    "HINT: PostgreSQL: connection to server at \"127.0.0.1\", port 1 failed: Connection refused";
+
+pub fn scenarios() -> Vec<Scenario> {
+    let majors = [
+        (10, "check-10"),
+        (13, "check-13"),
+        (17, "check-17"),
+        (18, "check-18"),
+    ]
+    .map(|(major, name)| {
+        scenario(name, "cli.md 10.4", WELL.live(Live::Shared(major)))
+            .run("check main")
+            .run("-f json check main")
+            .rules(&[Pid])
+    });
+    let mut all = vec![
+        scenario("check", "cli.md 10.4", WELL).run("check main").rules(&[Pid]).short(),
+        scenario("check-json", "cli.md 10.4", WELL).run("-f json check main").rules(&[Pid]).short(),
+        scenario("check-quiet", "cli.md 3.4", WELL).run("-q check main").run("-q -f json check main").rules(&[Pid]),
+        scenario("check-nagios", "cli.md 10.5", WELL).run("check --nagios main").run("-q check --nagios main").rules(&[Pid]).short(),
+        scenario("check-unreachable", "cli.md 10.4", WELL.live(Live::None))
+            .run("check main")
+            .run("-f json check main")
+            .rules(&[Pid])
+            .stdout(0, "check-7", "\tpg_basebackup compatible: OK", "\tpg_basebackup compatible: FAILED (PostgreSQL version: None, pg_basebackup version: *)")
+            .stderr(0, "check-11", REFUSED, "")
+            .json(1, "check-7", "main.pg_basebackup_compatible.status", "\"OK\"", "\"FAILED\"")
+            .json(1, "check-7", "main.pg_basebackup_compatible.hint", "\"\"", "\"PostgreSQL version: None, pg_basebackup version: *\"")
+            .short(),
+        scenario("check-nagios-unreachable", "cli.md 10.5", WELL.live(Live::None))
+            .run("check --nagios main")
+            .rules(&[Pid])
+            .stdout(0, "check-7", "BARMAN CRITICAL - server main has issues * main FAILED: PostgreSQL|main=23195571B main_wals=1048576B", "BARMAN CRITICAL - server main has issues * main FAILED: PostgreSQL, pg_basebackup compatible|main=23195571B main_wals=1048576B")
+            .stdout(0, "check-7", "", "main.pg_basebackup compatible: FAILED (PostgreSQL version: None, pg_basebackup version: *)"),
+        scenario("check-nagios-unknown-server", "cli.md 10.5", WELL).run("check --nagios nosuch").run("check --nagios main nosuch").rules(&[Pid]),
+        scenario("check-inactive", "cli.md 10.4", PLAIN.servers(OTHERS)).run("check inact").run("check --nagios inact").file("all-15", "home/.inact-archive-wal.lock", "", "file, *"),
+        scenario("check-policies-met", "cli.md 10.4", WELL.main("retention_policy = REDUNDANCY 1\nminimum_redundancy = 1\nlast_backup_maximum_age = 9999 DAYS\nlast_wal_maximum_age = 9999 DAYS\nlast_backup_minimum_size = 1k"))
+            .run("check main")
+            .rules(&[Pid, Duration]),
+        scenario("check-policies-missed", "cli.md 10.4", WELL.main("minimum_redundancy = 2\nlast_backup_maximum_age = 1 DAY\nlast_wal_maximum_age = 1 HOUR\nlast_backup_minimum_size = 1G"))
+            .run("check main")
+            .run("check --nagios main")
+            .rules(&[Pid, Duration])
+            .short(),
+        scenario("check-queues-and-errors", "cli.md 10.4", WELL.catalogue(Catalogue::Made(with_errors)).main("archiver = off\nstreaming_archiver = on\nmax_incoming_wals_queue = 1"))
+            .run("check main")
+            .run("-f json check main")
+            .rules(&[Pid]),
+        scenario("check-incoming-queue", "cli.md 10.4", WELL.catalogue(Catalogue::Made(with_errors)).main("max_incoming_wals_queue = 1")).run("check main").rules(&[Pid]),
+        scenario("check-no-slot", "cli.md 10.4", WELL.main("streaming_archiver = on\nslot_name = nothere")).run("check main").rules(&[Pid]),
+        scenario("check-of-a-server-with-failed-backups", "cli.md 10.4", VARIED.live(Live::Shared(15))).run("check main").rules(&[Pid]),
+        scenario("check-timeout-option", "cli.md 10.4", WELL).run("check --check-timeout 5 main").run("check --check-timeout x main").prose().rules(&[Pid]),
+        scenario("check-other-system", "postgres.md 8.10", WELL.catalogue(Catalogue::Made(other_system))).run("check main").rules(&[Pid]),
+        scenario("check-makes-directories", "postgres.md 8.3", PLAIN.live(Live::Own(15)).main("streaming_archiver = on")).run("check main").rules(&[Pid]),
+        scenario("check-backup-whole", "cli.md 11.7", VARIED).run("check-backup main {id 1}").run("-f json check-backup main latest").rules(&[Pid]).short(),
+        scenario("check-backup-waiting", "cli.md 11.7", PLAIN.catalogue(Catalogue::Made(waiting))).run("check-backup main {id 1}").run("list-backups main").rules(&[Pid]).short(),
+        scenario("check-backup-failed", "cli.md 11.7", VARIED).run("check-backup main last-failed").prose().rules(&[Pid]),
+        scenario("cron-nothing-to-do", "cli.md 14.1", PLAIN)
+            .run("cron")
+            .file("catalogue-20", "home/cfg_changes.queue", "", "file, *"),
+    ];
+    all.extend(majors);
+    all
+}
+
+fn waiting(home: &Home) -> Result<()> {
+    let main = home.server("main")?;
+    main.backup(1, 2, &[("status", "WAITING_FOR_WALS")])?;
+    main.wal(2)
+}
+
+fn other_system(home: &Home) -> Result<()> {
+    one(home)?;
+    let main = home.server("main")?;
+    main.write(
+        "identity.json",
+        b"{\"systemid\": \"7400000000000000009\", \"version\": \"15\"}",
+    )?;
+    fs::create_dir_all(main.path.join("base"))?;
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! The start of the program, usage errors, unknown servers and backups.
+
+use anyhow::Result;
+
+use super::{ALL, VARIED};
+use crate::conformance::catalogue::Home;
+use crate::conformance::normalise::Rule::Pid;
+use crate::conformance::scenario::{Scenario, scenario};
+use crate::conformance::state::{Catalogue, PLAIN};
+
+/// What our program adds where a server or backup is not known.
+const SERVERS: &str = "HINT: 'barman list-servers' shows the configured servers";
+const BACKUPS: &str = "HINT: 'barman list-backups main' shows the backups";
+const NONE: &str = "HINT: this server has no backups";
+
+pub fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario("start-version", "cli.md 1", PLAIN)
+            .run("--version")
+            .stdout(
+                0,
+                "all-2",
+                "3.20.1 Barman by EnterpriseDB (www.enterprisedb.com), as implemented by barman-rs *",
+                "3.20.1 Barman by EnterpriseDB (www.enterprisedb.com)",
+            )
+            .short(),
+        scenario("start-help", "cli.md 1", PLAIN)
+            .run("--help")
+            .run("help")
+            .run("")
+            .run("backup --help")
+            .prose_on_stdout(),
+        scenario("start-without-configuration", "cli.md 2.1", PLAIN)
+            .run("-c {root}/missing.conf list-servers")
+            .run("-c {root}/missing.conf -f json help")
+            .short(),
+        scenario("start-without-home", "cli.md 2.1", PLAIN.global("barman_home ="))
+            .run("list-servers")
+            .run("-f json list-servers")
+            .prose(),
+        scenario(
+            "start-unknown-option",
+            "cli.md 2.1",
+            PLAIN.global("nonsense = 1").main("rubbish = 2"),
+        )
+        .run("list-servers")
+        .run("-f json list-servers"),
+        scenario(
+            "start-unknown-user",
+            "cli.md 2.2",
+            PLAIN.global("barman_user = nobody-of-this-name"),
+        )
+        .run("list-servers"),
+        scenario(
+            "start-reserved-section",
+            "cli.md 2.1",
+            PLAIN.servers("[all]\nconninfo = x\n"),
+        )
+        .run("list-servers")
+        .prose(),
+        scenario("start-syntax-error", "cli.md 2.1", PLAIN.servers("[broken\n"))
+            .run("list-servers")
+            .prose(),
+        scenario("usage-unknown-command", "cli.md 5.1", PLAIN)
+            .run("nonsense")
+            .run("-f json nonsense")
+            .prose()
+            .short(),
+        scenario("usage-global-option-behind", "cli.md 1", PLAIN)
+            .run("list-servers -f json")
+            .run("list-servers -v")
+            .run("check main -q")
+            .prose(),
+        scenario("usage-missing-arguments", "cli.md 9", PLAIN)
+            .run("archive-wal")
+            .run("backup")
+            .run("check")
+            .run("check-backup main")
+            .run("delete main")
+            .run("get-wal main")
+            .run("list-backups")
+            .run("receive-wal")
+            .run("restore main latest")
+            .run("show-backup main")
+            .run("switch-wal")
+            .prose()
+            .short(),
+        scenario("usage-too-many-arguments", "cli.md 9", PLAIN)
+            .run("archive-wal main main")
+            .run("cron main")
+            .run("help main")
+            .run("list-servers main")
+            .run("show-backup main latest more")
+            .prose(),
+        scenario("usage-values", "cli.md 5.2", PLAIN)
+            .run("backup --jobs 0 main")
+            .run("backup --name latest main")
+            .run("backup --name '' main")
+            .run("backup --reuse-backup main")
+            .run("backup --check-timeout -1 main")
+            .run("get-wal --peek 0 main 000000010000000000000001")
+            .run("restore --target-tli x main latest /x")
+            .run("restore --target-action stop main latest /x")
+            .run("switch-wal --archive-timeout 2.0 main")
+            .run("--log-level debug list-servers")
+            .run("--format xml list-servers")
+            .prose()
+            .hint(7, "HINT: <words>"),
+        scenario("usage-abbreviations", "cli.md 5.1", VARIED)
+            .run("--forma=json list-servers")
+            .run("list-backups --min main")
+            .run("--col=never list-servers")
+            .run("backup --no main")
+            .prose(),
+        scenario("usage-numbers", "cli.md 5.2", VARIED)
+            .run("get-wal --peek ' 3 ' main 000000010000000000000002")
+            .run("get-wal -p+2 main 000000010000000000000002")
+            .run("get-wal -p 1_0 main 000000010000000000000002"),
+        scenario("unknown-server", "cli.md 6.1", ALL)
+            .run("list-backups nosuch")
+            .stderr(
+                0,
+                "all-3",
+                "HINT: 'barman list-servers' shows the configured servers",
+                "",
+            )
+            .short(),
+        scenario("unknown-server-json", "cli.md 6.1, 17", ALL)
+            .run("-f json list-backups nosuch")
+            .run("-f json show-backup nosuch latest")
+            .run("-f json list-backups nosuch main")
+            .short(),
+        scenario("unknown-server-everywhere", "cli.md 6.1", ALL)
+            .run("archive-wal nosuch")
+            .run("backup nosuch")
+            .run("check nosuch")
+            .run("check-backup nosuch latest")
+            .run("delete nosuch latest")
+            .run("get-wal nosuch 000000010000000000000001")
+            .run("receive-wal nosuch")
+            .run("restore nosuch latest {root}/out/x")
+            .run("show-backup nosuch latest")
+            .run("switch-wal nosuch")
+            .hints(0..10, SERVERS),
+        scenario("unknown-server-comma-list", "cli.md 5.1", ALL)
+            .run("list-backups main,plain")
+            .run("check ''"),
+        scenario("unknown-server-among-others", "cli.md 6.1", VARIED)
+            .run("list-backups nosuch main")
+            .rules(&[Pid])
+            .hint(0, SERVERS),
+        scenario("all-in-a-single-server-context", "cli.md 6.1", ALL)
+            .run("archive-wal all")
+            .run("show-backup all latest")
+            .run("delete all latest")
+            .run("get-wal all 000000010000000000000001")
+            .run("receive-wal all")
+            .run("restore all latest {root}/out/x")
+            .run("check-backup all latest")
+            .short(),
+        scenario("all-with-other-names", "cli.md 6.1", ALL)
+            .run("list-backups all main")
+            .run("-f json list-backups main all"),
+        scenario("unknown-backup", "cli.md 7", VARIED)
+            .run("show-backup main 20240101T000000")
+            .run("delete main nope")
+            .run("check-backup main nope")
+            .run("restore main nope {root}/out/x")
+            .run("-f json show-backup main nope")
+            .hint(0, "HINT: did you mean '20240701T120000'?")
+            .hints(1..4, BACKUPS)
+            .short(),
+        scenario("unknown-backup-of-no-backups", "cli.md 7", PLAIN)
+            .run("show-backup main latest")
+            .run("show-backup main last-failed")
+            .run("delete main oldest")
+            .hints(0..3, NONE),
+        scenario("last-failed-by-exact-word", "cli.md 20.1", VARIED)
+            .run("show-backup main ''")
+            .run("show-backup main fail"),
+        scenario(
+            "a-name-of-two-backups",
+            "cli.md 7",
+            PLAIN.catalogue(Catalogue::Made(twice)),
+        )
+        .run("show-backup main twice")
+        .run("delete main twice"),
+        scenario(
+            "path-conflict-between-servers",
+            "cli.md 6.1",
+            PLAIN.servers("[other]\nconninfo = x\nbackup_directory = {root}/home/main\n"),
+        )
+        .run("list-backups main")
+        .run("list-servers")
+        .run("check --nagios main"),
+    ]
+}
+
+fn twice(home: &Home) -> Result<()> {
+    let main = home.server("main")?;
+    for day in 1..3 {
+        main.backup(day, u64::from(day), &[("backup_name", "twice")])?;
+        main.wal(u64::from(day))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! The scenarios, by subject. A new one is a row in the file of its subject.
+
+mod backup;
+mod check;
+mod delete;
+mod errors;
+mod listing;
+mod refusals;
+mod restore;
+mod showing;
+mod wal;
+
+use anyhow::Result;
+
+use super::catalogue::Home;
+use super::scenario::Scenario;
+use super::state::{Catalogue, PLAIN, State};
+
+/// All of them.
+pub fn all() -> Vec<Scenario> {
+    [
+        listing::scenarios(),
+        showing::scenarios(),
+        errors::scenarios(),
+        refusals::scenarios(),
+        check::scenarios(),
+        delete::scenarios(),
+        wal::scenarios(),
+        backup::scenarios(),
+        restore::scenarios(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Servers in every state, beside `main`.
+const SERVERS: &str = "\
+[dis]
+archiver = on
+backup_method = postgres
+
+[inact]
+active = false
+description = An inactive one
+conninfo = host=127.0.0.1 port=1 user=barman dbname=postgres
+backup_method = postgres
+archiver = on
+
+[pas]
+description = passive
+primary_ssh_command = ssh nobody@127.0.0.1 -p 1
+
+[plain]
+conninfo = host=127.0.0.1 port=1 user=barman dbname=postgres
+streaming_conninfo = host=127.0.0.1 port=1 user=barman dbname=postgres
+backup_method = postgres
+archiver = on
+";
+
+/// Servers in every state, nobody to connect to, no catalogues.
+const ALL: State = PLAIN.servers(SERVERS);
+
+/// Backups of `main` in every status, and WAL: the oldest one (day 1) is named, day 2 failed, day 3 waits for WAL, day 4 was never finished, day 5 is kept.
+const VARIED: State = PLAIN.catalogue(Catalogue::Made(varied));
+
+fn varied(home: &Home) -> Result<()> {
+    let main = home.server("main")?;
+    main.backup(1, 2, &[("backup_name", "first one")])?;
+    main.backup(
+        2,
+        3,
+        &[
+            ("status", "FAILED"),
+            ("error", "failure copying files (something happened)"),
+            ("end_time", "None"),
+            ("end_wal", "None"),
+            ("end_xlog", "None"),
+            ("end_offset", "None"),
+        ],
+    )?;
+    main.backup(
+        3,
+        5,
+        &[(
+            "tablespaces",
+            "[('ts1', 16385, '/srv/ts1'), (\"it's\", 16386, '/srv/ts2')]",
+        )],
+    )?;
+    main.backup(
+        4,
+        7,
+        &[
+            ("status", "STARTED"),
+            ("end_time", "None"),
+            ("end_wal", "None"),
+            ("end_xlog", "None"),
+            ("end_offset", "None"),
+            ("size", "None"),
+        ],
+    )?;
+    main.backup(5, 8, &[])?;
+    main.backup(
+        6,
+        11,
+        &[
+            ("status", "WAITING_FOR_WALS"),
+            ("end_wal", "00000001000000000000000C"),
+            ("end_xlog", "0/C00138"),
+        ],
+    )?;
+    main.keep(5, "standalone")?;
+    for number in 2..12 {
+        main.wal(number)?;
+    }
+    Ok(())
+}

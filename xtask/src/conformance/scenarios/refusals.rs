@@ -1,0 +1,291 @@
+//! Inactive, disabled and passive servers; commands that are not there yet.
+
+use super::ALL;
+use crate::conformance::scenario::{Scenario, scenario};
+
+/// The second message of the disabled server.
+const MORE: &str = "ERROR: Streaming connection: Missing 'streaming_conninfo' parameter for server 'dis'";
+
+pub fn scenarios() -> Vec<Scenario> {
+    let mut all = vec![
+        scenario("inactive-server-skipped", "cli.md 6.2", ALL)
+            .run("backup inact")
+            .run("switch-wal inact")
+            .run("archive-wal inact")
+            .run("receive-wal inact")
+            .short(),
+        scenario("inactive-server-json", "cli.md 6.2", ALL)
+            .run("-f json backup inact")
+            .run("-f json archive-wal inact"),
+        scenario("inactive-server-receive-wal", "cli.md 6.2", ALL)
+            .run("receive-wal --create-slot inact")
+            .run("receive-wal --drop-slot inact")
+            .run("receive-wal --reset inact"),
+        scenario("disabled-server-refused", "cli.md 6.2", ALL)
+            .run("backup dis")
+            .run("switch-wal dis")
+            .run("archive-wal dis")
+            .run("receive-wal dis")
+            .short(),
+        scenario("disabled-server-refused-with-a-backup", "cli.md 6.2", ALL)
+            .run("delete dis latest")
+            .run("get-wal dis 000000010000000000000001")
+            .run("restore dis latest {root}/out/x")
+            .stderr(0, "config-9", MORE, "")
+            .stderr(1, "config-9", MORE, "")
+            .stderr(2, "config-9", MORE, ""),
+        scenario("disabled-server-json", "cli.md 6.2", ALL)
+            .run("-f json backup dis")
+            .json(
+                0,
+                "config-9",
+                "_ERROR[1]",
+                "\"Streaming connection: Missing 'streaming_conninfo' parameter for server 'dis'\"",
+                "",
+            ),
+        scenario("disabled-server-looked-at", "cli.md 6.2", ALL)
+            .run("list-backups dis")
+            .run("show-backup dis latest")
+            .run("check-backup dis latest")
+            .hints(1..3, "HINT: this server has no backups"),
+        scenario("passive-server", "cli.md 6.2", ALL)
+            .run("backup pas")
+            .run("archive-wal pas")
+            .run("list-backups pas")
+            .short(),
+        scenario("passive-server-switch-wal", "cli.md 6.2", ALL)
+            .run("switch-wal pas")
+            .run("-f json switch-wal pas")
+            .stderr(
+                0,
+                "wal-19",
+                "ERROR: Server 'pas' is passive: it has no PostgreSQL connection of its own",
+                "EXCEPTION: 'NoneType' object has no attribute 'switch_wal'",
+            )
+            .stderr(0, "wal-19", "", "See log file for more details.")
+            .json(
+                1,
+                "wal-19",
+                "_ERROR",
+                "[\"Server 'pas' is passive: it has no PostgreSQL connection of its own\"]",
+                "",
+            )
+            .json(1, "wal-19", "_EXCEPTION", "", "*"),
+        scenario("passive-server-receive-wal", "cli.md 6.2", ALL)
+            .run("receive-wal pas")
+            .run("receive-wal --reset pas")
+            .run("receive-wal --create-slot pas"),
+        scenario("skipped-and-refused-in-one-command", "cli.md 6.1, 6.2", ALL)
+            .run("backup inact pas dis nosuch")
+            .stderr(0, "config-9", MORE, "")
+            .hint(0, "HINT: 'barman list-servers' shows the configured servers"),
+    ];
+    all.extend(
+        NOT_YET
+            .map(|(name, usage, awaits, command, bad, good)| {
+                [
+                    scenario(usage, "cli.md 9, 5.1", ALL).run(bad).prose(),
+                    scenario(awaits, name, ALL).run(good).awaits(command),
+                ]
+            })
+            .into_iter()
+            .flatten(),
+    );
+    all
+}
+
+/// Commands that are not there yet: section, names of the scenarios, command, a usage error, a call.
+const NOT_YET: [(&str, &str, &str, &str, &str, &str); 24] = [
+    (
+        "cli.md 13.8",
+        "check-archived-wal-range-usage",
+        "check-archived-wal-range-awaited",
+        "check-archived-wal-range",
+        "check-archived-wal-range main",
+        "check-archived-wal-range main 000000010000000000000001 000000010000000000000002",
+    ),
+    (
+        "cli.md 13.7",
+        "check-wal-archive-usage",
+        "check-wal-archive-awaited",
+        "check-wal-archive",
+        "check-wal-archive --timeline 0 main",
+        "check-wal-archive main",
+    ),
+    (
+        "cli.md 13.9",
+        "cloud-wal-archive-usage",
+        "cloud-wal-archive-awaited",
+        "cloud-wal-archive",
+        "cloud-wal-archive main",
+        "cloud-wal-archive main /x",
+    ),
+    (
+        "cli.md 13.9",
+        "cloud-wal-restore-usage",
+        "cloud-wal-restore-awaited",
+        "cloud-wal-restore",
+        "cloud-wal-restore main",
+        "cloud-wal-restore main x /x",
+    ),
+    (
+        "cli.md 15.1",
+        "config-switch-usage",
+        "config-switch-awaited",
+        "config-switch",
+        "config-switch",
+        "config-switch main model",
+    ),
+    (
+        "cli.md 15.2",
+        "config-update-usage",
+        "config-update-awaited",
+        "config-update",
+        "config-update",
+        "config-update []",
+    ),
+    (
+        "cli.md 10.7",
+        "diagnose-usage",
+        "diagnose-awaited",
+        "diagnose",
+        "diagnose main",
+        "diagnose",
+    ),
+    (
+        "cli.md 11.10",
+        "export-backup-usage",
+        "export-backup-awaited",
+        "export-backup",
+        "export-backup main latest",
+        "export-backup main latest /x",
+    ),
+    (
+        "cli.md 11.9",
+        "generate-manifest-usage",
+        "generate-manifest-awaited",
+        "generate-manifest",
+        "generate-manifest main",
+        "generate-manifest main latest",
+    ),
+    (
+        "cli.md 11.11",
+        "import-backup-usage",
+        "import-backup-awaited",
+        "import-backup",
+        "import-backup main",
+        "import-backup main /x",
+    ),
+    (
+        "cli.md 11.6",
+        "keep-usage",
+        "keep-awaited",
+        "keep",
+        "keep --target nothing main latest",
+        "keep --status main latest",
+    ),
+    (
+        "cli.md 11.4",
+        "list-files-usage",
+        "list-files-awaited",
+        "list-files",
+        "list-files --target x main latest",
+        "list-files main latest",
+    ),
+    (
+        "cli.md 14.2",
+        "list-processes-usage",
+        "list-processes-awaited",
+        "list-processes",
+        "list-process",
+        "list-processes main",
+    ),
+    (
+        "cli.md 14.4",
+        "lock-directory-cleanup-usage",
+        "lock-directory-cleanup-awaited",
+        "lock-directory-cleanup",
+        "lock-directory-cleanup main",
+        "lock-directory-cleanup",
+    ),
+    (
+        "cli.md 13.3",
+        "put-wal-usage",
+        "put-wal-awaited",
+        "put-wal",
+        "put-wal",
+        "put-wal main",
+    ),
+    (
+        "cli.md 13.6",
+        "rebuild-xlogdb-usage",
+        "rebuild-xlogdb-awaited",
+        "rebuild-xlogdb",
+        "rebuild-xlogdb",
+        "rebuild-xlogdb main",
+    ),
+    (
+        "cli.md 10.6",
+        "replication-status-usage",
+        "replication-status-awaited",
+        "replication-status",
+        "replication-status --target x main",
+        "replication-status main",
+    ),
+    (
+        "cli.md 10.2",
+        "show-servers-usage",
+        "show-servers-awaited",
+        "show-servers",
+        "show-server",
+        "show-servers main",
+    ),
+    (
+        "cli.md 10.3",
+        "status-usage",
+        "status-awaited",
+        "status",
+        "status",
+        "status main",
+    ),
+    (
+        "cli.md 16",
+        "sync-backup-usage",
+        "sync-backup-awaited",
+        "sync-backup",
+        "sync-backup main",
+        "sync-backup main latest",
+    ),
+    (
+        "cli.md 16",
+        "sync-info-usage",
+        "sync-info-awaited",
+        "sync-info",
+        "sync-info",
+        "sync-info main",
+    ),
+    (
+        "cli.md 16",
+        "sync-wals-usage",
+        "sync-wals-awaited",
+        "sync-wals",
+        "sync-wals",
+        "sync-wals main",
+    ),
+    (
+        "cli.md 14.3",
+        "terminate-process-usage",
+        "terminate-process-awaited",
+        "terminate-process",
+        "terminate-process main",
+        "terminate-process main receive-wal",
+    ),
+    (
+        "cli.md 11.8",
+        "verify-backup-usage",
+        "verify-backup-awaited",
+        "verify-backup",
+        "verify main",
+        "verify-backup main latest",
+    ),
+];
