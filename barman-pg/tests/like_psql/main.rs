@@ -5,6 +5,7 @@
 mod certificates;
 mod combinations;
 mod server;
+mod streams;
 
 use std::cell::RefCell;
 use std::time::Duration;
