@@ -29,24 +29,29 @@ const METHODS: [(&str, Method); 7] = [
 /// `require_auth`: which methods the server may use.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct RequireAuth {
-    /// As written; empty if anything is allowed.
-    text: String,
+    /// As written; nothing if anything is allowed.
+    text: Option<String>,
     listed: Vec<Method>,
     /// Whether the list names what is forbidden.
     negated: bool,
 }
 
 impl RequireAuth {
-    /// Parses the list: methods, or methods all with a `!` before them.
+    /// Parses the list: methods, or methods all with a `!` before them. In libpq an empty list allows servers that ask
+    /// for nothing, and only those.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: Option<&str>) -> Result<Self, String> {
+        let Some(text) = text else {
+            return Ok(Self::default());
+        };
         let mut required = Self {
-            text: text.to_owned(),
+            text: Some(text.to_owned()),
             ..Self::default()
         };
         if text.is_empty() {
+            required.listed.push(Method::None);
             return Ok(required);
         }
         for (at, part) in text.split(',').enumerate() {
@@ -74,7 +79,7 @@ impl RequireAuth {
     }
 
     fn allows(&self, method: Method) -> bool {
-        self.text.is_empty() || self.listed.contains(&method) != self.negated
+        self.text.is_none() || self.listed.contains(&method) != self.negated
     }
 
     /// Whether the server may ask for this; `finished` says whether an exchange that the user wants took place.
@@ -101,7 +106,7 @@ impl RequireAuth {
             }
             Authentication::Other(9) => (self.allows(Method::Sspi), "server requested SSPI authentication"),
             Authentication::Other(_) => (
-                self.text.is_empty(),
+                self.text.is_none(),
                 "server requested an unknown authentication type",
             ),
         };
@@ -110,7 +115,7 @@ impl RequireAuth {
         }
         Err(format!(
             "authentication method requirement \"{}\" failed: {reason}",
-            self.text
+            self.text.as_deref().unwrap_or_default()
         ))
     }
 
@@ -167,7 +172,7 @@ mod tests {
             "!password,!none",
             "scram-sha-256,oauth",
         ] {
-            assert!(RequireAuth::parse(good).is_ok(), "{good}");
+            assert!(RequireAuth::parse(Some(good)).is_ok(), "{good}");
         }
         for (bad, why) in [
             ("nope", "\"nope\" is not a method"),
@@ -179,7 +184,7 @@ mod tests {
             ("md5,!none", "cannot be mixed with non-negative"),
             ("!md5,none", "cannot be mixed with negative"),
         ] {
-            let error = RequireAuth::parse(bad).unwrap_err();
+            let error = RequireAuth::parse(Some(bad)).unwrap_err();
             assert!(error.contains(why), "{bad}: {error}");
         }
     }
@@ -193,35 +198,36 @@ mod tests {
             (
                 Cleartext,
                 false,
-                &["", "password", "!md5", "md5,password"],
-                &["md5", "!password", "none", "!none,!password"],
+                &["any", "password", "!md5", "md5,password"],
+                &["", "md5", "!password", "none", "!none,!password"],
             ),
             (
                 Md5(*b"salt"),
                 false,
-                &["", "md5", "!password"],
+                &["any", "md5", "!password"],
                 &["password", "!md5"],
             ),
             (
                 sasl(),
                 false,
-                &["", "scram-sha-256", "!md5"],
+                &["any", "scram-sha-256", "!md5"],
                 &["md5", "!scram-sha-256,!oauth", "none"],
             ),
             (
                 Done,
                 false,
-                &["", "none", "!md5", "password,none"],
+                &["any", "", "none", "!md5", "password,none"],
                 &["password", "!none", "scram-sha-256"],
             ),
-            (Done, true, &["", "none", "md5", "!none"], &[]),
-            (Other(7), false, &["", "gss", "!md5"], &["md5", "!gss"]),
+            (Done, true, &["any", "", "none", "md5", "!none"], &[]),
+            (Other(7), false, &["any", "gss", "!md5"], &["md5", "!gss"]),
         ];
         for (request, finished, pass, fail) in cases {
             for (lists, expected) in [(pass, true), (fail, false)] {
                 for list in lists {
+                    let list = (*list != "any").then_some(*list);
                     let outcome = RequireAuth::parse(list).unwrap().check(&request, finished);
-                    assert_eq!(outcome.is_ok(), expected, "{list}: {request:?}: {outcome:?}");
+                    assert_eq!(outcome.is_ok(), expected, "{list:?}: {request:?}: {outcome:?}");
                 }
             }
         }

@@ -120,7 +120,7 @@ impl Plan {
                 require_peer: values.get("requirepeer"),
             },
             tls: settings::tls(&values)?,
-            require_auth: RequireAuth::parse(&values.get("require_auth").unwrap_or_default())
+            require_auth: RequireAuth::parse(values.written("require_auth").as_deref())
                 .map_err(|what| invalid("require_auth", what))?,
             channel_binding: values.choice(
                 "channel_binding",
