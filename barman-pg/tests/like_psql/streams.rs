@@ -57,6 +57,7 @@ fn streams_and_answers_come_whole_through_encryption() {
     let targets = ExtractTargets {
         data: dir.server_dir("data").unwrap(),
         tablespaces: BTreeMap::new(),
+        ..ExtractTargets::default()
     };
     let backup = client.base_backup(&fast).unwrap();
     let start = backup.start();
