@@ -133,7 +133,11 @@ pub fn delete_backup(
     }
     remove_tree(&layout.data_directory(id))?;
     if !is_told {
-        set_failed(layout, id)?;
+        match set_failed(layout, id) {
+            // Nothing has come free, because the backup had no data yet. Its status does not call it good, so it may go without being told.
+            Err(error) if error.is_out_of_space() && !backup.status.is_copy_done() => {}
+            other => other?,
+        }
     }
     let removal = match &decision {
         WalDecision::Remove(plan) => {

@@ -23,7 +23,7 @@ impl Life {
         }
         let mut draw = self.rng.fork("backup");
         // Each fork continues from the same state: move on, or all backups would be alike.
-        self.rng.next();
+        self.rng.number();
         let old = step < self.traits.old_backups;
         let mode = self.mode(old, &mut draw);
         let status = match draw.below(20) {
