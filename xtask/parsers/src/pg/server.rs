@@ -146,10 +146,10 @@ fn start() -> Server {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let script = ours.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(script) = script
-                && sender.send(talk(stream, &script)).is_err()
-            {
-                return;
+            // A client that gives up asks on another connection to cancel, before it closes this one.
+            if let Some(script) = script {
+                let sender = sender.clone();
+                std::thread::spawn(move || sender.send(talk(stream, &script)));
             }
         }
     });
