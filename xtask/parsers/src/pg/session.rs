@@ -181,23 +181,28 @@ fn archived(version: usize, archive: &[u8], method: Option<CompressionMethod>) {
     let mut answer = Turn::default();
     position(&mut answer, "0/2000028");
     answer.add(b'T', &[0, 0]);
-    answer.add(b'D', &row(&[Some("16400"), Some("/srv/space"), Some("1")]));
+    // The tablespace's archive is what the input has behind two bytes.
+    let end = archive.windows(2).position(|pair| pair == [0xFE, 0xFE]);
+    let (base, space) = end.map_or((archive, None), |end| {
+        (&archive[..end], Some(&archive[end + 2..]))
+    });
+    if space.is_some() {
+        answer.add(b'D', &row(&[Some("16400"), Some("/srv/space"), Some("1")]));
+    }
     answer.add(b'D', &row(&[None, None, None]));
     answer.add(b'C', b"SELECT\0");
     let data = |answer: &mut Turn, part: &[u8]| match grouped {
         true => answer.add(b'd', &[b"d", part].concat()),
         false => answer.add(b'd', part),
     };
-    // The tablespace's archive is what the input has behind two bytes, else empty.
-    let end = archive.windows(2).position(|pair| pair == [0xFE, 0xFE]);
-    let (base, space) = end.map_or((archive, &[][..]), |end| (&archive[..end], &archive[end + 2..]));
     if grouped {
         answer.add(b'H', &[0, 0, 0]);
     }
     let suffix = method.map_or("", CompressionMethod::suffix);
     let space_name = format!("16400.tar{suffix}\0/srv/space\0");
     let base_name = format!("base.tar{suffix}\0\0");
-    for (name, content) in [(space_name, space), (base_name, base)] {
+    let space = space.map(|space| (space_name, space));
+    for (name, content) in space.into_iter().chain([(base_name, base)]) {
         match grouped {
             true => answer.add(b'd', &[b"n", name.as_bytes()].concat()),
             false => answer.add(b'H', &[0, 0, 0]),
