@@ -660,6 +660,42 @@ fn a_deletion_goes_on_wherever_it_was_killed() {
     }
 }
 
+/// Nothing lists it any more, so only the deletion can find it again.
+#[test]
+fn a_deletion_is_not_over_while_a_wal_file_cannot_be_removed() {
+    let home = home();
+    let layout = &home.layout;
+    let (first, second) = two_backups(layout);
+    let delete = || {
+        let mut catalog = Catalog::load(layout).unwrap();
+        let observer = &mut NoObserver;
+        deletion::delete_backup(
+            layout,
+            &mut catalog,
+            first,
+            Trigger::Manual,
+            &CustomMagic::None,
+            observer,
+            None,
+        )
+    };
+    // What no `unlink` removes.
+    let stuck = layout.wal_path(&segment(2).parse().unwrap());
+    fs::remove_file(&stuck).unwrap();
+    fs::create_dir(&stuck).unwrap();
+    assert!(matches!(delete(), Err(DeletionError::Wal { left: 1, .. })));
+    let catalog = Catalog::load(layout).unwrap();
+    assert!(catalog.is_being_deleted(first));
+    assert_eq!(catalog.get(first).unwrap().status, BackupStatus::Failed);
+
+    fs::remove_dir(&stuck).unwrap();
+    fs::write(&stuck, "").unwrap();
+    delete().unwrap();
+    let left: Vec<_> = Catalog::load(layout).unwrap().backups().map(|b| b.id).collect();
+    assert_eq!(left, [second]);
+    assert!(!stuck.exists());
+}
+
 #[test]
 fn an_unreadable_backup_holds_all_wal_back() {
     let home = home();
@@ -694,6 +730,13 @@ fn sizes_count_links_once() {
     std::os::unix::fs::symlink(".", at("data/loop")).unwrap();
     let sizes = deletion::measure(&at("data")).unwrap();
     assert_eq!((sizes.size, sizes.deduplicated), (13, 10));
+    // An annotation in its old place is no part of the backup, which a directory of that name in the data is.
+    fs::create_dir(at("annotations")).unwrap();
+    fs::write(at("annotations/keep"), "standalone").unwrap();
+    fs::create_dir(at("data/annotations")).unwrap();
+    fs::write(at("data/annotations/d"), "1234567").unwrap();
+    let sizes = deletion::measure(directory.path()).unwrap();
+    assert_eq!((sizes.size, sizes.deduplicated), (23, 17));
 }
 
 fn line() -> impl Strategy<Value = Option<String>> {

@@ -49,9 +49,9 @@ pub fn run(options: &Options) -> Result<()> {
     run::visible(&mut nextest)?;
     if options.filter.is_none() {
         run::visible(run::cargo().args(["test", "--doc", "--workspace", "--quiet"]))?;
-        if options.long {
-            workshop("conformance with Barman 3.20.1", || conformance::for_test(true))?;
-        }
+        workshop("conformance with Barman 3.20.1", || {
+            conformance::for_test(options.long)
+        })?;
         workshop("crashes", || crash::for_test(options.long))?;
         workshop("fuzzing", || fuzz::for_test(options.long))?;
     }

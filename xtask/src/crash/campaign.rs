@@ -15,7 +15,7 @@ use testkit::{Finished, dirs, interrupt_flag};
 
 use super::points::{self, Kind, Plan, Point, Side};
 use super::scenario::{Scenario, Scene};
-use super::{disk, readers};
+use super::{disk, planted, readers};
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ pub struct Settings {
     pub bulk: Option<usize>,
     /// When to stop beginning new runs.
     pub budget: Option<Duration>,
+    /// Whether the checks are checked: planted faults, Barman's own.
+    pub plant: bool,
     /// What decides which points are tried first.
     pub seed: u64,
     /// How many runs at a time.
@@ -72,6 +74,12 @@ pub struct Report {
     pub broken: Vec<Broken>,
     /// What the order checker has found.
     pub violations: Vec<Violation>,
+    /// Faults that were planted in the recorded calls and found, by rule.
+    pub planted: BTreeMap<&'static str, usize>,
+    /// Damage that was planted on disk and seen by the invariants.
+    pub damages: usize,
+    /// What the order checker has found in Barman's calls, by rule, if it was asked.
+    pub barman: Option<BTreeMap<&'static str, Vec<Violation>>>,
 }
 
 impl Report {
@@ -121,8 +129,8 @@ impl Site {
         self.scene.reset().context("put the scenario back")
     }
 
-    /// A run that nothing disturbs, recorded.
-    fn undisturbed(&mut self) -> Result<Vec<Call>> {
+    /// A run that nothing disturbs, recorded; with `plant`, also how much planted damage its invariants have seen.
+    fn undisturbed(&mut self, plant: bool) -> Result<(Vec<Call>, usize)> {
         self.reset()?;
         let log = self.scene.sandbox().dir().join("recorded.log");
         let names: Vec<&str> = FILE_CALLS.into_iter().chain(SEND_CALLS).collect();
@@ -131,12 +139,17 @@ impl Site {
         ensure!(done.code == Some(0), "without any fault: {done}");
         self.check("without any fault")?;
         self.after = self.scene.state()?;
+        let damages = if plant {
+            planted::damage::find_all(self.scene.as_ref())?
+        } else {
+            0
+        };
         self.scene
             .again(&barman)
             .context("the run after an undisturbed one")?;
         self.check("after two undisturbed runs")?;
         self.settled = self.scene.state()?;
-        strace::calls(&log)
+        Ok((strace::calls(&log)?, damages))
     }
 
     fn places(&self) -> Places {
@@ -147,6 +160,17 @@ impl Site {
             segment_size: self.scene.segment_size(),
             mounts: order::mounts(),
         }
+    }
+
+    /// Whether all is as an undisturbed run leaves it, apart from what the disturbed one has announced.
+    fn as_after(&self, expected: &BTreeMap<String, String>, done: &Finished) -> Result<()> {
+        let but = |state: &BTreeMap<String, String>| -> BTreeMap<String, String> {
+            let kept = state
+                .iter()
+                .filter(|(key, _)| !self.scene.is_announced(done, key));
+            kept.map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        same(&but(expected), &but(&self.scene.state()?))
     }
 
     fn check(&self, when: &str) -> Result<()> {
@@ -192,7 +216,7 @@ impl Site {
         }
         note("we can read the catalogue", readers::ours(self.scene.sandbox()));
         if found.done.code == Some(0) && self.scene.success_is_complete() {
-            let held = self.scene.state().and_then(|state| same(&self.after, &state));
+            let held = self.as_after(&self.after, &found.done);
             note("exit code 0 is true", held);
         }
         let server = self.scene.sandbox().server_dir();
@@ -208,10 +232,7 @@ impl Site {
         for (name, held) in self.scene.invariants() {
             note(&format!("{name} (after the next run)"), held);
         }
-        note(
-            "the next run repairs",
-            self.scene.state().and_then(|state| same(&self.settled, &state)),
-        );
+        note("the next run repairs", self.as_after(&self.settled, &found.done));
         found
             .broken
             .extend(broken.into_iter().map(|(name, why)| (point.options(), name, why)));
@@ -257,11 +278,32 @@ fn same(expected: &BTreeMap<String, String>, found: &BTreeMap<String, String>) -
 /// It could not be prepared or run. What broke is in the report.
 pub fn run(scenario: &Scenario, settings: &Settings, progress: &(dyn Fn(&str) + Sync)) -> Result<Report> {
     let mut site = Site::new(scenario, settings)?;
-    let calls = site.undisturbed()?;
+    let (calls, damages) = site.undisturbed(settings.plant)?;
     let violations = order::check(&calls, &site.places());
     if !violations.is_empty() {
         keep(settings, scenario, "order", &site)?;
     }
+    let mut report = Report {
+        damages,
+        ..Report::default()
+    };
+    if settings.plant && violations.is_empty() {
+        let planted = planted::calls::find_all(&calls, &site.places(), scenario.rules);
+        if planted.is_err() {
+            keep(settings, scenario, "planted", &site)?;
+        }
+        report.planted = planted?;
+    }
+    if let Some(known) = scenario.barman.filter(|_| settings.plant) {
+        site.reset()?;
+        let places = site.places();
+        let mut found: BTreeMap<&'static str, Vec<Violation>> = BTreeMap::new();
+        for violation in planted::barman::run(site.scene.as_mut(), &places, known)? {
+            found.entry(violation.rule.name).or_default().push(violation);
+        }
+        report.barman = Some(found);
+    }
+    report.violations = violations;
     let home = site.scene.sandbox().home();
     let destination = site.scene.destination();
     let concerns = |path: &Path| {
@@ -269,11 +311,7 @@ pub fn run(scenario: &Scenario, settings: &Settings, progress: &(dyn Fn(&str) + 
     };
     let plan = points::plan(&calls, &concerns, &|path| site.scene.is_bulk(path));
     let chosen = choose(&plan, settings);
-    let mut report = Report {
-        calls: plan.calls.clone(),
-        violations,
-        ..Report::default()
-    };
+    report.calls = plan.calls.clone();
     for point in plan
         .points
         .iter()
@@ -300,7 +338,7 @@ pub fn run(scenario: &Scenario, settings: &Settings, progress: &(dyn Fn(&str) + 
             .map(|_| {
                 scope.spawn(|| {
                     let mut site = Site::new(scenario, settings)?;
-                    site.undisturbed()?;
+                    site.undisturbed(false)?;
                     work(site)
                 })
             })

@@ -99,11 +99,11 @@ pub fn run(options: &Options) -> Result<()> {
         budget: options.budget.map(Duration::from_secs),
         seed: options.seed,
         jobs: options.jobs.max(1),
+        // Whoever repeats one fault has seen the rest.
+        plant: options.at.is_none(),
         ..defaults()?
     };
-    // Whoever looks for one thing does not want the checks of the checker.
-    let whole = options.command.is_none();
-    interruptible(|| campaigns(&chosen, &settings, whole))
+    interruptible(|| campaigns(&chosen, &settings))
 }
 
 /// A selection for `cargo xtask test`: under a minute, or everything within ten minutes.
@@ -119,7 +119,7 @@ pub fn for_test(long: bool) -> Result<()> {
         bulk: Some(if long { 10 } else { 2 }),
         ..defaults()?
     };
-    interruptible(|| campaigns(&all, &settings, true))
+    interruptible(|| campaigns(&all, &settings))
 }
 
 /// Everything, with the program of this build.
@@ -134,6 +134,7 @@ fn defaults() -> Result<Settings> {
         stride: 1,
         bulk: Some(10),
         budget: None,
+        plant: true,
         seed: 1,
         jobs: 2,
         keep: kept(),
@@ -158,12 +159,9 @@ fn interruptible(work: impl FnOnce() -> Result<()>) -> Result<()> {
     result
 }
 
-fn campaigns(chosen: &[&Scenario], settings: &Settings, whole: bool) -> Result<()> {
+fn campaigns(chosen: &[&Scenario], settings: &Settings) -> Result<()> {
     let start = Instant::now();
     let mut bad = Vec::new();
-    if whole {
-        println!("{}", planted::run().context("check the checker")?);
-    }
     for scenario in chosen {
         let begun = Instant::now();
         let progress = |text: &str| {

@@ -26,16 +26,30 @@ pub fn list(scenarios: &[Scenario]) -> String {
     text
 }
 
+/// What happens at a point, in words.
+fn meaning(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Kill => "killed",
+        Kind::Enospc => "disk full",
+        Kind::Eio => "disk fails",
+        Kind::Unsupported => "call not known",
+    }
+}
+
 /// One scenario.
 pub fn text(scenario: &Scenario, report: &Report, elapsed: Duration) -> String {
-    let mut text = format!("{}  ({elapsed:.0?})\n", scenario.name);
+    let mut text = format!("{}: {}  ({elapsed:.0?})\n", scenario.name, scenario.about);
     let total: usize = report.calls.values().sum();
     let names: Vec<String> = report
         .calls
         .iter()
         .map(|(name, n)| format!("{name} {n}"))
         .collect();
-    let _ = writeln!(text, "  {total} calls on its files: {}", names.join(", "));
+    let _ = writeln!(
+        text,
+        "  an undisturbed run makes {total} calls on its files: {}",
+        names.join(", ")
+    );
     let mut by_kind: BTreeMap<Kind, (usize, usize, Vec<String>)> = BTreeMap::new();
     for ((kind, call), (done, of)) in &report.injected {
         let entry = by_kind.entry(*kind).or_default();
@@ -51,22 +65,32 @@ pub fn text(scenario: &Scenario, report: &Report, elapsed: Duration) -> String {
         } else {
             format!(" ({})", partly.join(", "))
         };
-        let _ = writeln!(text, "  {:11} at {done} of {of} points{partly}", kind.name());
+        let _ = writeln!(
+            text,
+            "  {:11} {:14} {done} of {of} points tried{partly}",
+            kind.name(),
+            meaning(kind)
+        );
     }
     if report.missed > 0 {
         let _ = writeln!(
             text,
-            "  {} faults came too late: the run took another course",
+            "  {} more were not met: with several threads a run does not always make the same calls",
             report.missed
         );
     }
-    let _ = writeln!(text, "  Barman has read {} catalogues", report.read);
+    let _ = writeln!(
+        text,
+        "  after each: the invariants, both programs read the catalogue (Barman {} times), the next run repairs",
+        report.read
+    );
     if report.violations.is_empty() {
-        text.push_str("  order: nothing found\n");
+        text.push_str("  order of the calls: nothing wrong\n");
     }
     for violation in &report.violations {
         let _ = writeln!(text, "  ORDER {violation}");
     }
+    checked(report, &mut text);
     if report.broken.is_empty() {
         text.push_str("  all held\n");
     }
@@ -98,4 +122,39 @@ pub fn text(scenario: &Scenario, report: &Report, elapsed: Duration) -> String {
         }
     }
     text
+}
+
+/// What the checks have found of what they had to find.
+fn checked(report: &Report, text: &mut String) {
+    if !report.planted.is_empty() {
+        let each: Vec<String> = report
+            .planted
+            .iter()
+            .map(|(rule, n)| format!("{rule} {n}"))
+            .collect();
+        let _ = writeln!(
+            text,
+            "  check of the checks: {} faults planted in the recorded calls, each found ({})",
+            report.planted.values().sum::<usize>(),
+            each.join(", ")
+        );
+        let _ = writeln!(
+            text,
+            "  check of the checks: {} damages planted on disk, each seen by its invariant",
+            report.damages
+        );
+    }
+    let Some(barman) = &report.barman else { return };
+    if barman.is_empty() {
+        text.push_str("  Barman itself, same run: nothing found\n");
+    }
+    for (rule, violations) in barman {
+        let first = violations.first().map(|violation| violation.why.as_str());
+        let _ = writeln!(
+            text,
+            "  Barman itself, same run: {rule} {} times, first: {}",
+            violations.len(),
+            first.unwrap_or_default()
+        );
+    }
 }

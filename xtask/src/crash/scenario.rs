@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use testkit::strace::order::Rule;
 use testkit::{Finished, Program, Sandbox};
+
+use super::planted::barman::Known;
+use super::planted::damage::Damage;
 
 /// One entry of the table of scenarios.
 pub struct Scenario {
@@ -14,6 +18,10 @@ pub struct Scenario {
     pub about: &'static str,
     /// Prepares the place; gets the path of our program.
     pub build: fn(&Path) -> Result<Box<dyn Scene>>,
+    /// The rules of the order checker that its run could break: each is broken on purpose in the recorded calls.
+    pub rules: &'static [Rule],
+    /// The rules that Barman breaks in this scenario, which the order checker must find; `None` if it is not asked.
+    pub barman: Option<&'static [Known]>,
 }
 
 impl Scenario {
@@ -63,6 +71,18 @@ pub trait Scene: Send {
     /// Whether a run that ended with 0 must have left [`Scene::state`] as an undisturbed one does, without `again`.
     fn success_is_complete(&self) -> bool {
         true
+    }
+
+    /// Damage that the invariants must see. Asked for after an undisturbed run.
+    ///
+    /// # Errors
+    /// There is no place for it.
+    fn damages(&self) -> Result<Vec<Damage>>;
+
+    /// Whether this difference to an undisturbed run is what the run has announced.
+    fn is_announced(&self, done: &Finished, key: &str) -> bool {
+        let _ = (done, key);
+        false
     }
 
     /// Where a restore writes.

@@ -86,8 +86,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("restore main latest")
             .run("show-backup main")
             .run("switch-wal")
-            .prose()
-            .short(),
+            .prose(),
         scenario("usage-too-many-arguments", "cli.md 9", PLAIN)
             .run("archive-wal main main")
             .run("cron main")
@@ -162,8 +161,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("get-wal all 000000010000000000000001")
             .run("receive-wal all")
             .run("restore all latest {root}/out/x")
-            .run("check-backup all latest")
-            .short(),
+            .run("check-backup all latest"),
         scenario("all-with-other-names", "cli.md 6.1", ALL)
             .run("list-backups all main")
             .run("-f json list-backups main all"),

@@ -12,8 +12,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("backup inact")
             .run("switch-wal inact")
             .run("archive-wal inact")
-            .run("receive-wal inact")
-            .short(),
+            .run("receive-wal inact"),
         scenario("inactive-server-json", "cli.md 6.2", ALL)
             .run("-f json backup inact")
             .run("-f json archive-wal inact"),

@@ -181,8 +181,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("restore main {id 4} {root}/out/x")
             .run("restore main latest {root}/out/a:b")
             .run("restore --network-compression main latest {root}/out/x")
-            .prose()
-            .short().hints(4..6, "HINT: <words>").hint(3, "HINT: <words>"),
+            .prose().hints(4..6, "HINT: <words>").hint(3, "HINT: <words>"),
         scenario("restore-bad-targets", "restore.md 4", ARCHIVE)
             .run("restore --target-time nonsense main oldest {root}/out/x")
             .run("restore --target-action promote main oldest {root}/out/y")

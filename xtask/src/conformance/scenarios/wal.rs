@@ -195,8 +195,7 @@ fn getting() -> Vec<Scenario> {
             .run("get-wal --peek 3 main 000000010000000000000004")
             .run("get-wal -p 99 main 000000010000000000000004")
             .run("-f json get-wal --peek 2 main 000000010000000000000004")
-            .run("-q get-wal -p 2 main 000000010000000000000004")
-            .short(),
+            .run("-q get-wal -p 2 main 000000010000000000000004"),
         scenario("get-wal-test", "cli.md 13.2", ARCHIVED)
             .run("get-wal --test main x")
             .run("-f json get-wal -t main x"),

@@ -8,9 +8,15 @@ use anyhow::{Context, Result, bail, ensure};
 use testkit::{Finished, Mode, Program, Sandbox};
 
 use crate::crash::disk;
+use crate::crash::planted::damage::{Damage, Edit};
 use crate::crash::scenario::{Held, Scene};
 
 const SEGMENT: u64 = 1 << 20;
+
+const LOST: &str = "every WAL file is whole in a queue or in the archive";
+const HALF: &str = "no half file has a final name";
+const LISTS: &str = "xlog.db lists each file once, and it is there";
+const STRANGE: &str = "what is no WAL file is not thrown away";
 
 /// Without compression.
 pub fn plain(program: &Path) -> Result<Box<dyn Scene>> {
@@ -202,16 +208,10 @@ impl Scene for Queues {
 
     fn invariants(&self) -> Vec<Held> {
         vec![
-            (
-                "every WAL file is whole in a queue or in the archive",
-                self.nothing_lost(),
-            ),
-            ("no half file has a final name", self.nothing_half()),
-            (
-                "xlog.db lists each file once, and it is there",
-                disk::check_listed(&self.server()),
-            ),
-            ("what is no WAL file is not thrown away", self.strange_kept()),
+            (LOST, self.nothing_lost()),
+            (HALF, self.nothing_half()),
+            (LISTS, disk::check_listed(&self.server())),
+            (STRANGE, self.strange_kept()),
         ]
     }
 
@@ -243,6 +243,74 @@ impl Scene for Queues {
             state.insert(format!("line {name}"), size.to_string());
         }
         Ok(state)
+    }
+
+    fn damages(&self) -> Result<Vec<Damage>> {
+        let server = self.server();
+        let archived = |name| disk::archived(&server, name);
+        let db = server.join("wals/main-xlog.db");
+        let aside = disk::files(&server.join("errors"))?;
+        let damage = |what, seen_by, path, edit| Damage {
+            what,
+            seen_by,
+            path,
+            edit,
+        };
+        Ok(vec![
+            damage(
+                "a WAL file is gone",
+                LOST,
+                archived("000000010000000000000FFF"),
+                Edit::Remove,
+            ),
+            damage(
+                "a history file is gone",
+                LOST,
+                archived("00000002.history"),
+                Edit::Remove,
+            ),
+            damage("the list of WAL files is gone", LOST, db.clone(), Edit::Remove),
+            damage(
+                "a WAL file is half",
+                HALF,
+                archived("000000010000000100000000"),
+                Edit::Halve,
+            ),
+            damage(
+                "a WAL file is another",
+                HALF,
+                archived("000000010000000000000FFE"),
+                Edit::Write(segment(0xFFD)),
+            ),
+            damage(
+                "a listed WAL file has another size",
+                LISTS,
+                archived("000000010000000000000FFB"),
+                Edit::Halve,
+            ),
+            damage(
+                "a line has no file",
+                LISTS,
+                db.clone(),
+                Edit::Append("000000010000000000000AAA\t16\t1700000000.0\tNone\tNone\n".to_owned()),
+            ),
+            damage(
+                "a file has two lines",
+                LISTS,
+                db,
+                Edit::Append(format!(
+                    "000000010000000000000FFB\t{SEGMENT}\t1700000000.0\tNone\tNone\n"
+                )),
+            ),
+            damage(
+                "what was put aside is gone",
+                STRANGE,
+                server
+                    .join("errors")
+                    .join(aside.first().context("nothing was put aside")?),
+                Edit::Remove,
+            ),
+        ])
     }
 
     fn segment_size(&self) -> u64 {

@@ -8,9 +8,16 @@ use anyhow::{Context, Result, bail, ensure};
 use testkit::{Cluster, Finished, Mode, Program, Sandbox, wait_until};
 
 use crate::crash::disk;
+use crate::crash::planted::damage::{Damage, Edit};
 use crate::crash::scenario::{Held, Scene};
 
 const SOON: Duration = Duration::from_secs(60);
+
+const WHOLE: &str = "a backup that looks whole is whole";
+const FIRST: &str = "the backup of before is untouched";
+const LOST: &str = "no delivered WAL is lost";
+const IDS: &str = "ids increase";
+const LISTS: &str = "xlog.db lists each file once, and it is there";
 
 /// PostgreSQL 15.
 pub fn of_15(program: &Path) -> Result<Box<dyn Scene>> {
@@ -168,14 +175,11 @@ impl Scene for Backup {
 
     fn invariants(&self) -> Vec<Held> {
         vec![
-            ("a backup that looks whole is whole", self.not_falsely_whole()),
-            ("the backup of before is untouched", self.first_untouched()),
-            ("no delivered WAL is lost", self.no_wal_lost()),
-            ("ids increase", self.first_is_oldest()),
-            (
-                "xlog.db lists each file once, and it is there",
-                disk::check_listed(&self.server()),
-            ),
+            (WHOLE, self.not_falsely_whole()),
+            (FIRST, self.first_untouched()),
+            (LOST, self.no_wal_lost()),
+            (IDS, self.first_is_oldest()),
+            (LISTS, disk::check_listed(&self.server())),
         ]
     }
 
@@ -228,6 +232,73 @@ impl Scene for Backup {
     /// The WAL may arrive later.
     fn success_is_complete(&self) -> bool {
         false
+    }
+
+    fn damages(&self) -> Result<Vec<Damage>> {
+        let server = self.server();
+        let newest = disk::ids(&server).pop().context("no backup")?;
+        let data = |id: &str| server.join("base").join(id).join("data");
+        wait_until("WAL is delivered", SOON, || {
+            let last = self
+                .cluster
+                .sql_value("SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver")?;
+            Ok(last.len() == 24 && last >= self.since)
+        })?;
+        let delivered = [
+            disk::archived(&server, &self.since),
+            server.join("incoming").join(&self.since),
+        ];
+        let delivered = delivered.into_iter().find(|path| path.exists());
+        let damage = |what, seen_by, path, edit| Damage {
+            what,
+            seen_by,
+            path,
+            edit,
+        };
+        Ok(vec![
+            damage(
+                "the new backup lacks a file",
+                WHOLE,
+                data(&newest).join("PG_VERSION"),
+                Edit::Remove,
+            ),
+            damage(
+                "a file of the new backup is half",
+                WHOLE,
+                data(&newest).join("global/pg_control"),
+                Edit::Halve,
+            ),
+            damage(
+                "the new backup has no label",
+                WHOLE,
+                data(&newest).join("backup_label"),
+                Edit::Remove,
+            ),
+            damage(
+                "a file of the earlier backup has changed",
+                FIRST,
+                data(&self.first).join("PG_VERSION"),
+                Edit::Append("x".to_owned()),
+            ),
+            damage(
+                "a delivered WAL file is gone",
+                LOST,
+                delivered.context("no WAL was delivered")?,
+                Edit::Remove,
+            ),
+            damage(
+                "a backup has an id before the others",
+                IDS,
+                server.join("meta/20000101T000000-backup.info"),
+                Edit::Write(b"status=FAILED\n".to_vec()),
+            ),
+            damage(
+                "a line has no file",
+                LISTS,
+                server.join("wals/main-xlog.db"),
+                Edit::Append("0000000100000000000000FF\t16\t1700000000.0\tNone\tNone\n".to_owned()),
+            ),
+        ])
     }
 
     fn segment_size(&self) -> u64 {

@@ -9,10 +9,17 @@ use anyhow::{Context, Result, ensure};
 use testkit::{Cluster, Finished, Mode, Program, Sandbox, wait_until};
 
 use crate::crash::disk;
+use crate::crash::planted::damage::{Damage, Edit};
 use crate::crash::scenario::{Held, Scene};
 
 /// Of a data directory only so much is left, so that the deletion of each file can be disturbed.
 const FILES: usize = 12;
+
+const WHOLE: &str = "a backup that looks whole is whole";
+const OTHERS: &str = "the other backups are untouched";
+const NEEDED: &str = "WAL that the others need stays";
+const LISTS: &str = "xlog.db lists each file once, and it is there";
+const FORGOTTEN: &str = "no data without backup.info";
 
 /// The oldest backup goes, and the WAL that only it needs.
 pub fn oldest(program: &Path) -> Result<Box<dyn Scene>> {
@@ -193,14 +200,11 @@ impl Scene for Deletion {
 
     fn invariants(&self) -> Vec<Held> {
         vec![
-            ("a backup that looks whole is whole", self.not_falsely_whole()),
-            ("the other backups are untouched", self.others_untouched()),
-            ("WAL that the others need stays", self.needed_wal_stays()),
-            (
-                "xlog.db lists each file once, and it is there",
-                disk::check_listed(&self.server()),
-            ),
-            ("no data without backup.info", self.nothing_forgotten()),
+            (WHOLE, self.not_falsely_whole()),
+            (OTHERS, self.others_untouched()),
+            (NEEDED, self.needed_wal_stays()),
+            (LISTS, disk::check_listed(&self.server())),
+            (FORGOTTEN, self.nothing_forgotten()),
         ]
     }
 
@@ -223,6 +227,70 @@ impl Scene for Deletion {
             state.insert(format!("line {name}"), size.to_string());
         }
         Ok(state)
+    }
+
+    fn damages(&self) -> Result<Vec<Damage>> {
+        let server = self.server();
+        let (other, files) = self.others.first_key_value().context("no other backup")?;
+        let (file, _) = files.first_key_value().context("no files")?;
+        let (wal, _) = self.needed.first_key_value().context("no WAL is needed")?;
+        let wal = server.join("wals").join(wal);
+        let damage = |what, seen_by, path, edit| Damage {
+            what,
+            seen_by,
+            path,
+            edit,
+        };
+        let info = format!("meta/{}-backup.info", self.id);
+        Ok(vec![
+            damage(
+                "the deleted backup says DONE again, without its data",
+                WHOLE,
+                server.join(&info),
+                Edit::Write(fs::read(self.sandbox.dir().join("saved/main").join(&info))?),
+            ),
+            damage(
+                "a file of another backup is gone",
+                OTHERS,
+                self.data(other).join(file),
+                Edit::Remove,
+            ),
+            damage(
+                "another backup is marked for deletion",
+                OTHERS,
+                server.join(format!("meta/{other}-delete_this")),
+                Edit::Write(Vec::new()),
+            ),
+            damage(
+                "a WAL file that another backup needs is gone",
+                NEEDED,
+                wal.clone(),
+                Edit::Remove,
+            ),
+            damage(
+                "a WAL file that another backup needs is half",
+                NEEDED,
+                wal,
+                Edit::Halve,
+            ),
+            damage(
+                "a line of a removed WAL file has stayed",
+                LISTS,
+                server.join("wals/main-xlog.db"),
+                Edit::Append("000000010000000000000001\t1048576\t1700000000.0\tNone\tNone\n".to_owned()),
+            ),
+            damage(
+                "data of the deleted backup are left",
+                FORGOTTEN,
+                self.data(&self.id).join("data/PG_VERSION"),
+                Edit::Write(b"15\n".to_vec()),
+            ),
+        ])
+    }
+
+    /// While a backup cannot be read no WAL goes, and the deletion says so.
+    fn is_announced(&self, done: &Finished, key: &str) -> bool {
+        done.stderr.contains("No WAL is deleted") && (key.starts_with("wals/") || key.starts_with("line "))
     }
 
     fn segment_size(&self) -> u64 {

@@ -11,9 +11,14 @@ use testkit::{Cluster, Finished, Mode, Program, Sandbox, wait_until};
 
 use super::backup::between;
 use crate::crash::disk;
+use crate::crash::planted::damage::{Damage, Edit};
 use crate::crash::scenario::{Held, Scene};
 
 const SEGMENT: u64 = 1 << 20;
+
+const WHOLE: &str = "a segment under its final name is whole";
+const GAP: &str = "segments follow each other";
+const ACKNOWLEDGED: &str = "what was acknowledged is here";
 const SOON: Duration = Duration::from_secs(30);
 /// How many segments a run has to complete.
 const SEGMENTS: usize = 2;
@@ -128,16 +133,24 @@ impl Receiver {
         Ok(())
     }
 
-    /// Ends the receiver as a user does.
-    fn interrupt(&self) -> Result<()> {
-        let lock = self.sandbox.home().join(".main-receive-wal.lock");
-        let pid = fs::read_to_string(&lock)
-            .ok()
-            .and_then(|text| text.trim().parse().ok());
+    /// Ends the receiver as a user does. It is the child of `strace`, if that runs it; its lock may have lost its id.
+    fn interrupt(&self, started: u32) {
+        let children =
+            fs::read_to_string(format!("/proc/{started}/task/{started}/children")).unwrap_or_default();
+        let is_strace =
+            fs::read_to_string(format!("/proc/{started}/comm")).is_ok_and(|name| name.trim() == "strace");
+        let child = children
+            .split_ascii_whitespace()
+            .next()
+            .and_then(|pid| pid.parse().ok());
+        let pid = if is_strace {
+            child
+        } else {
+            i32::try_from(started).ok()
+        };
         if let Some(pid) = pid.and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::INT);
         }
-        Ok(())
     }
 
     fn receive(&self, program: &Program, more: usize) -> Result<Finished> {
@@ -163,7 +176,7 @@ impl Receiver {
             Ok(false)
         })?;
         if receiver.is_running()? {
-            self.interrupt()?;
+            self.interrupt(receiver.pid());
         }
         receiver.wait(SOON)
     }
@@ -208,9 +221,9 @@ impl Scene for Receiver {
 
     fn invariants(&self) -> Vec<Held> {
         vec![
-            ("a segment under its final name is whole", self.segments_whole()),
-            ("segments follow each other", self.no_gap()),
-            ("what was acknowledged is here", self.acknowledged_is_here()),
+            (WHOLE, self.segments_whole()),
+            (GAP, self.no_gap()),
+            (ACKNOWLEDGED, self.acknowledged_is_here()),
         ]
     }
 
@@ -241,6 +254,23 @@ impl Scene for Receiver {
 
     fn success_is_complete(&self) -> bool {
         false
+    }
+
+    fn damages(&self) -> Result<Vec<Damage>> {
+        let names = self.complete()?;
+        let first = names.first().context("nothing was received")?;
+        let damage = |what, seen_by, edit| Damage {
+            what,
+            seen_by,
+            path: self.streaming().join(first),
+            edit,
+        };
+        Ok(vec![
+            damage("a segment is half", WHOLE, Edit::Halve),
+            damage("a segment is empty", WHOLE, Edit::Write(vec![0; 1 << 20])),
+            damage("a segment is gone", GAP, Edit::Remove),
+            damage("an acknowledged segment is gone", ACKNOWLEDGED, Edit::Remove),
+        ])
     }
 
     fn segment_size(&self) -> u64 {

@@ -9,7 +9,11 @@ use anyhow::{Context, Result, ensure};
 use testkit::{Cluster, Finished, Mode, Program, Sandbox, wait_until};
 
 use crate::crash::disk;
+use crate::crash::planted::damage::{Damage, Edit};
 use crate::crash::scenario::{Held, Scene};
+
+const WHOLE: &str = "where pg_control is, everything is";
+const UNTOUCHED: &str = "the catalogue is untouched";
 
 /// With a target time and compressed WAL.
 pub fn to_a_time(program: &Path) -> Result<Box<dyn Scene>> {
@@ -122,8 +126,8 @@ impl Scene for Restore {
 
     fn invariants(&self) -> Vec<Held> {
         vec![
-            ("where pg_control is, everything is", self.not_falsely_whole()),
-            ("the catalogue is untouched", self.catalogue_untouched()),
+            (WHOLE, self.not_falsely_whole()),
+            (UNTOUCHED, self.catalogue_untouched()),
         ]
     }
 
@@ -141,6 +145,43 @@ impl Scene for Restore {
 
     fn destination(&self) -> Option<PathBuf> {
         Some(self.to())
+    }
+
+    fn damages(&self) -> Result<Vec<Damage>> {
+        let damage = |what, seen_by, path, edit| Damage {
+            what,
+            seen_by,
+            path,
+            edit,
+        };
+        let id = disk::ids(&self.sandbox.server_dir()).pop().context("no backup")?;
+        let info = format!("meta/{id}-backup.info");
+        Ok(vec![
+            damage(
+                "a restored file is gone",
+                WHOLE,
+                self.to().join("PG_VERSION"),
+                Edit::Remove,
+            ),
+            damage(
+                "a restored file is half",
+                WHOLE,
+                self.to().join("global/pg_control"),
+                Edit::Halve,
+            ),
+            damage(
+                "nothing tells the server to recover",
+                WHOLE,
+                self.to().join("recovery.signal"),
+                Edit::Remove,
+            ),
+            damage(
+                "the restore has changed the catalogue",
+                UNTOUCHED,
+                self.sandbox.server_dir().join(info),
+                Edit::Append("x".to_owned()),
+            ),
+        ])
     }
 
     fn segment_size(&self) -> u64 {

@@ -35,7 +35,7 @@ impl Life {
             _ => Status::Done,
         };
         let mut backup = self.take(mode, status, &mut draw);
-        if mode == BackupMode::Postgres && self.traits.major >= 17 && !old && draw.percent(50) {
+        if mode == BackupMode::Postgres && self.traits.major >= 17 && !old && draw.percent(85) {
             self.make_incremental(&mut backup, &mut draw);
         }
         if draw.percent(25) {

@@ -421,13 +421,13 @@ impl Model {
     }
 
     fn synced(&mut self, path: &Path, begun: Moment) {
-        if !self.concerns(path) && !is_unnamed(&path.to_string_lossy()) {
-            return;
+        if self.concerns(path) || is_unnamed(&path.to_string_lossy()) {
+            let id = self.file(path);
+            if let Some(file) = self.files.get_mut(id) {
+                file.sync(begun);
+            }
         }
-        let id = self.file(path);
-        if let Some(file) = self.files.get_mut(id) {
-            file.sync(begun);
-        }
+        // The directory that holds a place is not in it, the name of the place is.
         let inside = |name: &Path| name.parent() == Some(path);
         self.fresh
             .retain(|name, moment| !(inside(name) && *moment <= begun));
