@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
+use barman_wal::{Lsn, TimelineId};
+
 use crate::conninfo::ConnInfoError;
 
 /// SQLSTATE values that callers tell apart (PostgreSQL, `errcodes.txt`).
@@ -71,8 +73,19 @@ pub enum Error {
         why: &'static str,
     },
 
-    /// No session could be opened.
-    #[error("connection to {address} failed: {reason}")]
+    /// The service that the connection string names cannot be used.
+    #[error("service \"{service}\": {what}")]
+    Service {
+        /// Its name.
+        service: String,
+        /// Why not.
+        what: String,
+    },
+
+    /// No session could be opened. With several attempts (hosts, addresses, kinds of encryption) the reason has a line
+    /// for each; address and first line are those of the first. As Barman does, the first line is what is shown; the
+    /// others are in [`Error::hint`].
+    #[error("connection to {address} failed: {}", reason.lines().next().unwrap_or_default())]
     Connect {
         /// `server at "host", port N` or `server on socket "path"`.
         address: String,
@@ -142,6 +155,76 @@ pub enum Error {
         what: String,
     },
 
+    /// WAL that is needed is no longer on the server.
+    #[error("{doing} from {position} (timeline {timeline}) on {address}: {}", message.message)]
+    WalRemoved {
+        /// What was being done.
+        doing: Cow<'static, str>,
+        /// Which server.
+        address: String,
+        /// The first position that was not received.
+        position: Lsn,
+        /// Its timeline.
+        timeline: TimelineId,
+        /// What the server said.
+        message: Box<ServerMessage>,
+    },
+
+    /// A position is not in the history of the server.
+    #[error("{address} is on timeline {server_timeline}, whose history does not have {position} of timeline {timeline}{}", forked.map(|lsn| format!(": it left that timeline at {lsn}")).unwrap_or_default())]
+    NotInHistory {
+        /// Which server.
+        address: String,
+        /// The position,
+        position: Lsn,
+        /// and its timeline.
+        timeline: TimelineId,
+        /// The server's timeline.
+        server_timeline: TimelineId,
+        /// Where the server's history left the timeline, if it was ever on it.
+        forked: Option<Lsn>,
+    },
+
+    /// A position is ahead of everything that the server has.
+    #[error("{address} has WAL up to {server_position}, which is before {position} (timeline {timeline})")]
+    AheadOfServer {
+        /// Which server.
+        address: String,
+        /// The position,
+        position: Lsn,
+        /// and its timeline.
+        timeline: TimelineId,
+        /// Where the server is.
+        server_position: Lsn,
+    },
+
+    /// The connection leads to another cluster than before.
+    #[error("{address} has the system identifier {found}, expected {expected}: this is another cluster")]
+    OtherSystem {
+        /// Which server.
+        address: String,
+        /// The cluster that was expected.
+        expected: String,
+        /// The cluster that is there.
+        found: String,
+    },
+
+    /// The server ended the stream because it shuts down; everything was sent.
+    #[error("{doing} on {address}: the server is shutting down")]
+    ShuttingDown {
+        /// What was being done.
+        doing: Cow<'static, str>,
+        /// Which server.
+        address: String,
+    },
+
+    /// The manifest of the backup that an incremental backup builds on cannot be read.
+    #[error("cannot read the manifest of the earlier backup: {source}")]
+    Manifest {
+        /// Why not.
+        source: io::Error,
+    },
+
     /// The role may not call the backup functions (`switch_wal`).
     #[error(
         "user \"{user}\" lacks the privileges that are required for backup functions: EXECUTE on the backup functions together with pg_read_all_settings and pg_read_all_stats (or pg_monitor), or superuser"
@@ -183,7 +266,7 @@ impl Error {
     pub fn sqlstate(&self) -> Option<&str> {
         match self {
             Self::Connect { sqlstate, .. } => sqlstate.as_deref(),
-            Self::Server { message, .. } => Some(&message.sqlstate),
+            Self::Server { message, .. } | Self::WalRemoved { message, .. } => Some(&message.sqlstate),
             _ => None,
         }
     }
@@ -203,9 +286,30 @@ impl Error {
             | Self::Closed { .. }
             | Self::Timeout { .. }
             | Self::Protocol { .. }
+            | Self::ShuttingDown { .. }
+            | Self::OtherSystem { .. }
             | Self::ConnInfo(_)
+            | Self::Service { .. }
             | Self::Unsupported { .. } => true,
             Self::Server { message, .. } => message.severity == "FATAL" || message.severity == "PANIC",
+            _ => false,
+        }
+    }
+
+    /// Whether the same may succeed later, with a new connection: the server is away, starting, stopping, full, or
+    /// behind, or the connection was cut. What needs somebody to change something is not.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Io { .. }
+            | Self::Closed { .. }
+            | Self::Timeout { .. }
+            | Self::Protocol { .. }
+            | Self::ShuttingDown { .. }
+            | Self::AheadOfServer { .. } => true,
+            // Connection exceptions, resources, the operator; a slot that its last session has not yet left.
+            Self::Connect { sqlstate, .. } => sqlstate.as_deref().is_none_or(may_pass),
+            Self::Server { message, .. } => may_pass(&message.sqlstate),
             _ => false,
         }
     }
@@ -214,35 +318,50 @@ impl Error {
     #[must_use]
     pub fn detail(&self) -> Option<&str> {
         match self {
-            Self::Server { message, .. } => message.detail.as_deref(),
+            Self::Server { message, .. } | Self::WalRemoved { message, .. } => message.detail.as_deref(),
             _ => None,
         }
     }
 
-    /// What the user can do about it, where that is known.
+    /// What the user can do about it, where that is known; how other attempts to connect ended.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
+        if let Self::WalRemoved { .. } = self {
+            return Some(
+                "the server has removed WAL that was never received: a slot or a larger wal_keep_size keeps it; take a new base backup".to_owned(),
+            );
+        }
         if let Self::Server { message, .. } = self
             && let Some(hint) = &message.hint
         {
             return Some(hint.clone());
         }
-        Some(
-            match self.sqlstate()? {
-                sqlstate::INVALID_PASSWORD => {
-                    "check the password in the connection string or in the password file"
-                }
-                sqlstate::INVALID_AUTHORIZATION => {
-                    "check pg_hba.conf and the role's attributes on the server"
-                }
-                sqlstate::UNKNOWN_DATABASE => "check dbname in the connection string",
-                sqlstate::TOO_MANY_CONNECTIONS => {
-                    "raise max_wal_senders or max_connections, or end idle sessions"
-                }
-                sqlstate::SLOTS_FULL => "free a replication slot or raise max_replication_slots",
-                _ => return None,
-            }
-            .to_owned(),
-        )
+        let others: Vec<&str> = match self {
+            Self::Connect { reason, .. } => reason.lines().skip(1).collect(),
+            _ => Vec::new(),
+        };
+        let parts: Vec<&str> = others.into_iter().chain(self.advice()).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
     }
+
+    fn advice(&self) -> Option<&'static str> {
+        Some(match self.sqlstate()? {
+            sqlstate::INVALID_PASSWORD => {
+                "check the password in the connection string or in the password file"
+            }
+            sqlstate::INVALID_AUTHORIZATION => "check pg_hba.conf and the role's attributes on the server",
+            sqlstate::UNKNOWN_DATABASE => "check dbname in the connection string",
+            sqlstate::TOO_MANY_CONNECTIONS => {
+                "raise max_wal_senders or max_connections, or end idle sessions"
+            }
+            sqlstate::SLOTS_FULL => "free a replication slot or raise max_replication_slots",
+            _ => return None,
+        })
+    }
+}
+
+/// Whether an error with this SQLSTATE goes away by itself.
+fn may_pass(code: &str) -> bool {
+    code == sqlstate::OBJECT_IN_USE
+        || ["08", "53", "57"].iter().any(|class| code.starts_with(class)) && code != sqlstate::SLOTS_FULL
 }

@@ -32,18 +32,23 @@
 //! # Ok::<(), barman_pg::ConnInfoError>(())
 //! ```
 
+mod auth;
 pub mod basebackup;
 mod connect;
 pub mod conninfo;
 mod error;
 pub mod replication;
+mod secret;
 pub mod sql;
+mod tls;
 mod version;
 
 pub use basebackup::{BaseBackup, BaseBackupOptions};
-pub use connect::{ConnectOptions, process_environment};
+pub use connect::{Canceller, ConnectOptions, process_environment};
 pub use conninfo::{ConnInfo, ConnInfoError};
 pub use error::{Error, ServerMessage, sqlstate};
-pub use replication::{ReplicationClient, ReserveWal, SystemIdentification, WalEvent, WalStream};
+pub use replication::{
+    Backoff, ReconnectPolicy, ReplicationClient, ReserveWal, SystemIdentification, WalEvent, WalStream,
+};
 pub use sql::SqlClient;
 pub use version::{PgVersion, major_of_text};

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use barman_pg::basebackup::{ExtractError, ExtractTargets, extract};
 use barman_pg::{BaseBackupOptions, ConnInfo, ConnectOptions, Error, ReplicationClient, SqlClient, WalEvent};
-use barman_wal::manifest::{Algorithm, Hasher, ManifestFile, ManifestWriter};
+use barman_wal::manifest::{Algorithm, Hasher, ManifestFile, ManifestWriter, WalRange};
 use barman_wal::{Lsn, TimelineId};
 
 /// One message.
@@ -66,7 +66,7 @@ fn serve(answers: Vec<Vec<u8>>, stalls: bool) -> ConnInfo {
             hold(&mut stream);
         }
     });
-    format!("host=127.0.0.1 port={port} user=u dbname=d")
+    format!("host=127.0.0.1 port={port} user=u dbname=d sslmode=disable")
         .parse()
         .unwrap()
 }
@@ -84,7 +84,7 @@ fn serve_without_end(answers: Vec<Vec<u8>>, again: Vec<u8>) -> ConnInfo {
         }
         while stream.write_all(&again).is_ok() {}
     });
-    format!("host=127.0.0.1 port={port} user=u dbname=d")
+    format!("host=127.0.0.1 port={port} user=u dbname=d sslmode=disable")
         .parse()
         .unwrap()
 }
@@ -328,7 +328,10 @@ fn a_backup_from_a_server_faster_than_the_disk_can_be_interrupted() {
     let end = message(b'c', b"");
     let at = whole.windows(end.len()).position(|part| part == end).unwrap();
     let data = message(b'd', &[&b"d"[..], &[0; 32768]].concat());
-    let info = serve_without_end(vec![greeting("15.1"), whole[..at].to_vec()], data.repeat(20));
+    let info = serve_without_end(
+        vec![greeting("15.1"), identity(), whole[..at].to_vec()],
+        data.repeat(20),
+    );
     let mut client =
         ReplicationClient::connect(&info.streaming(), &options().with_interrupt(Arc::clone(&flag))).unwrap();
     let backup = client.base_backup(&BaseBackupOptions::default()).unwrap();
@@ -374,6 +377,17 @@ fn header(name: &str, kind: u8, size: u64, link: &str) -> Vec<u8> {
     header.to_vec()
 }
 
+/// The answer to IDENTIFY_SYSTEM, which comes before every base backup.
+fn identity() -> Vec<u8> {
+    [
+        message(b'T', &[0, 0]),
+        row(&[Some("7"), Some("1"), Some("0/2000000"), None]),
+        message(b'C', b"IDENTIFY_SYSTEM\0"),
+        message(b'Z', b"I"),
+    ]
+    .concat()
+}
+
 /// The answer of a server 15 whose data directory has these members.
 fn backup_of(archive: &[u8], manifest: Option<&[u8]>) -> Vec<u8> {
     let typed = |tag: u8, body: &[u8]| message(b'd', &[&[tag], body].concat());
@@ -391,6 +405,7 @@ fn backup_of(archive: &[u8], manifest: Option<&[u8]>) -> Vec<u8> {
     for part in archive.chunks(1000) {
         out.extend(typed(b'd', part));
     }
+    out.extend(typed(b'p', &(archive.len() as u64).to_be_bytes()));
     if let Some(manifest) = manifest {
         out.extend(typed(b'm', b""));
         out.extend(typed(b'd', manifest));
@@ -410,7 +425,7 @@ fn backup_of(archive: &[u8], manifest: Option<&[u8]>) -> Vec<u8> {
 }
 
 fn take(answer: Vec<u8>, data: &Path) -> Result<barman_pg::basebackup::ExtractReport, ExtractError> {
-    let mut client = connect(vec![greeting("15.1"), answer], true).unwrap();
+    let mut client = connect(vec![greeting("15.1"), identity(), answer], true).unwrap();
     let backup = client.base_backup(&BaseBackupOptions::default())?;
     let targets = ExtractTargets {
         data: data.to_path_buf(),
@@ -427,7 +442,9 @@ fn a_backup_never_leaves_its_directory_and_is_never_taken_for_good_when_it_is_no
         std::fs::create_dir(&data).unwrap();
         data
     };
-    let good = member("backup_label", b'0', b"START", "");
+    let end = vec![0; 1024];
+    let label = member("backup_label", b'0', b"START", "");
+    let good = [label.clone(), end.clone()].concat();
     let report = take(backup_of(&good, None), &fresh("good")).unwrap();
     assert_eq!((report.files, report.bytes, report.verified), (1, 5, false));
 
@@ -435,10 +452,16 @@ fn a_backup_never_leaves_its_directory_and_is_never_taken_for_good_when_it_is_no
         ("absolute", member("/tmp/evil", b'0', b"x", "")),
         ("up", member("a/../../evil", b'0', b"x", "")),
         ("link", member("base", b'2', b"", "/tmp")),
-        ("unknown tablespace", member("pg_tblspc/7", b'2', b"", "/tmp")),
+        ("no tablespace", member("pg_tblspc/x", b'2', b"", "/tmp")),
+        (
+            "link below a tablespace",
+            member("pg_tblspc/7/x", b'2', b"", "/tmp"),
+        ),
         ("hard link", member("x", b'1', b"", "/etc/passwd")),
         ("device", member("x", b'3', b"", "")),
-        ("twice", [good.clone(), good.clone()].concat()),
+        ("twice", [label.clone(), label.clone(), end.clone()].concat()),
+        ("no end", label.clone()),
+        ("something after the end", [good.clone(), label.clone()].concat()),
         (
             "cut in a file",
             member("x", b'0', &[1; 2000], "")[..1500].to_vec(),
@@ -458,13 +481,24 @@ fn a_backup_never_leaves_its_directory_and_is_never_taken_for_good_when_it_is_no
             "{what}"
         );
     }
+    // A tablespace that was created meanwhile gets no link: it would lead out.
+    let new = [
+        member("pg_tblspc", b'5', b"", ""),
+        member("pg_tblspc/7", b'2', b"", "/tmp"),
+        good.clone(),
+    ]
+    .concat();
+    let data = fresh("new tablespace");
+    let report = take(backup_of(&new, None), &data).unwrap();
+    assert_eq!((report.files, report.new_tablespaces), (1, vec![7]));
+    assert_eq!(std::fs::read_dir(data.join("pg_tblspc")).unwrap().count(), 0);
     let error = take(backup_of(&good, Some(b"not a manifest")), &fresh("manifest")).unwrap_err();
     assert!(matches!(error, ExtractError::Manifest(_)), "{error}");
     // Cut anywhere, it is an error.
     let whole = backup_of(&good, None);
     for (number, end) in (0..whole.len()).step_by(97).enumerate() {
         let data = fresh(&format!("cut{number}"));
-        let mut client = connect(vec![greeting("15.1"), whole[..end].to_vec()], false).unwrap();
+        let mut client = connect(vec![greeting("15.1"), identity(), whole[..end].to_vec()], false).unwrap();
         let outcome = client
             .base_backup(&BaseBackupOptions::default())
             .map_err(ExtractError::from)
@@ -522,7 +556,7 @@ proptest::proptest! {
             answer[at] ^= 1 << bit;
         }
         let dir = tempfile::tempdir().unwrap();
-        let mut client = connect(vec![greeting("15.1"), answer], false).unwrap();
+        let mut client = connect(vec![greeting("15.1"), identity(), answer], false).unwrap();
         let targets = ExtractTargets { data: dir.path().to_path_buf(), ..ExtractTargets::default() };
         let outcome = client
             .base_backup(&BaseBackupOptions::default())
@@ -555,7 +589,15 @@ fn manifest_of(files: &[Sent<'_>]) -> Vec<u8> {
         };
         writer.file(&file).unwrap();
     }
-    writer.finish(&[]).unwrap()
+    writer.finish(&[range("0/2000028", "0/2000100")]).unwrap()
+}
+
+fn range(start: &str, end: &str) -> WalRange {
+    WalRange {
+        timeline: TimelineId::FIRST,
+        start: start.parse().unwrap(),
+        end: end.parse().unwrap(),
+    }
 }
 
 #[test]
@@ -565,6 +607,7 @@ fn what_arrives_is_compared_with_the_manifest() {
         member("backup_label", b'0', b"START", ""),
         member("global", b'5', b"", ""),
         member("global/1", b'0', b"one", ""),
+        vec![0; 1024],
     ]
     .concat();
     let (label, one) = (("backup_label", &b"START"[..]), ("global/1", &b"one"[..]));
@@ -598,6 +641,23 @@ fn what_arrives_is_compared_with_the_manifest() {
             }
             (outcome, _) => panic!("{what}: {outcome:?}"),
         }
+    }
+    // A manifest of another backup, or of another cluster.
+    for (system, ranges) in [
+        (Some(8), vec![range("0/2000028", "0/2000100")]),
+        (None, vec![range("0/2000028", "0/2000200")]),
+        (None, vec![range("0/2000000", "0/2000100")]),
+        (None, vec![]),
+    ] {
+        let data = dir.path().join(format!("{system:?}{ranges:?}").replace('/', "-"));
+        std::fs::create_dir(&data).unwrap();
+        let writer = ManifestWriter::new(Vec::new(), system).unwrap();
+        let other = writer.finish(&ranges).unwrap();
+        let outcome = take(backup_of(&archive, Some(&other)), &data);
+        assert!(
+            matches!(&outcome, Err(ExtractError::Mismatch(what)) if what.contains("manifest")),
+            "{outcome:?}"
+        );
     }
     // A manifest that was damaged on its way.
     let mut damaged = manifest_of(&[label, one]);

@@ -1,7 +1,10 @@
-//! The options of `BASE_BACKUP` and the two spellings of the command.
+//! The options of `BASE_BACKUP` and the two spellings of the command (PostgreSQL, `repl_gram.y`, `basebackup.c`).
 
 use std::time::Duration;
 
+use barman_wal::manifest::Algorithm;
+
+use crate::error::Error;
 use crate::sql::quote::literal;
 use crate::version::PgVersion;
 
@@ -14,13 +17,93 @@ pub enum CheckpointMode {
     Spread,
 }
 
-/// Whether the server sends a `backup_manifest` (it can from 13 on).
+/// Whether the server sends a `backup_manifest` (it can from 13 on; older ones are just not asked).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ManifestMode {
-    /// With CRC32C checksums, if the server can.
-    Crc32c,
+    /// With checksums by this algorithm, which may be [`Algorithm::None`].
+    With(Algorithm),
     /// None.
-    None,
+    Without,
+}
+
+impl ManifestMode {
+    /// The algorithm of its checksums.
+    pub(super) fn algorithm(self) -> Algorithm {
+        match self {
+            Self::With(algorithm) => algorithm,
+            Self::Without => Algorithm::None,
+        }
+    }
+}
+
+/// A compression that servers from 15 on can apply to the archives before they send them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompressionMethod {
+    /// gzip.
+    Gzip,
+    /// The lz4 frame format.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+}
+
+impl CompressionMethod {
+    /// As in the command.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// What the server puts after `.tar` in the names of archives.
+    #[must_use]
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Gzip => ".gz",
+            Self::Lz4 => ".lz4",
+            Self::Zstd => ".zst",
+        }
+    }
+}
+
+/// How the server compresses. It knows best which levels and workers it has, and refuses others in its own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerCompression {
+    /// The format.
+    pub method: CompressionMethod,
+    /// gzip: 1 to 9, lz4: 0 to 12, zstd: -131072 to 22; the server's default if not given.
+    pub level: Option<i32>,
+    /// Threads of the server; zstd only.
+    pub workers: Option<u32>,
+    /// Long-distance matching; zstd only, from PostgreSQL 16 on.
+    pub long: bool,
+}
+
+impl ServerCompression {
+    /// This format at the server's default level.
+    #[must_use]
+    pub const fn new(method: CompressionMethod) -> Self {
+        Self {
+            method,
+            level: None,
+            workers: None,
+            long: false,
+        }
+    }
+
+    fn detail(&self) -> String {
+        let level = self.level.map(|level| format!("level={level}"));
+        let workers = self.workers.map(|workers| format!("workers={workers}"));
+        let long = self.long.then(|| "long".to_owned());
+        [level, workers, long]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(",")
+    }
 }
 
 /// What to ask the server for.
@@ -40,6 +123,8 @@ pub struct BaseBackupOptions {
     pub wait: bool,
     /// Whether the server estimates sizes beforehand, which costs it a walk through all files.
     pub progress: bool,
+    /// Whether the server compresses the archives. PostgreSQL 15 and newer.
+    pub compression: Option<ServerCompression>,
     /// The most that the checkpoint may take before the first byte; `None` waits as long as it takes.
     pub checkpoint_wait: Option<Duration>,
     /// The most that the server may be silent at the end, while it waits for its WAL to be archived; `None` waits as
@@ -53,20 +138,40 @@ impl Default for BaseBackupOptions {
             label: "pg_basebackup base backup".to_owned(),
             checkpoint: CheckpointMode::Spread,
             max_rate: None,
-            manifest: ManifestMode::Crc32c,
+            manifest: ManifestMode::With(Algorithm::Crc32c),
             tablespace_map: false,
             wait: true,
             progress: false,
+            compression: None,
             checkpoint_wait: None,
             archive_wait: None,
         }
     }
 }
 
+/// Whether all of the cluster is sent, or what has changed since the backup whose manifest was uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    Full,
+    Incremental,
+}
+
 impl BaseBackupOptions {
     /// The command for a server of this version.
-    pub(crate) fn command(&self, version: PgVersion) -> String {
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for what this version cannot do at all.
+    pub(super) fn command(&self, version: PgVersion, extent: Extent) -> Result<String, Error> {
         let grouped = version.at_least(15);
+        if let Some(compression) = self.compression
+            && !grouped
+        {
+            return Err(Error::Unsupported {
+                option: "compression on the server".to_owned(),
+                value: compression.method.name().to_owned(),
+                why: "PostgreSQL can compress base backups from version 15 on",
+            });
+        }
         let mut words = vec![format!("LABEL {}", literal(&self.label))];
         let mut add = |word: &str| words.push(word.to_owned());
         if self.progress {
@@ -74,6 +179,9 @@ impl BaseBackupOptions {
         }
         if self.checkpoint == CheckpointMode::Fast {
             add(if grouped { "CHECKPOINT 'fast'" } else { "FAST" });
+        }
+        if extent == Extent::Incremental {
+            add("INCREMENTAL");
         }
         if !self.wait {
             add(if grouped { "WAIT 0" } else { "NOWAIT" });
@@ -84,16 +192,25 @@ impl BaseBackupOptions {
         if self.tablespace_map {
             add("TABLESPACE_MAP");
         }
-        if version.at_least(13) && self.manifest == ManifestMode::Crc32c {
+        if let ManifestMode::With(algorithm) = self.manifest
+            && version.at_least(13)
+        {
             add("MANIFEST 'yes'");
-            add("MANIFEST_CHECKSUMS 'CRC32C'");
+            add(&format!("MANIFEST_CHECKSUMS '{algorithm}'"));
         }
-        if grouped {
+        if let Some(compression) = self.compression {
+            add(&format!("COMPRESSION '{}'", compression.method.name()));
+            let detail = compression.detail();
+            if !detail.is_empty() {
+                add(&format!("COMPRESSION_DETAIL {}", literal(&detail)));
+            }
+        }
+        Ok(if grouped {
             add("TARGET 'client'");
             format!("BASE_BACKUP ({})", words.join(", "))
         } else {
             format!("BASE_BACKUP {}", words.join(" "))
-        }
+        })
     }
 }
 
@@ -136,7 +253,54 @@ mod tests {
                 "BASE_BACKUP LABEL 'it''s' PROGRESS FAST NOWAIT MAX_RATE 1024 TABLESPACE_MAP",
             ),
         ] {
-            assert_eq!(options.command(PgVersion(version)), command);
+            assert_eq!(
+                options.command(PgVersion(version), Extent::Full).unwrap(),
+                command
+            );
+        }
+    }
+
+    #[test]
+    fn compression_and_incremental_backups() {
+        let of = |method, level, workers, long| BaseBackupOptions {
+            manifest: ManifestMode::With(Algorithm::Sha256),
+            compression: Some(ServerCompression {
+                method,
+                level,
+                workers,
+                long,
+            }),
+            ..BaseBackupOptions::default()
+        };
+        for (options, extent, words) in [
+            (
+                of(CompressionMethod::Gzip, None, None, false),
+                Extent::Full,
+                "MANIFEST 'yes', MANIFEST_CHECKSUMS 'SHA256', COMPRESSION 'gzip', TARGET 'client'",
+            ),
+            (
+                of(CompressionMethod::Zstd, Some(-5), Some(2), true),
+                Extent::Incremental,
+                "INCREMENTAL, MANIFEST 'yes', MANIFEST_CHECKSUMS 'SHA256', COMPRESSION 'zstd', \
+                 COMPRESSION_DETAIL 'level=-5,workers=2,long', TARGET 'client'",
+            ),
+            (
+                BaseBackupOptions {
+                    manifest: ManifestMode::Without,
+                    ..of(CompressionMethod::Lz4, Some(3), None, false)
+                },
+                Extent::Full,
+                "COMPRESSION 'lz4', COMPRESSION_DETAIL 'level=3', TARGET 'client'",
+            ),
+        ] {
+            assert_eq!(
+                options.command(PgVersion(180_000), extent).unwrap(),
+                format!("BASE_BACKUP (LABEL 'pg_basebackup base backup', {words})")
+            );
+            assert!(matches!(
+                options.command(PgVersion(140_000), extent),
+                Err(Error::Unsupported { .. })
+            ));
         }
     }
 }

@@ -1,26 +1,30 @@
 //! The answer to `BASE_BACKUP`: start position, list of tablespaces, one archive after the other, end position. Before
 //! 15 each archive is a COPY of its own and the manifest another; from 15 on one COPY carries typed messages.
 
-use std::io::{self, Read};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use barman_wal::{Lsn, TimelineId};
 
-use super::BaseBackupOptions;
+use super::options::Extent;
+use super::{BaseBackupOptions, CompressionMethod, ManifestMode};
 use crate::error::{Error, ServerMessage};
 use crate::replication::session::{Answer, MAX_ROW_BYTES, Row, row_bytes};
 use crate::replication::wire::{BUFFER, Doing, Filled, Patience};
-use crate::replication::{ReplicationClient, lsn_at, text, timeline_at};
+use crate::replication::{ReplicationClient, SystemIdentification, lsn_at, path_at, text, timeline_at};
 
 /// More tablespaces than any cluster has.
 const MAX_TABLESPACES: usize = 100_000;
 
 /// The end marker of a tar archive, which servers from 15 on send as a message of its own.
-const TAR_TRAILER: usize = 1024;
+pub(super) const TAR_TRAILER: usize = 1024;
+
+/// The NOTICE that the server waits for its archiver comes after five seconds.
+const NOTICE_AFTER: Duration = Duration::from_secs(15);
 
 /// How long to collect more before a partly filled block is handed on.
 const LINGER: Duration = Duration::from_millis(20);
@@ -61,7 +65,7 @@ pub enum ArchiveKind {
     },
     /// The tar archive of the data directory; always the last one.
     Main,
-    /// The `backup_manifest`, not a tar archive.
+    /// The `backup_manifest`, not a tar archive and never compressed.
     Manifest,
 }
 
@@ -88,10 +92,15 @@ type NoticeCallback<'c> = Box<dyn FnMut(&ServerMessage) + 'c>;
 /// A running base backup. Dropping it before [`BaseBackup::finish`] breaks the connection off.
 pub struct BaseBackup<'c> {
     client: &'c mut ReplicationClient,
+    system: SystemIdentification,
     start: BackupPosition,
     tablespaces: Vec<BaseTablespace>,
     main_size_kb: Option<u64>,
     archive_wait: Option<Duration>,
+    compression: Option<CompressionMethod>,
+    manifest: ManifestMode,
+    /// Bytes of the archives so far, before compression.
+    sent: u64,
     notice: Option<NoticeCallback<'c>>,
     /// Archives begun so far.
     begun: usize,
@@ -101,6 +110,8 @@ pub struct BaseBackup<'c> {
     /// Whether the server has sent everything that comes before its wait for archiving, or said that it waits.
     waiting: bool,
     ended: bool,
+    /// Nothing that comes after a failure is believed.
+    failed: bool,
     /// The position row after the archives, once it has come.
     end: Option<BackupEnd>,
     done: bool,
@@ -122,7 +133,16 @@ impl ReplicationClient {
     /// Server and connection errors; [`Error::Timeout`] if the checkpoint takes longer than
     /// [`BaseBackupOptions::checkpoint_wait`].
     pub fn base_backup(&mut self, options: &BaseBackupOptions) -> Result<BaseBackup<'_>, Error> {
-        let command = options.command(self.version());
+        self.begin_backup(options, Extent::Full)
+    }
+
+    pub(super) fn begin_backup(
+        &mut self,
+        options: &BaseBackupOptions,
+        extent: Extent,
+    ) -> Result<BaseBackup<'_>, Error> {
+        let command = options.command(self.version(), extent)?;
+        let system = self.identify_system()?;
         let patience = Patience::Limit(options.checkpoint_wait);
         self.session.query(&command, &STARTING)?;
         let start_row = self.result_set(patience, &mut |_| {})?;
@@ -139,7 +159,7 @@ impl ReplicationClient {
         let mut has_main = false;
         for row in &rows {
             let size_kb = text(row, 2).and_then(|size| size.parse().ok());
-            match (text(row, 0), text(row, 1)) {
+            match (text(row, 0), path_at(row, 1)) {
                 (None, _) => {
                     has_main = true;
                     main_size_kb = size_kb;
@@ -150,7 +170,7 @@ impl ReplicationClient {
                         .map_err(|_| self.odd(&STARTING, format!("tablespace \"{oid}\"")))?;
                     tablespaces.push(BaseTablespace {
                         oid,
-                        location: location.into(),
+                        location,
                         size_kb,
                     });
                 }
@@ -168,16 +188,21 @@ impl ReplicationClient {
         self.session.wire.set_buffer(BUFFER);
         Ok(BaseBackup {
             client: self,
+            system,
             start,
             tablespaces,
             main_size_kb,
             archive_wait: options.archive_wait,
+            compression: options.compression.map(|compression| compression.method),
+            manifest: options.manifest,
+            sent: 0,
             notice: None,
             begun: 0,
             current: None,
             copying: false,
             waiting: false,
             ended: false,
+            failed: false,
             end: None,
             done: false,
         })
@@ -221,6 +246,57 @@ fn position(row: &Row) -> Option<BackupPosition> {
 }
 
 impl<'c> BaseBackup<'c> {
+    /// Which cluster this is, as told when the backup began.
+    #[must_use]
+    pub fn system(&self) -> &SystemIdentification {
+        &self.system
+    }
+
+    /// What the server compresses the archives with.
+    #[must_use]
+    pub fn compression(&self) -> Option<CompressionMethod> {
+        self.compression
+    }
+
+    /// Which manifest was asked for.
+    pub(super) fn manifest(&self) -> ManifestMode {
+        self.manifest
+    }
+
+    /// Bytes of tar archives that the server has sent so far, as they are before compression: what
+    /// [`BaseBackup::estimated_kb`] estimates. While the server compresses it is told about once a second.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// The history file of a timeline, for the WAL ranges of a manifest; after the end.
+    pub(super) fn timeline_history(&mut self, timeline: TimelineId) -> Result<Vec<u8>, Error> {
+        self.client.timeline_history(timeline).map(|(_, content)| content)
+    }
+
+    /// What an archive is called: `base.tar`, `16384.tar.zst`, `backup_manifest`.
+    pub(super) fn name_of(&self, kind: &ArchiveKind) -> String {
+        let suffix = self.compression.map_or("", CompressionMethod::suffix);
+        match kind {
+            ArchiveKind::Tablespace { oid } => format!("{oid}.tar{suffix}"),
+            ArchiveKind::Main => format!("base.tar{suffix}"),
+            ArchiveKind::Manifest => "backup_manifest".to_owned(),
+        }
+    }
+
+    /// The directory on the server that an archive comes from, if it is a tablespace's.
+    pub(super) fn location_of(&self, kind: &ArchiveKind) -> Option<&Path> {
+        match kind {
+            ArchiveKind::Tablespace { oid } => self
+                .tablespaces
+                .iter()
+                .find(|tablespace| tablespace.oid == *oid)
+                .map(|tablespace| tablespace.location.as_path()),
+            ArchiveKind::Main | ArchiveKind::Manifest => None,
+        }
+    }
+
     /// The flag of the connection that ends its waits.
     pub(super) fn interrupt(&self) -> Option<Arc<AtomicBool>> {
         self.client.session.wire.interrupt.clone()
@@ -261,6 +337,9 @@ impl<'c> BaseBackup<'c> {
     fn patience(&self) -> Patience {
         if self.waiting {
             Patience::Limit(self.archive_wait)
+        } else if self.compression.is_some() && self.current == Some(ArchiveKind::Main) {
+            // The end of this archive does not show in compressed data.
+            Patience::Limit(Some(self.client.session.wire.io_timeout.max(NOTICE_AFTER)))
         } else {
             Patience::Io
         }
@@ -273,9 +352,21 @@ impl<'c> BaseBackup<'c> {
     /// Collects the next messages; nothing when [`Piece::End`] has been handed out. `spare` becomes the buffer that
     /// is read into next.
     pub(crate) fn next_block(&mut self, spare: Vec<u8>) -> Result<Option<Block>, Error> {
+        if self.failed {
+            return Err(Error::Closed {
+                doing: COPYING,
+                address: self.client.session.wire.address.clone(),
+            });
+        }
         if self.ended {
             return Ok(None);
         }
+        let block = self.collect(spare);
+        self.failed = block.is_err();
+        block.map(Some)
+    }
+
+    fn collect(&mut self, spare: Vec<u8>) -> Result<Block, Error> {
         let mut pieces = Vec::new();
         loop {
             // Here, because a server that is faster than the disk never lets a read wait, where the flag is looked at.
@@ -319,7 +410,7 @@ impl<'c> BaseBackup<'c> {
             }
         }
         let data = self.client.session.wire.swap(spare);
-        Ok(Some(Block { data, pieces }))
+        Ok(Block { data, pieces })
     }
 
     /// Takes one message of the COPY phase in.
@@ -341,6 +432,9 @@ impl<'c> BaseBackup<'c> {
             Answer::Data(range) if self.copying => {
                 // A warning about a file was no wait for the archiver.
                 self.waiting = false;
+                if self.current != Some(ArchiveKind::Manifest) {
+                    self.sent += range.len() as u64;
+                }
                 pieces.push(Piece::Data(range));
             }
             Answer::CopyDone if self.copying => {
@@ -380,8 +474,15 @@ impl<'c> BaseBackup<'c> {
         match body.first() {
             Some(b'd') if self.current.is_some() => {
                 let data = body.get(1..).unwrap_or_default();
+                let (length, is_trailer) = (
+                    data.len(),
+                    data.len() == TAR_TRAILER && data.iter().all(|byte| *byte == 0),
+                );
                 if self.current == Some(ArchiveKind::Main) {
-                    self.waiting = data.len() == TAR_TRAILER && data.iter().all(|byte| *byte == 0);
+                    self.waiting = is_trailer && self.compression.is_none();
+                }
+                if self.compression.is_none() && self.current != Some(ArchiveKind::Manifest) {
+                    self.sent += length as u64;
                 }
                 pieces.push(Piece::Data(range.start + 1..range.end));
                 Ok(())
@@ -389,19 +490,35 @@ impl<'c> BaseBackup<'c> {
             Some(b'n') => {
                 let mut names = body.get(1..).unwrap_or_default().split(|byte| *byte == 0);
                 let (name, location) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
-                let name = String::from_utf8_lossy(name).into_owned();
                 let kind = match self.tablespaces.get(self.begun) {
-                    Some(tablespace) if name == format!("{}.tar", tablespace.oid) && !location.is_empty() => {
-                        ArchiveKind::Tablespace { oid: tablespace.oid }
-                    }
-                    None if self.begun == self.tablespaces.len() && name == "base.tar" => ArchiveKind::Main,
-                    _ => return Err(self.protocol(format!("archive \"{name}\" out of turn"))),
+                    Some(tablespace) => Some(ArchiveKind::Tablespace { oid: tablespace.oid }),
+                    None => (self.begun == self.tablespaces.len()).then_some(ArchiveKind::Main),
                 };
-                self.begin(kind, pieces)
+                let expected = kind.filter(|kind| {
+                    self.name_of(kind).as_bytes() == name
+                        && self
+                            .location_of(kind)
+                            .map_or(&b""[..], |path| path.as_os_str().as_bytes())
+                            == location
+                });
+                match expected {
+                    Some(kind) => self.begin(kind, pieces),
+                    None => {
+                        let what = format!("archive \"{}\" out of turn", String::from_utf8_lossy(name));
+                        Err(self.protocol(what))
+                    }
+                }
             }
             Some(b'm') => self.begin(ArchiveKind::Manifest, pieces),
             // How much the server has sent, uncompressed.
-            Some(b'p') => Ok(()),
+            Some(b'p') => {
+                if let Some(done) = body.get(1..).and_then(|rest| rest.first_chunk::<8>())
+                    && self.compression.is_some()
+                {
+                    self.sent = u64::from_be_bytes(*done);
+                }
+                Ok(())
+            }
             other => {
                 let what = format!("backup message of type {other:?}");
                 Err(self.protocol(what))
@@ -424,26 +541,16 @@ impl<'c> BaseBackup<'c> {
         Ok(())
     }
 
-    /// The archives one after the other, each as a reader; for callers that store them as they are.
-    ///
-    /// Returns nothing when all have come. An archive that was not read to its end is skipped.
-    ///
-    /// # Errors
-    /// Server and connection errors.
-    pub fn archives(self) -> Archives<'c> {
-        Archives {
-            backup: self,
-            block: Block::default(),
-            next_piece: 0,
-            state: ReadState::Between,
-        }
-    }
-
     /// Reads the end position and leaves the connection ready for other commands.
     ///
     /// # Errors
     /// Server and connection errors; an error if archives are still to come.
     pub fn finish(mut self) -> Result<BackupEnd, Error> {
+        self.read_end()
+    }
+
+    /// [`BaseBackup::finish`] for who still needs the connection.
+    pub(super) fn read_end(&mut self) -> Result<BackupEnd, Error> {
         if !self.ended {
             return Err(self.protocol("the archives have not been read to the end"));
         }
@@ -474,120 +581,6 @@ impl Drop for BaseBackup<'_> {
     fn drop(&mut self) {
         if !self.done {
             self.client.session.wire.broken = true;
-        }
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum ReadState {
-    /// No archive is open.
-    Between,
-    /// One is, and this much of the piece at hand is still to be read.
-    Open(Range<usize>),
-    End,
-}
-
-/// The archives of a backup in turn, see [`BaseBackup::archives`].
-#[derive(Debug)]
-pub struct Archives<'c> {
-    backup: BaseBackup<'c>,
-    block: Block,
-    next_piece: usize,
-    state: ReadState,
-}
-
-impl<'c> Archives<'c> {
-    fn piece(&mut self) -> Result<Option<Piece>, Error> {
-        loop {
-            if let Some(piece) = self.block.pieces.get(self.next_piece) {
-                self.next_piece += 1;
-                return Ok(Some(piece.clone()));
-            }
-            let spare = std::mem::take(&mut self.block.data);
-            match self.backup.next_block(spare)? {
-                Some(block) => self.block = block,
-                None => return Ok(None),
-            }
-            self.next_piece = 0;
-        }
-    }
-
-    /// The next archive, or nothing when all have come.
-    ///
-    /// # Errors
-    /// Server and connection errors.
-    pub fn next_archive(&mut self) -> Result<Option<ArchiveReader<'_, 'c>>, Error> {
-        if self.state == ReadState::End {
-            return Ok(None);
-        }
-        loop {
-            match self.piece()? {
-                Some(Piece::Begin(kind)) => {
-                    self.state = ReadState::Open(0..0);
-                    return Ok(Some(ArchiveReader { archives: self, kind }));
-                }
-                Some(Piece::Data(_)) => {}
-                Some(Piece::End) | None => {
-                    self.state = ReadState::End;
-                    return Ok(None);
-                }
-            }
-        }
-    }
-
-    /// As [`BaseBackup::finish`].
-    ///
-    /// # Errors
-    /// As [`BaseBackup::finish`].
-    pub fn finish(self) -> Result<BackupEnd, Error> {
-        self.backup.finish()
-    }
-}
-
-/// The content of one archive.
-#[derive(Debug)]
-pub struct ArchiveReader<'a, 'c> {
-    archives: &'a mut Archives<'c>,
-    kind: ArchiveKind,
-}
-
-impl ArchiveReader<'_, '_> {
-    /// What it is.
-    #[must_use]
-    pub fn kind(&self) -> &ArchiveKind {
-        &self.kind
-    }
-}
-
-impl Read for ArchiveReader<'_, '_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match &mut self.archives.state {
-                ReadState::Open(range) if range.start < range.end => {
-                    let from = self.archives.block.data.get(range.clone()).unwrap_or_default();
-                    let length = from.len().min(buf.len());
-                    if let (Some(to), Some(from)) = (buf.get_mut(..length), from.get(..length)) {
-                        to.copy_from_slice(from);
-                    }
-                    range.start += length;
-                    return Ok(length);
-                }
-                ReadState::Open(_) => {}
-                _ => return Ok(0),
-            }
-            match self.archives.piece().map_err(io::Error::other)? {
-                Some(Piece::Data(range)) => self.archives.state = ReadState::Open(range),
-                Some(Piece::Begin(_)) => {
-                    // Belongs to the next archive.
-                    self.archives.next_piece -= 1;
-                    self.archives.state = ReadState::Between;
-                    return Ok(0);
-                }
-                Some(Piece::End) | None => {
-                    self.archives.state = ReadState::End;
-                    return Ok(0);
-                }
-            }
         }
     }
 }

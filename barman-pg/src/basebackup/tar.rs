@@ -27,6 +27,8 @@ pub(super) struct Member {
     pub(super) mode: u32,
     /// Bytes of content; 0 unless a file.
     pub(super) size: u64,
+    /// When it was last changed on the server, seconds from 1970.
+    pub(super) modified: u64,
 }
 
 /// What the parser found.
@@ -66,10 +68,10 @@ impl TarParser {
     }
 
     /// Takes the next bytes of the archive.
-    pub(super) fn push<E: From<String>>(
+    pub(super) fn push<'a, E: From<String>>(
         &mut self,
-        mut bytes: &[u8],
-        sink: &mut impl FnMut(TarEvent<'_>) -> Result<(), E>,
+        mut bytes: &'a [u8],
+        sink: &mut impl FnMut(TarEvent<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
         while !bytes.is_empty() {
             if self.remaining > 0 {
@@ -113,9 +115,9 @@ impl TarParser {
         Ok(())
     }
 
-    fn header_complete<E: From<String>>(
+    fn header_complete<'a, E: From<String>>(
         &mut self,
-        sink: &mut impl FnMut(TarEvent<'_>) -> Result<(), E>,
+        sink: &mut impl FnMut(TarEvent<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
         if self.header.iter().all(|byte| *byte == 0) {
             self.ended = true;
@@ -135,12 +137,18 @@ impl TarParser {
         Ok(())
     }
 
+    /// Whether the end marker was seen.
+    pub(super) fn is_marked(&self) -> bool {
+        self.ended
+    }
+
     /// Whether the archive may end here. Servers before 15 send no end marker.
     pub(super) fn is_complete(&self) -> bool {
         self.remaining == 0 && self.padding == 0 && self.header_length == 0 && !self.in_file
     }
 }
 
+/// The fields that matter of a header.
 fn member(bytes: &[u8; BLOCK]) -> Result<Member, String> {
     let header = Header::from_byte_slice(bytes);
     // The sum over the header with its checksum field taken as blanks.
@@ -176,11 +184,13 @@ fn member(bytes: &[u8; BLOCK]) -> Result<Member, String> {
     if kind != MemberKind::File && header.entry_size().map_err(|_| bad("size"))? != 0 {
         return Err(bad("size"));
     }
+    let modified = header.mtime().map_err(|_| bad("time"))?;
     Ok(Member {
         path,
         kind,
         mode,
         size,
+        modified,
     })
 }
 
@@ -219,6 +229,7 @@ pub(super) mod tests {
         raw.linkname[..link.len()].copy_from_slice(link.as_bytes());
         header.set_mode(0o600);
         header.set_size(content.len() as u64);
+        header.set_mtime(1_793_509_098);
         header.set_entry_type(kind);
         header.set_cksum();
         let mut out = header.as_bytes().to_vec();

@@ -1,23 +1,41 @@
-//! One connector for both kinds of connection: takes a [`ConnInfo`], fills in what libpq would (environment, password
-//! file, defaults), walks the hosts in order and hands an open socket to the caller's session code.
+//! One connector for both kinds of connection: takes a [`ConnInfo`], fills in what libpq would (service, environment,
+//! password file, defaults), walks hosts, addresses and encryption in libpq's order, authenticates, and hands an open
+//! session to the caller.
 //!
 //! What libpq can and this module cannot do is refused by name ([`Error::Unsupported`]), never ignored.
 
+mod cancel;
+mod channel;
 mod environment;
-mod passfile;
+mod files;
+mod hosts;
 mod plan;
+mod settings;
+mod shuffle;
 mod socket;
+mod startup;
+mod target;
+mod values;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+pub use cancel::Canceller;
+pub(crate) use channel::{Channel, Stuck};
 pub use environment::process_environment;
-pub(crate) use plan::{Host, Plan, SessionKind};
+#[cfg(feature = "tls")]
+pub(crate) use files::read as read_file;
+pub(crate) use hosts::Host;
+pub(crate) use plan::{Plan, SessionKind, SocketSettings};
+#[cfg(feature = "tls")]
+pub(crate) use socket::describe;
 pub(crate) use socket::{Ready, Socket};
+pub(crate) use startup::{MAX_PARAMETERS, Opened};
 
 use crate::conninfo::ConnInfo;
-use crate::error::{Error, sqlstate};
+use crate::error::Error;
+use target::Target;
 
 /// How often a waiting call looks at the interrupt flag.
 pub(crate) const LOOK: Duration = Duration::from_millis(200);
@@ -26,7 +44,7 @@ pub(crate) const LOOK: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub struct ConnectOptions {
     /// The most that opening a session may take per host address, unless the conninfo or `PGCONNECT_TIMEOUT` sets
-    /// `connect_timeout`.
+    /// `connect_timeout` above zero (libpq waits for ever then; here every wait has a limit).
     pub connect_timeout: Duration,
     /// The most that any single wait for the server may take without a byte, and that an ordinary statement may take.
     pub io_timeout: Duration,
@@ -120,53 +138,227 @@ impl Deadline {
     }
 }
 
-/// Opens a session: tries every address of every host in order until `open` makes a session of a socket.
-///
-/// As in libpq a host that refuses the role or the database ends the search; one that cannot be reached, is starting
-/// up, or has the wrong session attributes does not.
-pub(crate) fn establish<T>(
+/// Why an attempt failed, and with it what is tried next.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The next address of the host, or the next host: nobody is there, or nobody answers in time.
+    Address(Error),
+    /// The next host: this one is starting up, or is of the wrong kind.
+    Host(Error),
+    /// The other kind of encryption, if that has not been tried: the server rejects us as we came.
+    Encryption(Error),
+    /// Nothing: any other host would be asked in vain, or must not be asked.
+    Final(Error),
+}
+
+impl Failure {
+    /// What an error while talking to a server leads to. As in libpq a server that breaks the conversation off ends the
+    /// search.
+    pub(crate) fn of(error: Error) -> Self {
+        match error {
+            error @ Error::Timeout { .. } => Self::Address(error),
+            error => Self::Final(error),
+        }
+    }
+
+    pub(crate) fn into_error(self) -> Error {
+        let (Self::Address(error) | Self::Host(error) | Self::Encryption(error) | Self::Final(error)) = self;
+        error
+    }
+}
+
+/// How sessions of one kind are made of an authenticated connection and asked for a setting.
+pub(crate) struct Maker<T, M, S>
+where
+    M: FnMut(Opened, &Plan, Deadline) -> Result<T, Error>,
+    S: FnMut(&mut T, &'static str) -> Result<Option<String>, Error>,
+{
+    pub(crate) make: M,
+    pub(crate) show: S,
+}
+
+/// Opens a session: tries every address of every host in the order of libpq, and on each the encryption that `sslmode`
+/// allows. The error tells of every attempt, one a line, as libpq does.
+pub(crate) fn establish<T, M, S>(
     info: &ConnInfo,
     kind: SessionKind,
     options: &ConnectOptions,
-    mut open: impl FnMut(Socket, &Plan, &Host, Deadline) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let plan = Plan::new(info, kind, options)?;
-    let mut failure = None;
-    for host in &plan.hosts {
-        let addresses = match socket::addresses(host, &plan, options) {
-            Ok(addresses) => addresses,
-            Err(error @ Error::Interrupted { .. }) => return Err(error),
-            Err(error) => {
-                failure = Some(error);
-                continue;
-            }
-        };
-        for address in addresses {
-            let deadline = Deadline::after(plan.connect_timeout);
-            let outcome = socket::connect(&address, &plan, options, deadline)
-                .and_then(|socket| open(socket, &plan, &host.at(&address), deadline))
-                .map_err(|error| as_connect_failure(error, &host.at(&address).label()));
-            match outcome {
-                Ok(session) => return Ok(session),
-                Err(error) => {
-                    let last = error.is_interrupted()
-                        || matches!(error, Error::Unsupported { .. })
-                        || error
-                            .sqlstate()
-                            .is_some_and(|code| code != sqlstate::CANNOT_CONNECT_NOW);
-                    if last {
-                        return Err(error);
-                    }
-                    failure = Some(error);
-                }
+    mut maker: Maker<T, M, S>,
+) -> Result<T, Error>
+where
+    M: FnMut(Opened, &Plan, Deadline) -> Result<T, Error>,
+    S: FnMut(&mut T, &'static str) -> Result<Option<String>, Error>,
+{
+    let mut plan = Plan::new(info, kind, options)?;
+    if plan.tls.mode >= crate::tls::SslMode::Require && !crate::tls::AVAILABLE {
+        return Err(Error::Unsupported {
+            option: "sslmode".to_owned(),
+            value: plan.tls.mode.word().to_owned(),
+            why: "this program was built without TLS",
+        });
+    }
+    if plan.shuffle {
+        shuffle::shuffle(&mut plan.hosts);
+    }
+    let mut failures = Vec::new();
+    let passes = match plan.target {
+        // A second round takes any server.
+        Target::PreferStandby => vec![Target::PreferStandby, Target::Any],
+        target => vec![target],
+    };
+    for target in passes {
+        plan.target = target;
+        for host in &plan.hosts {
+            match try_host(host, &plan, options, &mut maker, &mut failures) {
+                Ok(Some(session)) => return Ok(session),
+                Ok(None) => {}
+                Err(error) => return Err(error),
             }
         }
     }
-    Err(failure.unwrap_or_else(|| Error::Connect {
-        address: "no server".to_owned(),
-        reason: "the connection string names no host".to_owned(),
-        sqlstate: None,
-    }))
+    Err(summary(failures))
+}
+
+/// Tries a host; nothing if the next one may be tried.
+fn try_host<T, M, S>(
+    host: &Host,
+    plan: &Plan,
+    options: &ConnectOptions,
+    maker: &mut Maker<T, M, S>,
+    failures: &mut Vec<Error>,
+) -> Result<Option<T>, Error>
+where
+    M: FnMut(Opened, &Plan, Deadline) -> Result<T, Error>,
+    S: FnMut(&mut T, &'static str) -> Result<Option<String>, Error>,
+{
+    let mut addresses = match socket::addresses(host, plan, options) {
+        Ok(addresses) => addresses,
+        Err(error @ Error::Interrupted { .. }) => return Err(error),
+        Err(error) => {
+            failures.push(error);
+            return Ok(None);
+        }
+    };
+    if plan.shuffle {
+        shuffle::shuffle(&mut addresses);
+    }
+    for address in addresses {
+        let host = host.at(&address);
+        let deadline = Deadline::after(Some(plan.connect_timeout));
+        let attempts = startup::attempts(plan.tls.mode, &address);
+        for (at, encryption) in attempts.iter().enumerate() {
+            let outcome = startup::attempt(plan, &host, &address, *encryption, options, deadline)
+                .and_then(|opened| finish(opened, plan, deadline, maker));
+            let failure = match outcome {
+                Ok(session) => return Ok(Some(session)),
+                Err(failure) => failure,
+            };
+            let (last, next_host) = match &failure {
+                Failure::Address(_) => (false, false),
+                Failure::Host(_) => (false, true),
+                Failure::Encryption(_) => (at + 1 == attempts.len(), false),
+                Failure::Final(_) => (true, false),
+            };
+            let again = matches!(failure, Failure::Encryption(_)) && !last;
+            let error = as_connect_failure(failure.into_error(), &host.label());
+            if error.is_interrupted() || matches!(error, Error::Unsupported { .. } | Error::ConnInfo(_)) {
+                return Err(error);
+            }
+            failures.push(error);
+            if last {
+                return Err(summary(std::mem::take(failures)));
+            }
+            if next_host {
+                return Ok(None);
+            }
+            if !again {
+                break;
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Makes the caller's session and looks whether the server is of the kind that is wanted.
+fn finish<T, M, S>(
+    opened: Opened,
+    plan: &Plan,
+    deadline: Deadline,
+    maker: &mut Maker<T, M, S>,
+) -> Result<T, Failure>
+where
+    M: FnMut(Opened, &Plan, Deadline) -> Result<T, Error>,
+    S: FnMut(&mut T, &'static str) -> Result<Option<String>, Error>,
+{
+    let address = opened.wire.address.clone();
+    let on = |value: &String| value == "on";
+    let reported: Vec<(&str, bool)> = ["in_hot_standby", "default_transaction_read_only"]
+        .into_iter()
+        .filter_map(|name| Some((name, opened.parameters.get(name).map(on)?)))
+        .collect();
+    let mut session = (maker.make)(opened, plan, deadline).map_err(Failure::of)?;
+    let verdict = target::judge(
+        plan.target,
+        |name| {
+            reported
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| *value)
+        },
+        |name| Ok((maker.show)(&mut session, name)?.as_ref().map(on)),
+    );
+    match verdict {
+        Ok(None) => Ok(session),
+        Ok(Some(complaint)) => Err(Failure::Host(Error::Connect {
+            address,
+            reason: complaint.to_owned(),
+            sqlstate: None,
+        })),
+        Err(error @ Error::Interrupted { .. }) => Err(Failure::Final(error)),
+        Err(error) => Err(Failure::Host(error)),
+    }
+}
+
+/// One error of all failures. The first line is that of the first attempt, the SQLSTATE that of the last answer.
+fn summary(failures: Vec<Error>) -> Error {
+    let sqlstate = failures
+        .iter()
+        .rev()
+        .find_map(|error| error.sqlstate().map(str::to_owned));
+    let mut failures = failures.into_iter();
+    match failures.next() {
+        Some(Error::Connect {
+            address, mut reason, ..
+        }) => {
+            let first = format!("connection to {address} failed: {reason}");
+            let mut told = vec![first];
+            for failure in failures {
+                let text = match &failure {
+                    Error::Connect { address, reason, .. } => {
+                        format!("connection to {address} failed: {reason}")
+                    }
+                    other => other.to_string(),
+                };
+                // Encrypted and in clear the same may happen.
+                if !told.contains(&text) {
+                    reason.push('\n');
+                    reason.push_str(&text);
+                    told.push(text);
+                }
+            }
+            Error::Connect {
+                address,
+                reason,
+                sqlstate,
+            }
+        }
+        Some(other) => other,
+        None => Error::Connect {
+            address: "no server".to_owned(),
+            reason: "the connection string names no host".to_owned(),
+            sqlstate: None,
+        },
+    }
 }
 
 /// Whatever goes wrong before a session exists is a failure to connect, told in libpq's form.

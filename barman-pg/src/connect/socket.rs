@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
-use super::plan::{Host, Place};
-use super::{ConnectOptions, Deadline, LOOK, Plan};
+use super::hosts::{Host, Place};
+use super::{ConnectOptions, Deadline, LOOK, Plan, SocketSettings};
 use crate::error::Error;
 
 const DOING: &str = "connecting";
@@ -61,6 +61,12 @@ fn wait_fd(fd: BorrowedFd<'_>, ready: Ready, slice: Duration) -> io::Result<bool
         // A signal: the caller looks at its flag and comes back.
         Err(Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 
@@ -135,7 +141,7 @@ pub(super) fn addresses(host: &Host, plan: &Plan, options: &ConnectOptions) -> R
     if let Err(error) = spawned {
         return Err(failed(describe(&error)));
     }
-    let deadline = Deadline::after(plan.connect_timeout);
+    let deadline = Deadline::after(Some(plan.connect_timeout));
     loop {
         let Some(slice) = deadline.slice() else {
             return Err(failed(format!(
@@ -166,7 +172,7 @@ pub(super) fn addresses(host: &Host, plan: &Plan, options: &ConnectOptions) -> R
 /// Opens a connection to one address.
 pub(super) fn connect(
     address: &Address,
-    plan: &Plan,
+    settings: &SocketSettings,
     options: &ConnectOptions,
     deadline: Deadline,
 ) -> Result<Socket, Error> {
@@ -184,17 +190,17 @@ pub(super) fn connect(
     let socket = socket2::Socket::new(domain, Type::STREAM.nonblocking().cloexec(), None).map_err(broken)?;
     if domain != Domain::UNIX {
         socket.set_tcp_nodelay(true).map_err(broken)?;
-        if let Some(keepalive) = plan.keepalive {
-            let settings = socket2::TcpKeepalive::new()
+        if let Some(keepalive) = settings.keepalive {
+            let keepalive = socket2::TcpKeepalive::new()
                 .with_time(keepalive.idle)
                 .with_interval(keepalive.interval)
                 .with_retries(keepalive.retries);
-            socket.set_tcp_keepalive(&settings).map_err(broken)?;
-            if keepalive.user_timeout.is_some() {
-                socket
-                    .set_tcp_user_timeout(keepalive.user_timeout)
-                    .map_err(broken)?;
-            }
+            socket.set_tcp_keepalive(&keepalive).map_err(broken)?;
+        }
+        if settings.user_timeout.is_some() {
+            socket
+                .set_tcp_user_timeout(settings.user_timeout)
+                .map_err(broken)?;
         }
     }
     loop {
@@ -225,6 +231,24 @@ pub(super) fn connect(
         Address::Unix(_) => Socket::Unix(UnixStream::from(std::os::fd::OwnedFd::from(socket))),
         Address::Tcp(_) => Socket::Tcp(TcpStream::from(socket)),
     })
+}
+
+/// Looks whether the server at a Unix socket runs as this role of the system (`requirepeer`).
+pub(super) fn check_peer(stream: &UnixStream, wanted: &str) -> Result<(), String> {
+    let credentials = rustix::net::sockopt::socket_peercred(stream)
+        .map_err(|error| format!("could not get peer credentials: {}", describe(&error.into())))?;
+    let uid = nix::unistd::Uid::from_raw(credentials.uid.as_raw());
+    let actual = nix::unistd::User::from_uid(uid)
+        .ok()
+        .flatten()
+        .map(|user| user.name)
+        .ok_or_else(|| format!("local user with ID {uid} does not exist"))?;
+    if actual == wanted {
+        return Ok(());
+    }
+    Err(format!(
+        "requirepeer specifies \"{wanted}\", but actual peer user name is \"{actual}\""
+    ))
 }
 
 fn expired() -> Error {

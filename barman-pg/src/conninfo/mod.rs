@@ -1,14 +1,19 @@
-//! Connection strings as libpq understands them: `key=value` pairs and `postgresql://` URIs. Everything here is a pure
-//! function of the string; environment variables and password files come in when a connection is made
+//! Connection strings as libpq understands them: `key=value` pairs and `postgresql://` URIs, and the content of password
+//! and service files. Everything here is a pure function of text; environment variables and files come in when a
+//! connection is made
 //! ([`ConnectOptions`](crate::ConnectOptions)).
 
 mod keywords;
 mod pairs;
+pub mod passfile;
+pub mod service;
 mod uri;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+
+use zeroize::Zeroize as _;
 
 pub(crate) use keywords::ENVIRONMENT;
 pub use keywords::is_keyword;
@@ -68,7 +73,7 @@ impl ConnInfo {
     /// Parses `key=value` pairs (libpq's grammar: quotes, backslashes, blanks around `=`) or a URI.
     ///
     /// # Errors
-    /// A string that libpq would refuse; an unknown keyword is named.
+    /// A string that libpq would refuse; an unknown keyword is named. A value with a null character.
     pub fn parse(text: &str) -> Result<Self, ConnInfoError> {
         let pairs = if uri::is_uri(text) {
             uri::parse(text)?
@@ -88,6 +93,13 @@ impl ConnInfo {
                 keyword: keyword.to_owned(),
             });
         }
+        // libpq's strings cannot hold one, and in a message to the server it would end the value.
+        if value.contains('\0') {
+            return Err(ConnInfoError::InvalidValue {
+                keyword: keyword.to_owned(),
+                what: "it holds a null character".to_owned(),
+            });
+        }
         self.values.insert(keyword.to_owned(), value);
         Ok(())
     }
@@ -101,10 +113,15 @@ impl ConnInfo {
             .filter(|value| !value.is_empty())
     }
 
+    /// The value of a keyword as the string has it, also if it is empty: an empty value keeps the environment out.
+    pub(crate) fn written(&self, keyword: &str) -> Option<&str> {
+        self.values.get(keyword).map(String::as_str)
+    }
+
     /// The same with one keyword set, whatever it was before.
     ///
     /// # Errors
-    /// The keyword is not one of libpq's.
+    /// The keyword is not one of libpq's; the value holds a null character.
     pub fn with(mut self, keyword: &str, value: impl Into<String>) -> Result<Self, ConnInfoError> {
         self.set(keyword, value.into())?;
         Ok(self)
@@ -158,6 +175,17 @@ impl ConnInfo {
             .map(|(keyword, value)| format!("{keyword}={}", show(keyword, value)))
             .collect();
         words.join(" ")
+    }
+}
+
+impl Drop for ConnInfo {
+    /// Passwords do not stay in memory.
+    fn drop(&mut self) {
+        for (keyword, value) in &mut self.values {
+            if keywords::is_secret(keyword) {
+                value.zeroize();
+            }
+        }
     }
 }
 
@@ -279,6 +307,13 @@ mod tests {
                 keyword: String::new()
             }
         );
+        for result in [
+            ConnInfo::parse("user=a\0replication"),
+            ConnInfo::default().with("user", "a\0b"),
+        ] {
+            let what = "invalid value for connection option \"user\": it holds a null character";
+            assert_eq!(result.unwrap_err().to_string(), what);
+        }
     }
 
     #[test]
@@ -303,7 +338,7 @@ mod tests {
         );
         expect(
             "postgresql://[fe80::1],h/db",
-            &[("dbname", "db"), ("host", "fe80::1,h")],
+            &[("dbname", "db"), ("host", "fe80::1,h"), ("port", ",")],
         );
         expect(
             "postgresql://%2Fvar%2Frun/db",
@@ -319,6 +354,17 @@ mod tests {
             &[("host", "h"), ("sslmode", "require")],
         );
         expect("postgresql://h/", &[("host", "h")]);
+        expect("postgresql://h/?user=u&", &[("host", "h"), ("user", "u")]);
+        // As in libpq: the user part ends at the first '@', whatever comes before it.
+        expect(
+            "postgresql://u:to?p@h/db",
+            &[
+                ("dbname", "db"),
+                ("host", "h"),
+                ("password", "to?p"),
+                ("user", "u"),
+            ],
+        );
         expect(
             "postgresql://user:a:b@h",
             &[("host", "h"), ("password", "a:b"), ("user", "user")],
@@ -334,6 +380,7 @@ mod tests {
             "postgresql://h/db?nonsense=1",
             "postgresql://h/db?user",
             "postgresql://h/db?=x",
+            "postgresql://h/db?&user=x",
             "postgresql://h/db?user=a=b",
             "postgresql://u%zz@h",
             "postgresql://u%0@h",
@@ -354,10 +401,11 @@ mod tests {
             "host=h password=*REDACTED* sslpassword=*REDACTED* user=u"
         );
         assert!(!redact("password='broken").contains("broken"));
-        // A password whose `?` is not escaped.
+        // A password whose `?` or `/` is not escaped.
         for text in [
-            "postgresql://u:top?secret@h/db",
             "postgresql://u:top?secret@h/db?a=b=c",
+            "postgresql://u:top/x?secret@h/db",
+            "postgresql://u:top/x?secret@h/db?a=b=c",
         ] {
             let error = ConnInfo::parse(text).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");

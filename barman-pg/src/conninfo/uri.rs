@@ -27,16 +27,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> 
         }
     };
 
-    let (before_query, query) = match rest.split_once('?') {
-        Some((before, query)) => (before, Some(query)),
-        None => (rest, None),
-    };
-    // The user part ends at the first '@' before any '/'.
-    let authority_end = before_query.find('/').unwrap_or(before_query.len());
-    let (authority, path) = before_query.split_at(authority_end);
-    let hosts = match authority.split_once('@') {
-        None => authority,
-        Some((credentials, hosts)) => {
+    // The user part ends at the first '@' before any '/'; a '?' does not end the search.
+    let stop = rest.find(['@', '/']).unwrap_or(rest.len());
+    let rest = match rest.split_at(stop) {
+        (credentials, after) if after.starts_with('@') => {
             let (user, password) = match credentials.split_once(':') {
                 Some((user, password)) => (user, Some(password)),
                 None => (credentials, None),
@@ -45,17 +39,22 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> 
             if let Some(password) = password {
                 push("password", decode(password)?);
             }
-            hosts
+            after.strip_prefix('@').unwrap_or(after)
         }
+        _ => rest,
     };
-    let (hosts, ports) = host_list(hosts)?;
+    let (hosts, ports, rest) = host_list(rest)?;
     push("host", decode(&hosts)?);
     push("port", decode(&ports)?);
+    let (path, query) = match rest.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (rest, None),
+    };
     if let Some(dbname) = path.strip_prefix('/') {
         push("dbname", decode(dbname)?);
     }
-    if let Some(query) = query {
-        for part in query.split('&').filter(|part| !part.is_empty()) {
+    if let Some(query) = query.filter(|query| !query.is_empty()) {
+        for part in query.strip_suffix('&').unwrap_or(query).split('&') {
             let Some((name, value)) = part.split_once('=') else {
                 return invalid(format!(
                     "missing key/value separator \"=\" in query parameter \"{}\"",
@@ -85,8 +84,9 @@ fn shown(word: &str) -> &str {
     if is_keyword(word) { word } else { "..." }
 }
 
-/// Splits `host:port,host:port` into the two comma separated lists that `host` and `port` hold.
-fn host_list(text: &str) -> Result<(String, String), ConnInfoError> {
+/// Takes `host:port,host:port` off the front: the two comma separated lists that `host` and `port` hold, and the rest
+/// from the `/` or `?` on. As in libpq, several hosts without a port give a list of empty ports, which keeps `PGPORT` out.
+fn host_list(text: &str) -> Result<(String, String, &str), ConnInfoError> {
     let mut hosts = Vec::new();
     let mut ports = Vec::new();
     let mut rest = text;
@@ -99,29 +99,25 @@ fn host_list(text: &str) -> Result<(String, String), ConnInfoError> {
                     );
                 }
                 Some(("", _)) => return invalid("IPv6 host address may not be empty"),
-                Some((host, after)) => (host, after),
+                Some((host, after)) if after.is_empty() || after.starts_with([':', '/', '?', ',']) => {
+                    (host, after)
+                }
+                Some(_) => return invalid("unexpected character after an IPv6 host address"),
             }
         } else {
-            rest.split_at(rest.find([':', ',']).unwrap_or(rest.len()))
+            rest.split_at(rest.find([':', '/', '?', ',']).unwrap_or(rest.len()))
         };
         hosts.push(host);
         let (port, after) = match after.strip_prefix(':') {
-            Some(after) => after.split_at(after.find(',').unwrap_or(after.len())),
+            Some(after) => after.split_at(after.find(['/', '?', ',']).unwrap_or(after.len())),
             None => ("", after),
         };
         ports.push(port);
         match after.strip_prefix(',') {
             Some(next) => rest = next,
-            None if after.is_empty() => break,
-            None => return invalid("unexpected character after a host address"),
+            None => return Ok((hosts.join(","), ports.join(","), after)),
         }
     }
-    let ports = if ports.iter().all(|port| port.is_empty()) {
-        String::new()
-    } else {
-        ports.join(",")
-    };
-    Ok((hosts.join(","), ports))
 }
 
 /// Resolves `%XX`.

@@ -2,6 +2,7 @@
 //! (PostgreSQL documentation, "Streaming Replication Protocol"). Base backups are in [`crate::basebackup`].
 
 pub(crate) mod messages;
+mod resume;
 pub(crate) mod session;
 mod wal_stream;
 pub(crate) mod wire;
@@ -10,9 +11,10 @@ use std::time::Duration;
 
 use barman_wal::{Lsn, TimelineId};
 
+pub use resume::{Backoff, ReconnectPolicy};
 pub use wal_stream::{WalEvent, WalStream};
 
-use crate::connect::{self, ConnectOptions, SessionKind};
+use crate::connect::{self, Canceller, ConnectOptions, Maker, SessionKind};
 use crate::conninfo::ConnInfo;
 use crate::error::{Error, sqlstate};
 use crate::sql::quote::identifier;
@@ -66,10 +68,13 @@ impl ReplicationClient {
             info,
             SessionKind::Streaming,
             options,
-            |socket, plan, host, deadline| {
-                let mut session = Session::start(socket, plan, host, deadline, options)?;
-                check_attributes(&mut session, plan)?;
-                Ok(session)
+            Maker {
+                make: |opened, _: &_, _| Ok(Session::new(opened)),
+                show: |session: &mut Session, name| {
+                    let doing = Doing::Borrowed("connecting");
+                    let rows = session.run(&format!("SHOW {name}"), Patience::Io, &doing)?;
+                    Ok(rows.first().and_then(|row| text(row, 0)))
+                },
             },
         )?;
         Ok(Self {
@@ -100,6 +105,18 @@ impl ReplicationClient {
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.session.parameter(name)
+    }
+
+    /// Asks the server to stop what this session is doing, from any thread; none if the server gave no key for that.
+    #[must_use]
+    pub fn canceller(&self) -> Option<Canceller> {
+        self.session.canceller.clone()
+    }
+
+    /// Whether the connection is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.session.wire.channel().is_encrypted()
     }
 
     fn patience(&self) -> Patience {
@@ -181,6 +198,20 @@ impl ReplicationClient {
         self.session.run(&sql, self.patience(), &doing).map(drop)
     }
 
+    /// `CREATE_REPLICATION_SLOT name TEMPORARY PHYSICAL RESERVE_WAL`: a slot that keeps WAL from now on and ends with this
+    /// session, or with an error in it.
+    ///
+    /// # Errors
+    /// As [`ReplicationClient::create_physical_slot`].
+    pub fn create_temporary_slot(&mut self, name: &str) -> Result<(), Error> {
+        let doing = Doing::Owned(format!("creating temporary replication slot \"{name}\""));
+        let sql = format!(
+            "CREATE_REPLICATION_SLOT {} TEMPORARY PHYSICAL RESERVE_WAL",
+            identifier(name)
+        );
+        self.session.run(&sql, self.patience(), &doing).map(drop)
+    }
+
     /// `DROP_REPLICATION_SLOT name`.
     ///
     /// # Errors
@@ -228,7 +259,9 @@ impl ReplicationClient {
     /// `START_REPLICATION [SLOT slot] PHYSICAL start TIMELINE timeline`.
     ///
     /// # Errors
-    /// [`Error::Server`]: position no longer available (58P01), slot active (55006) or absent (42704).
+    /// [`Error::WalRemoved`] if the position is no longer available (often only with the first
+    /// [`WalStream::next`]); [`Error::Server`]: slot active (55006) or absent (42704), position not in the server's
+    /// history, see [`ReplicationClient::check_position`].
     pub fn start_physical(
         &mut self,
         slot: Option<&str>,
@@ -242,7 +275,7 @@ impl ReplicationClient {
             "START_REPLICATION {slot}PHYSICAL {start} TIMELINE {}",
             timeline.get()
         );
-        WalStream::start(self, &sql, start)
+        WalStream::start(self, &sql, start, timeline)
     }
 }
 
@@ -276,27 +309,17 @@ pub fn create_slot_if_absent(client: &mut ReplicationClient, name: &str) -> Resu
     }
 }
 
-fn check_attributes(session: &mut Session, plan: &connect::Plan) -> Result<(), Error> {
-    let Some(unwanted) = plan.attributes.unwanted_read_only() else {
-        return Ok(());
-    };
-    let doing = Doing::Borrowed("connecting");
-    let rows = session.run("SHOW transaction_read_only", Patience::Io, &doing)?;
-    let read_only = rows.first().and_then(|row| text(row, 0)).unwrap_or_default();
-    if read_only == unwanted {
-        return Err(Error::Connect {
-            address: session.wire.address.clone(),
-            reason: plan.attributes.complaint().to_owned(),
-            sqlstate: None,
-        });
-    }
-    Ok(())
-}
-
 /// A column as text.
 pub(crate) fn text(row: &Row, at: usize) -> Option<String> {
     let value = row.get(at)?.as_ref()?;
     std::str::from_utf8(value).ok().map(str::to_owned)
+}
+
+/// A column as a path, whatever its encoding.
+pub(crate) fn path_at(row: &Row, at: usize) -> Option<std::path::PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let value = row.get(at)?.as_ref()?;
+    Some(std::ffi::OsStr::from_bytes(value).into())
 }
 
 pub(crate) fn lsn_at(row: &Row, at: usize) -> Option<Lsn> {

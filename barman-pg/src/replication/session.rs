@@ -1,15 +1,13 @@
-//! A replication session: startup, authentication, and the simple query protocol.
+//! A replication session: the simple query protocol. [`crate::connect`] opens it.
 
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use pgwire::messages::{Message as _, simplequery, startup, terminate};
-use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use pgwire::messages::{Message as _, simplequery, terminate};
 
-use super::messages::{self, Authentication};
+use super::messages;
 use super::wire::{Doing, Frame, Patience, Wire};
-use crate::connect::{ConnectOptions, Deadline, Host, Plan, Socket};
+use crate::connect::{Canceller, MAX_PARAMETERS, Opened};
 use crate::error::{Error, ServerMessage};
 use crate::version::PgVersion;
 
@@ -17,8 +15,6 @@ use crate::version::PgVersion;
 const MAX_ROWS: usize = 100_000;
 /// More bytes than the rows of any replication command have.
 pub(crate) const MAX_ROW_BYTES: usize = 64 * 1024 * 1024;
-/// More parameters than any server reports.
-const MAX_PARAMETERS: usize = 1000;
 
 /// A row as text columns.
 pub(crate) type Row = Vec<Option<Bytes>>;
@@ -30,6 +26,7 @@ pub(crate) enum Answer {
     Columns,
     Row(Row),
     Complete,
+    CopyIn,
     CopyOut,
     CopyBoth,
     /// A CopyData message; the range is its body in the wire's buffer.
@@ -47,60 +44,24 @@ pub(crate) struct Session {
     pub(crate) version: PgVersion,
     pub(crate) user: String,
     parameters: BTreeMap<String, String>,
+    pub(crate) canceller: Option<Canceller>,
+    /// The server is at work on a command that it would not notice to be unwanted.
+    busy: bool,
 }
 
 const CONNECTING: Doing = Doing::Borrowed("connecting");
 
 impl Session {
-    /// Runs the startup conversation on a connected socket.
-    pub(crate) fn start(
-        socket: Socket,
-        plan: &Plan,
-        host: &Host,
-        deadline: Deadline,
-        options: &ConnectOptions,
-    ) -> Result<Self, Error> {
-        let mut wire = Wire::new(socket, host.label(), options.io_timeout);
-        wire.interrupt.clone_from(&options.interrupt);
-        let patience = Patience::Until(deadline);
-
-        let mut hello = startup::Startup::new();
-        hello.protocol_number_major = 3;
-        hello.protocol_number_minor = 0;
-        let mut parameters: BTreeMap<String, String> = BTreeMap::new();
-        parameters.insert("user".into(), plan.user.clone());
-        parameters.insert("database".into(), plan.dbname.clone());
-        parameters.insert("client_encoding".into(), "UTF8".into());
-        for (name, value) in [
-            ("replication", &plan.replication),
-            ("options", &plan.options),
-            ("application_name", &plan.application_name),
-        ] {
-            if let Some(value) = value {
-                parameters.insert(name.into(), value.clone());
-            }
+    /// The session of an authenticated connection.
+    pub(crate) fn new(opened: Opened) -> Self {
+        Self {
+            wire: opened.wire,
+            version: opened.version,
+            user: opened.user,
+            parameters: opened.parameters,
+            canceller: opened.canceller,
+            busy: false,
         }
-        for (name, value) in &plan.parameters {
-            parameters.insert((*name).into(), value.clone());
-        }
-        hello.parameters = parameters;
-        send(&mut wire, &hello, patience)?;
-
-        let mut session = Self {
-            wire,
-            version: PgVersion(0),
-            user: plan.user.clone(),
-            parameters: BTreeMap::new(),
-        };
-        session.authenticate(plan, host, patience)?;
-        session.await_ready(patience)?;
-        let report = session.parameter("server_version").unwrap_or_default().to_owned();
-        session.version = PgVersion::from_report(&report).ok_or_else(|| {
-            session
-                .wire
-                .protocol(&CONNECTING, format!("server version \"{report}\""))
-        })?;
-        Ok(session)
     }
 
     /// A parameter that the server reported (`server_version`, `in_hot_standby` ...).
@@ -116,122 +77,9 @@ impl Session {
         }
     }
 
-    fn refused(&self, reason: impl Into<String>) -> Error {
-        Error::Connect {
-            address: self.wire.address.clone(),
-            reason: reason.into(),
-            sqlstate: None,
-        }
-    }
-
-    /// The next authentication request.
-    fn request(&mut self, patience: Patience) -> Result<Authentication, Error> {
-        loop {
-            let frame = self.wire.frame(patience, &CONNECTING)?;
-            let body = self.wire.bytes(&frame.body);
-            match frame.tag {
-                b'R' => {
-                    let request = messages::authentication(body);
-                    return request.map_err(|what| self.wire.protocol(&CONNECTING, what));
-                }
-                b'E' => {
-                    let message = messages::server_message(body);
-                    return Err(self.failed(&CONNECTING, message));
-                }
-                b'N' => {}
-                // NegotiateProtocolVersion: the server does not know a parameter of ours.
-                b'v' => {}
-                other => return Err(self.unexpected(other, &CONNECTING)),
-            }
-        }
-    }
-
     fn unexpected(&mut self, tag: u8, doing: &Doing) -> Error {
         self.wire
             .protocol(doing, format!("message type \"{}\" out of turn", char::from(tag)))
-    }
-
-    fn authenticate(&mut self, plan: &Plan, host: &Host, patience: Patience) -> Result<(), Error> {
-        let missing = "fe_sendauth: no password supplied";
-        let first = self.request(patience)?;
-        match first {
-            Authentication::Ok => return Ok(()),
-            Authentication::Cleartext => {
-                let password = host.password.clone().ok_or_else(|| self.refused(missing))?;
-                send(&mut self.wire, &startup::Password::new(password), patience)?;
-            }
-            Authentication::Md5(salt) => {
-                let password = host.password.as_ref().ok_or_else(|| self.refused(missing))?;
-                let answer = md5_hash(plan.user.as_bytes(), password.as_bytes(), salt);
-                send(&mut self.wire, &startup::Password::new(answer), patience)?;
-            }
-            Authentication::Sasl(mechanisms) => {
-                if !mechanisms.iter().any(|m| m == SCRAM_SHA_256) {
-                    return Err(self.refused(format!(
-                        "none of the server's SASL authentication mechanisms are supported: {}",
-                        mechanisms.join(", ")
-                    )));
-                }
-                let password = host.password.clone().ok_or_else(|| self.refused(missing))?;
-                self.scram(&password, patience)?;
-            }
-            other => {
-                return Err(self.refused(format!("authentication method {other:?} is not supported")));
-            }
-        }
-        match self.request(patience)? {
-            Authentication::Ok => Ok(()),
-            other => Err(self
-                .wire
-                .protocol(&CONNECTING, format!("{other:?} after the password"))),
-        }
-    }
-
-    fn scram(&mut self, password: &str, patience: Patience) -> Result<(), Error> {
-        let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
-        let first = Bytes::copy_from_slice(scram.message());
-        send(
-            &mut self.wire,
-            &startup::SASLInitialResponse::new(SCRAM_SHA_256.to_owned(), Some(first)),
-            patience,
-        )?;
-        match self.request(patience)? {
-            Authentication::SaslContinue(data) => {
-                scram
-                    .update(&data)
-                    .map_err(|error| self.refused(format!("SCRAM exchange failed: {error}")))?;
-            }
-            other => return Err(self.wire.protocol(&CONNECTING, format!("{other:?} within SCRAM"))),
-        }
-        send(
-            &mut self.wire,
-            &startup::SASLResponse::new(Bytes::copy_from_slice(scram.message())),
-            patience,
-        )?;
-        match self.request(patience)? {
-            Authentication::SaslFinal(data) => scram.finish(&data).map_err(|error| {
-                self.refused(format!(
-                    "the server could not prove that it knows the password: {error}"
-                ))
-            }),
-            other => Err(self.wire.protocol(&CONNECTING, format!("{other:?} within SCRAM"))),
-        }
-    }
-
-    fn await_ready(&mut self, patience: Patience) -> Result<(), Error> {
-        loop {
-            let frame = self.wire.frame(patience, &CONNECTING)?;
-            match frame.tag {
-                b'S' => self.remember(&frame),
-                b'K' | b'N' | b'v' => {}
-                b'Z' => return Ok(()),
-                b'E' => {
-                    let message = messages::server_message(self.wire.bytes(&frame.body));
-                    return Err(self.failed(&CONNECTING, message));
-                }
-                other => return Err(self.unexpected(other, &CONNECTING)),
-            }
-        }
     }
 
     fn remember(&mut self, frame: &Frame) {
@@ -254,7 +102,10 @@ impl Session {
         simplequery::Query::new(sql.to_owned())
             .encode(&mut out)
             .map_err(|error| self.wire.protocol(doing, error.to_string()))?;
-        self.wire.send(&out, Patience::Io, doing)
+        self.wire.send(&out, Patience::Io, doing)?;
+        // A server that streams WAL notices at once when nobody listens.
+        self.busy = !sql.starts_with("START_REPLICATION");
+        Ok(())
     }
 
     /// Reads the next thing that the server says.
@@ -275,12 +126,16 @@ impl Session {
             b'T' => Answer::Columns,
             b'D' => Answer::Row(messages::data_row(body).map_err(|what| self.wire.protocol(doing, what))?),
             b'C' => Answer::Complete,
+            b'G' => Answer::CopyIn,
             b'H' => Answer::CopyOut,
             b'W' => Answer::CopyBoth,
             b'c' => Answer::CopyDone,
             b'N' => Answer::Notice(messages::server_message(body)),
             b'E' => Answer::Failed(messages::server_message(body)),
-            b'Z' => Answer::Ready,
+            b'Z' => {
+                self.busy = false;
+                Answer::Ready
+            }
             b'S' => {
                 self.remember(frame);
                 return Ok(None);
@@ -331,7 +186,7 @@ impl Session {
                 }
                 Answer::Failed(message) => return Err(self.fail(message, patience, doing)),
                 Answer::Ready => return Ok(rows),
-                Answer::CopyOut | Answer::CopyBoth | Answer::Data(_) | Answer::CopyDone => {
+                Answer::CopyIn | Answer::CopyOut | Answer::CopyBoth | Answer::Data(_) | Answer::CopyDone => {
                     return Err(self.wire.protocol(doing, "COPY in answer to a plain command"));
                 }
             }
@@ -340,8 +195,15 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// Says good-bye, so that the server logs no broken connection. Never waits.
+    /// Says good-bye, so that the server logs no broken connection, and never waits for that. A server that is still at
+    /// work is told to stop: it would finish a checkpoint or wait for archiving before it saw that nobody listens.
     fn drop(&mut self) {
+        if self.busy
+            && !self.wire.gone
+            && let Some(canceller) = &self.canceller
+        {
+            canceller.cancel_abandoned();
+        }
         if !self.wire.broken {
             let _ = send(
                 &mut self.wire,

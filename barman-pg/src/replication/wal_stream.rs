@@ -1,5 +1,6 @@
 //! A physical WAL stream: what `START_REPLICATION` sends, and the status messages that answer it.
 
+use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
 use barman_wal::{Lsn, TimelineId};
@@ -9,13 +10,16 @@ use pgwire::messages::copy;
 use super::session::Answer;
 use super::wire::{BUFFER, Doing, Filled, Patience};
 use super::{ReplicationClient, lsn_at, timeline_at};
-use crate::error::{Error, ServerMessage};
+use crate::error::{Error, ServerMessage, sqlstate};
 
 /// Seconds from the Unix epoch to PostgreSQL's, 2000-01-01 00:00:00 UTC.
 const POSTGRES_EPOCH: Duration = Duration::from_secs(946_684_800);
 
 /// Type, start, end of WAL, time: what precedes the WAL in an XLogData message.
 const XLOG_DATA_HEADER: usize = 1 + 8 + 8 + 8;
+
+/// How often the server hears of us while [`WalStream::busy`] works, unless an interval is set.
+const BUSY_INTERVAL: Duration = Duration::from_secs(10);
 
 const DOING: Doing = Doing::Borrowed("streaming WAL");
 
@@ -60,8 +64,16 @@ pub struct WalStream<'c> {
     last_heard: Instant,
     /// When the server was last asked for a sign of life.
     asked: Option<Instant>,
-    /// The positions of the last status message.
+    /// Its timeline.
+    timeline: TimelineId,
+    /// The positions of the last status message, or of the next one.
     reported: (Lsn, Lsn, Lsn),
+    /// How often the server is told without being asked; nothing if the caller does that.
+    status_interval: Option<Duration>,
+    /// When the next status message is due.
+    status_due: Option<Instant>,
+    /// Why a status message could not be sent. What the server said before it went is still to be read.
+    unsent: Option<Error>,
     state: State,
 }
 
@@ -74,7 +86,12 @@ enum State {
 }
 
 impl<'c> WalStream<'c> {
-    pub(super) fn start(client: &'c mut ReplicationClient, sql: &str, start: Lsn) -> Result<Self, Error> {
+    pub(super) fn start(
+        client: &'c mut ReplicationClient,
+        sql: &str,
+        start: Lsn,
+        timeline: TimelineId,
+    ) -> Result<Self, Error> {
         let doing = Doing::Borrowed("starting WAL streaming");
         let patience = client.patience();
         let session = &mut client.session;
@@ -95,7 +112,10 @@ impl<'c> WalStream<'c> {
                 },
                 Answer::Notice(notice) => log_notice(&notice),
                 Answer::Columns | Answer::Complete => {}
-                Answer::Failed(message) => return Err(session.fail(message, patience, &doing)),
+                Answer::Failed(message) => {
+                    let error = session.fail(message, patience, &doing);
+                    return Err(wal_error(error, start, timeline));
+                }
                 other => return Err(session.wire.protocol(&doing, format!("{other:?}"))),
             }
         }
@@ -105,7 +125,11 @@ impl<'c> WalStream<'c> {
             next: start,
             last_heard: Instant::now(),
             asked: None,
+            timeline,
             reported: (Lsn(0), Lsn(0), Lsn(0)),
+            status_interval: None,
+            status_due: None,
+            unsent: None,
             state,
         })
     }
@@ -114,9 +138,10 @@ impl<'c> WalStream<'c> {
     /// drains the connection.
     ///
     /// # Errors
-    /// [`Error::Closed`] and [`Error::Io`] if the connection or the server went away, [`Error::Timeout`] if nothing
-    /// was heard for the connection's `io_timeout` although the server was asked, [`Error::Server`] if the server gave
-    /// up, [`Error::Protocol`] for data that does not continue the stream.
+    /// [`Error::Closed`] and [`Error::Io`] if the connection or the server went away, [`Error::ShuttingDown`] if it goes
+    /// in order, [`Error::Timeout`] if nothing was heard for the connection's `io_timeout` although the server was
+    /// asked, [`Error::WalRemoved`] if it no longer has what comes next, [`Error::Server`] if it gave up for another
+    /// reason, [`Error::Protocol`] for data that does not continue the stream.
     pub fn next(&mut self, timeout: Duration) -> Result<WalEvent<'_>, Error> {
         match self.state {
             State::Streaming => {}
@@ -130,14 +155,32 @@ impl<'c> WalStream<'c> {
         }
         let until = Instant::now().checked_add(timeout);
         let frame = loop {
+            self.send_due_status()?;
             if let Some(frame) = self.client.session.wire.buffered(&DOING)? {
                 break frame;
             }
+            if self.unsent.is_some() {
+                match self
+                    .client
+                    .session
+                    .wire
+                    .fill(Patience::Limit(Some(Duration::ZERO)), &DOING)
+                {
+                    Ok(Filled::Bytes) => continue,
+                    Ok(_) => {}
+                    Err(error) => return Err(error),
+                }
+                if let Some(error) = self.unsent.take() {
+                    return Err(error);
+                }
+            }
             self.keep_alive()?;
-            let left = until.map_or(Duration::from_secs(1), |at| {
-                at.saturating_duration_since(Instant::now())
-            });
+            let now = Instant::now();
+            let left = until.map_or(Duration::from_secs(1), |at| at.saturating_duration_since(now));
             let slice = left.min(self.client.session.wire.io_timeout / 4);
+            let slice = self
+                .status_due
+                .map_or(slice, |due| slice.min(due.saturating_duration_since(now)));
             match self
                 .client
                 .session
@@ -161,15 +204,14 @@ impl<'c> WalStream<'c> {
                 Ok(WalEvent::Idle)
             }
             Some(Answer::Failed(message)) => {
-                Err(self
-                    .client
-                    .session
-                    .fail(message, Patience::Stubborn(Duration::from_secs(2)), &DOING))
+                let patience = Patience::Stubborn(Duration::from_secs(2));
+                let error = self.client.session.fail(message, patience, &DOING);
+                Err(wal_error(error, self.next, self.timeline))
             }
             // A server that shuts down completes the command and goes.
             Some(Answer::Complete) => {
                 self.client.session.wire.broken = true;
-                Err(Error::Closed {
+                Err(Error::ShuttingDown {
                     doing: DOING,
                     address: self.client.session.wire.address.clone(),
                 })
@@ -242,10 +284,16 @@ impl<'c> WalStream<'c> {
                 })
             }
             Some(b'k') => match (number(1), body.get(17)) {
-                (Some(end), Some(reply)) => Ok(WalEvent::KeepAlive {
-                    server_end: Lsn(end),
-                    reply_requested: *reply != 0,
-                }),
+                (Some(end), Some(reply)) => {
+                    let reply_requested = *reply != 0;
+                    if reply_requested && self.status_interval.is_some() {
+                        self.status_due = Some(Instant::now());
+                    }
+                    Ok(WalEvent::KeepAlive {
+                        server_end: Lsn(end),
+                        reply_requested,
+                    })
+                }
                 _ => Err(self
                     .client
                     .session
@@ -286,11 +334,82 @@ impl<'c> WalStream<'c> {
         })
     }
 
+    /// From now on the stream itself tells the server about the positions of [`WalStream::report`]: this often, and when
+    /// it is asked, which gives the caller the time up to its next call of [`WalStream::next`] to report something
+    /// better.
+    pub fn set_status_interval(&mut self, interval: Duration) {
+        self.status_interval = Some(interval);
+        self.status_due = Some(Instant::now());
+    }
+
+    /// What has been written, made durable and applied, see [`WalStream::send_status`]. The server is told at once if
+    /// more is durable (or applied) than it knows, because a commit may wait for that, and else when it is due.
+    ///
+    /// # Errors
+    /// As [`WalStream::send_status`].
+    pub fn report(&mut self, write: Lsn, flush: Lsn, apply: Lsn) -> Result<(), Error> {
+        let (_, flushed, applied) = self.reported;
+        if flush > flushed || apply > applied {
+            return self.send_status(write, flush, apply, false);
+        }
+        self.reported = (write, flush, apply);
+        Ok(())
+    }
+
+    fn send_due_status(&mut self) -> Result<(), Error> {
+        if self.status_due.is_some_and(|due| due <= Instant::now()) {
+            let (write, flush, apply) = self.reported;
+            self.send_status(write, flush, apply, false)?;
+        }
+        Ok(())
+    }
+
+    /// Does something that may take long, such as a sync of a slow disk, and meanwhile tells the server now and then that
+    /// we are there: it ends a session that says nothing for `wal_sender_timeout`. A connection that breaks meanwhile
+    /// shows with the next call of [`WalStream::next`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the work panicked.
+    pub fn busy<T: Send>(&mut self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        let interval = self.status_interval.unwrap_or(BUSY_INTERVAL);
+        let mut work = Some(work);
+        let mut outcome = None;
+        let (done, ended) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            let task = || {
+                // Dropped when the work is done, also by a panic.
+                let _done = done;
+                outcome = work.take().map(|work| work());
+            };
+            let spawned = std::thread::Builder::new()
+                .name("wal-busy".to_owned())
+                .spawn_scoped(scope, task);
+            if spawned.is_ok() {
+                while ended.recv_timeout(interval) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    let (write, flush, apply) = self.reported;
+                    if self.send_status(write, flush, apply, false).is_err() {
+                        break;
+                    }
+                }
+            }
+        });
+        match (outcome, work) {
+            (Some(outcome), _) => Ok(outcome),
+            // The system gave us no thread.
+            (None, Some(work)) => Ok(work()),
+            (None, None) => Err(Error::Io {
+                doing: DOING,
+                address: self.client.session.wire.address.clone(),
+                source: std::io::Error::other("the work ended without a result"),
+            }),
+        }
+    }
+
     /// Tells the server what has been written, made durable, and applied (a receiver of WAL files applies nothing:
     /// `Lsn(0)`). Only what is on stable storage may be given as flushed: the server removes it then.
     ///
     /// # Errors
-    /// The connection was lost, or the message could not be sent within `io_timeout`.
+    /// The message could not be sent within `io_timeout`. That the server has gone is told by [`WalStream::next`].
     pub fn send_status(
         &mut self,
         write: Lsn,
@@ -302,6 +421,9 @@ impl<'c> WalStream<'c> {
             return Ok(());
         }
         self.reported = (write, flush, apply);
+        self.status_due = self
+            .status_interval
+            .and_then(|interval| Instant::now().checked_add(interval));
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
@@ -312,10 +434,23 @@ impl<'c> WalStream<'c> {
             body.extend_from_slice(&number.to_be_bytes());
         }
         body.push(u8::from(reply_requested));
-        self.send(
-            &copy::CopyData::new(body.into()),
-            Patience::Stubborn(self.client.session.wire.io_timeout),
-        )
+        self.send_or_keep(&copy::CopyData::new(body.into()))
+    }
+
+    /// Sends a status message. A connection that the server has closed is told by [`WalStream::next`], after everything
+    /// that has come from it, and in the server's words if there are any.
+    fn send_or_keep(&mut self, message: &impl pgwire::messages::Message) -> Result<(), Error> {
+        let patience = Patience::Stubborn(self.client.session.wire.io_timeout);
+        if self.unsent.is_some() {
+            return Ok(());
+        }
+        match self.send(message, patience) {
+            Err(error @ Error::Io { .. }) => {
+                self.unsent = Some(error);
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     fn send(&mut self, message: &impl pgwire::messages::Message, patience: Patience) -> Result<(), Error> {
@@ -368,6 +503,24 @@ impl Drop for WalStream<'_> {
         if self.state == State::Streaming {
             self.client.session.wire.broken = true;
         }
+    }
+}
+
+/// Gives the error of a segment that is gone its own name.
+fn wal_error(error: Error, position: Lsn, timeline: TimelineId) -> Error {
+    match error {
+        Error::Server {
+            doing,
+            address,
+            message,
+        } if message.sqlstate == sqlstate::UNDEFINED_FILE => Error::WalRemoved {
+            doing,
+            address,
+            position,
+            timeline,
+            message,
+        },
+        other => other,
     }
 }
 

@@ -1,18 +1,13 @@
-//! Framing of the PostgreSQL protocol, version 3, over a [`Socket`]: a message is a type byte, a length, a body. Length
+//! Framing of the PostgreSQL protocol, version 3, over a [`Channel`]: a message is a type byte, a length, a body. Length
 //! and type are checked before anything is allocated or decoded, so whatever a server sends costs bounded memory.
 
 use std::borrow::Cow;
-use std::io::Write;
 use std::ops::Range;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::net::RecvFlags;
-
-use crate::connect::{Deadline, Ready, Socket};
+use crate::connect::{Channel, Deadline, Stuck};
 use crate::error::Error;
 
 /// Room for reading; a bulk transfer fills it with several messages at once.
@@ -39,9 +34,9 @@ pub(crate) struct Frame {
     pub(crate) body: Range<usize>,
 }
 
-/// A socket with its read buffer.
+/// A connection with its read buffer.
 pub(crate) struct Wire {
-    socket: Socket,
+    channel: Channel,
     buffer: Vec<u8>,
     /// Up to here the buffer has been handed out.
     consumed: usize,
@@ -50,6 +45,8 @@ pub(crate) struct Wire {
     pub(crate) interrupt: Option<Arc<AtomicBool>>,
     /// Set once the byte stream can no longer be followed.
     pub(crate) broken: bool,
+    /// Set once there is no connection any more.
+    pub(crate) gone: bool,
 }
 
 /// How long a wait may last.
@@ -106,16 +103,28 @@ pub(crate) enum Filled {
 }
 
 impl Wire {
-    pub(crate) fn new(socket: Socket, address: String, io_timeout: Duration) -> Self {
+    pub(crate) fn new(channel: Channel, address: String, io_timeout: Duration) -> Self {
         Self {
-            socket,
+            channel,
             buffer: Vec::with_capacity(16 * 1024),
             consumed: 0,
             address,
             io_timeout,
             interrupt: None,
             broken: false,
+            gone: false,
         }
+    }
+
+    /// What the messages travel on.
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// The connection alone, with the bytes that have come and not been looked at.
+    pub(crate) fn into_parts(self) -> (Channel, Vec<u8>) {
+        let rest = self.buffer.get(self.consumed..).unwrap_or_default().to_vec();
+        (self.channel, rest)
     }
 
     pub(crate) fn interrupted(&self) -> bool {
@@ -135,6 +144,7 @@ impl Wire {
 
     fn io(&mut self, doing: &Doing, source: std::io::Error) -> Error {
         self.broken = true;
+        self.gone = true;
         Error::Io {
             doing: doing.clone(),
             address: self.address.clone(),
@@ -235,33 +245,28 @@ impl Wire {
     fn receive(&mut self, patience: Patience, doing: &Doing) -> Result<Filled, Error> {
         let (deadline, stubborn) = (patience.deadline(self.io_timeout), patience.is_stubborn());
         loop {
-            let fd = self.socket.as_fd();
-            match rustix::net::recv(
-                fd,
-                rustix::buffer::spare_capacity(&mut self.buffer),
-                RecvFlags::empty(),
-            ) {
-                Ok((0, _)) => {
+            match self.channel.receive(&mut self.buffer) {
+                Ok(0) => {
                     self.broken = true;
+                    self.gone = true;
                     return Err(Error::Closed {
                         doing: doing.clone(),
                         address: self.address.clone(),
                     });
                 }
                 Ok(_) => return Ok(Filled::Bytes),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
+                Err(Stuck::Until(ready)) => {
                     if !stubborn && self.interrupted() {
                         return Ok(Filled::Interrupted);
                     }
                     let Some(slice) = deadline.slice() else {
                         return Ok(Filled::Nothing);
                     };
-                    if let Err(error) = self.socket.wait(Ready::Read, slice) {
+                    if let Err(error) = self.channel.wait(ready, slice) {
                         return Err(self.io(doing, error));
                     }
                 }
-                Err(error) => return Err(self.io(doing, error.into())),
+                Err(Stuck::Failed(error)) => return Err(self.io(doing, error)),
             }
         }
     }
@@ -313,17 +318,17 @@ impl Wire {
         };
         let stubborn = patience.is_stubborn();
         while !bytes.is_empty() {
-            match self.socket.write(bytes) {
+            match self.channel.write(bytes) {
                 Ok(0) => {
                     self.broken = true;
+                    self.gone = true;
                     return Err(Error::Closed {
                         doing: doing.clone(),
                         address: self.address.clone(),
                     });
                 }
                 Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                Err(Stuck::Until(ready)) => {
                     if !stubborn && self.interrupted() {
                         self.broken = true;
                         return Err(Error::Interrupted { doing: doing.clone() });
@@ -331,11 +336,11 @@ impl Wire {
                     let Some(slice) = deadline.slice() else {
                         return Err(self.timeout(doing, deadline.limit));
                     };
-                    if let Err(error) = self.socket.wait(Ready::Write, slice) {
+                    if let Err(error) = self.channel.wait(ready, slice) {
                         return Err(self.io(doing, error));
                     }
                 }
-                Err(error) => return Err(self.io(doing, error)),
+                Err(Stuck::Failed(error)) => return Err(self.io(doing, error)),
             }
         }
         Ok(())
@@ -370,13 +375,20 @@ fn check(tag: u8, length: u32) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
+    use crate::connect::Socket;
 
     fn pair() -> (Wire, std::os::unix::net::UnixStream) {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         (
-            Wire::new(Socket::Unix(ours), "test".to_owned(), Duration::from_millis(60)),
+            Wire::new(
+                Channel::Plain(Socket::Unix(ours)),
+                "test".to_owned(),
+                Duration::from_millis(60),
+            ),
             theirs,
         )
     }

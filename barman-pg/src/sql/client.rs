@@ -8,8 +8,10 @@ use tokio::runtime::Runtime;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
+use super::guard::Guarded;
 use super::quote::literal;
-use crate::connect::{self, ConnectOptions, Deadline, Host, LOOK, Plan, SessionKind, Socket};
+use super::stream::Established;
+use crate::connect::{self, Canceller, ConnectOptions, Deadline, LOOK, Maker, Opened, SessionKind};
 use crate::conninfo::ConnInfo;
 use crate::error::{Error, ServerMessage};
 use crate::replication::wire::Doing;
@@ -23,6 +25,8 @@ pub struct SqlClient {
     address: String,
     user: String,
     version: PgVersion,
+    canceller: Option<Canceller>,
+    encrypted: bool,
     lost: bool,
     pub(super) cached_segment_size: Option<barman_wal::SegmentSize>,
 }
@@ -108,117 +112,77 @@ impl SqlClient {
             info,
             SessionKind::Standard,
             options,
-            |socket, plan, host, deadline| Self::open(socket, plan, host, deadline, options, name),
+            Maker {
+                make: |opened, _: &_, deadline| Self::open(opened, deadline, options, name),
+                show: |session: &mut Self, setting| {
+                    session.value(&format!("SHOW {setting}"), "looking at the server's kind")
+                },
+            },
         )
     }
 
     fn open(
-        socket: Socket,
-        plan: &Plan,
-        host: &Host,
+        opened: Opened,
         deadline: Deadline,
         options: &ConnectOptions,
         application: Option<&str>,
     ) -> Result<Self, Error> {
         let doing = Doing::Borrowed("connecting");
+        let address = opened.wire.address.clone();
         let io = |source| Error::Io {
             doing: Doing::Borrowed("connecting"),
-            address: host.label(),
+            address: address.clone(),
             source,
         };
+        let encrypted = opened.wire.channel().is_encrypted();
+        let (channel, rest) = opened.wire.into_parts();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(io)?;
-        let config = config(plan, host);
-        let opened = runtime.block_on(async {
-            let connecting = async {
-                match socket {
-                    Socket::Unix(stream) => {
-                        start(
-                            tokio::net::UnixStream::from_std(stream).map_err(Failure::Io)?,
-                            &config,
-                        )
-                        .await
-                    }
-                    Socket::Tcp(stream) => {
-                        start(
-                            tokio::net::TcpStream::from_std(stream).map_err(Failure::Io)?,
-                            &config,
-                        )
-                        .await
-                    }
-                }
+        let outcome = runtime.block_on(async {
+            let started = async {
+                let stream = Established::new(channel, &opened.parameters, &rest).map_err(Failure::Io)?;
+                start(stream, &opened.user).await
             };
-            guarded(connecting, deadline, options).await
+            guarded(started, deadline, options).await
         });
-        let (client, report) = match opened {
-            Ended::Done(Ok(opened)) => opened,
+        let client = match outcome {
+            Ended::Done(Ok(client)) => client,
             Ended::Done(Err(Failure::Io(source))) => return Err(io(source)),
-            Ended::Done(Err(Failure::Postgres(error))) => {
-                let error = translate(&error, &doing, &host.label());
-                // The driver's own words for what libpq says differently.
-                return Err(match error {
-                    Error::Protocol { what, .. } if what.contains("password missing") => Error::Connect {
-                        address: host.label(),
-                        reason: "fe_sendauth: no password supplied".to_owned(),
-                        sqlstate: None,
-                    },
-                    other => other,
-                });
-            }
+            Ended::Done(Err(Failure::Postgres(error))) => return Err(translate(&error, &doing, &address)),
             Ended::Timeout => {
-                let after = plan.connect_timeout.unwrap_or_default();
                 return Err(Error::Timeout {
                     doing,
-                    address: host.label(),
-                    after,
+                    address,
+                    after: deadline.limit,
                 });
             }
             Ended::Interrupted => return Err(Error::Interrupted { doing }),
         };
-        let version = PgVersion::from_report(&report).ok_or_else(|| Error::Protocol {
-            doing: doing.clone(),
-            address: host.label(),
-            what: format!("server version \"{report}\""),
-        })?;
         let mut session = Self {
             runtime,
             client,
             options: options.clone(),
-            address: host.label(),
-            user: plan.user.clone(),
-            version,
+            address,
+            user: opened.user,
+            version: opened.version,
+            canceller: opened.canceller,
+            encrypted,
             lost: false,
             cached_segment_size: None,
         };
-        session.prepare(plan, application, deadline.left())?;
+        session.prepare(application, deadline.left())?;
         Ok(session)
     }
 
-    /// Secures the session's name resolution, names it, and looks whether it is the kind that was asked for.
-    fn prepare(
-        &mut self,
-        plan: &Plan,
-        application: Option<&str>,
-        limit: Option<Duration>,
-    ) -> Result<(), Error> {
+    /// Secures the session's name resolution, and names it.
+    fn prepare(&mut self, application: Option<&str>, limit: Option<Duration>) -> Result<(), Error> {
         let mut setup = "SELECT pg_catalog.set_config('search_path', '', false)".to_owned();
         if let Some(name) = application {
             setup = format!("SET application_name TO {};{setup}", literal(name));
         }
-        let doing = Doing::Borrowed("setting up the session");
-        self.rows_within(&setup, &doing, limit)?;
-        if let Some(unwanted) = plan.attributes.unwanted_read_only() {
-            let rows = self.rows_within("SHOW transaction_read_only", &doing, limit)?;
-            if rows.first().and_then(|row| row.text(0)) == Some(unwanted) {
-                return Err(Error::Connect {
-                    address: self.address.clone(),
-                    reason: plan.attributes.complaint().to_owned(),
-                    sqlstate: None,
-                });
-            }
-        }
+        self.rows_within(&setup, &Doing::Borrowed("setting up the session"), limit)?;
         Ok(())
     }
 
@@ -232,6 +196,18 @@ impl SqlClient {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Whether the connection is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.encrypted
+    }
+
+    /// Asks the server to stop what this session is doing, from any thread; none if the server gave no key for that.
+    #[must_use]
+    pub fn canceller(&self) -> Option<Canceller> {
+        self.canceller.clone()
     }
 
     /// The role of the session.
@@ -308,9 +284,12 @@ impl SqlClient {
         Ok(rows.first().and_then(|row| row.text(0)).map(str::to_owned))
     }
 
-    /// A statement was left running: the session cannot be used any more.
+    /// A statement was left running: the session cannot be used any more, and the server need not go on.
     fn abandon(&mut self) {
         self.lost = true;
+        if let Some(canceller) = &self.canceller {
+            canceller.cancel_abandoned();
+        }
     }
 
     pub(crate) fn odd(&self, doing: &Doing, what: impl Into<String>) -> Error {
@@ -335,53 +314,20 @@ enum Failure {
     Postgres(tokio_postgres::Error),
 }
 
-/// The startup conversation; afterwards a task of the runtime drives the connection whenever the runtime runs.
-async fn start<S>(
-    stream: S,
-    config: &tokio_postgres::Config,
-) -> Result<(tokio_postgres::Client, String), Failure>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    let stream = super::guard::Guarded::new(stream);
+/// Hands the connection to the driver; afterwards a task of the runtime drives it whenever the runtime runs.
+async fn start(stream: Established, user: &str) -> Result<tokio_postgres::Client, Failure> {
+    let mut config = tokio_postgres::Config::new();
+    config.ssl_mode(SslMode::Disable).user(user);
     let (client, connection) = config
-        .connect_raw(stream, NoTls)
+        .connect_raw(Guarded::new(stream), NoTls)
         .await
         .map_err(Failure::Postgres)?;
-    let report = connection
-        .parameter("server_version")
-        .unwrap_or_default()
-        .to_owned();
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             log::debug!(target: "barman.postgres", "connection ended: {error}");
         }
     });
-    Ok((client, report))
-}
-
-fn config(plan: &Plan, host: &Host) -> tokio_postgres::Config {
-    let mut config = tokio_postgres::Config::new();
-    config
-        .ssl_mode(SslMode::Disable)
-        .user(&plan.user)
-        .dbname(&plan.dbname);
-    let mut options = plan.options.clone().unwrap_or_default();
-    for (name, value) in &plan.parameters {
-        // The server splits at blanks that no backslash precedes.
-        let value = value.replace('\\', "\\\\").replace(' ', "\\ ");
-        options.push_str(&format!(" -c {name}={value}"));
-    }
-    if !options.is_empty() {
-        config.options(options.trim_start());
-    }
-    if let Some(name) = &plan.application_name {
-        config.application_name(name);
-    }
-    if let Some(password) = &host.password {
-        config.password(password);
-    }
-    config
+    Ok(client)
 }
 
 fn collect(messages: Vec<SimpleQueryMessage>) -> Vec<QueryRow> {

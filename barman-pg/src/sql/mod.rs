@@ -11,6 +11,7 @@ pub(crate) mod quote;
 mod replication;
 mod settings;
 mod status;
+mod stream;
 
 pub use backup::{BackupStart, BackupStop};
 pub use client::{QueryRow, SqlClient};

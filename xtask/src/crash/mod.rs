@@ -115,7 +115,7 @@ const SHORT: [&str; 4] = ["delete", "archive-wal", "archive-wal/gzip", "receive-
 /// decides how many points are tried.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`run()`].
 pub fn for_test(long: bool) -> Result<()> {
     setup::run()?;
     let chosen: Vec<&Scenario> = scenes::ALL

@@ -10,7 +10,7 @@ use super::{say, step};
 use crate::run;
 
 /// Debian packages and what in them is looked for (a program in `PATH` or an absolute path).
-const PACKAGES: [(&str, &str); 15] = [
+const PACKAGES: [(&str, &str); 19] = [
     ("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
     ("postgresql-client-15", "/usr/lib/postgresql/15/bin/pg_basebackup"),
     ("rsync", "rsync"),
@@ -27,6 +27,12 @@ const PACKAGES: [(&str, &str); 15] = [
     ("procps", "ps"),
     // The oracle runs it on WAL files.
     ("file", "file"),
+    // The build of OpenSSL; its Configure uses modules that perl-base lacks.
+    ("gcc", "gcc"),
+    ("make", "make"),
+    ("perl", "/usr/share/perl/5.36/IPC/Cmd.pm"),
+    // Tests make certificates with it.
+    ("openssl", "openssl"),
 ];
 
 /// Keeps the package `postgresql-15` from making and starting a cluster of its own.

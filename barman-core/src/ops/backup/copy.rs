@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use barman_catalog::BackupInfo;
-use barman_pg::basebackup::{self, BackupPosition, BaseBackupOptions, CheckpointMode, ExtractTargets};
+use barman_pg::basebackup::{
+    self, BackupPosition, BaseBackupOptions, CheckpointMode, ExtractTargets, OwnManifest,
+};
 use barman_pg::{PgVersion, ServerMessage};
 use barman_wal::backup_label::BackupLabel;
 use barman_wal::{Lsn, SegmentName, SegmentSize, TimelineId};
@@ -134,6 +136,8 @@ fn once(server: &Server, base: &Path, info: &BackupInfo, ctx: &Context<'_>) -> R
     let mut targets = ExtractTargets {
         data: data.clone(),
         tablespaces: BTreeMap::new(),
+        // Barman's backups of these versions have none, and a restored server would send it with its next backup.
+        own_manifest: OwnManifest::No,
     };
     for (oid, location) in &tablespaces {
         // One without a location of its own is part of the data directory.

@@ -1,0 +1,185 @@
+//! The hosts of a connection string: `host`, `hostaddr` and `port`, which are lists of the same length, and the
+//! password for each of them.
+
+use std::path::{Path, PathBuf};
+
+use super::files;
+use super::socket::Address;
+use super::values::{Values, invalid};
+use crate::conninfo::passfile;
+use crate::error::Error;
+use crate::secret::Secret;
+
+/// Directories in which servers put their socket when nobody says otherwise: Debian's and PostgreSQL's own.
+const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+
+/// Where one server may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+    /// A host name, or a numeric address.
+    Name(String),
+    /// A name for messages and password lookup, with the address to use for it.
+    Address { name: Option<String>, address: String },
+}
+
+/// One host of the list.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    pub(crate) place: Place,
+    pub(crate) port: u16,
+    pub(crate) password: Option<Secret>,
+    /// The address in use, once it is known and differs from the name.
+    resolved: Option<String>,
+}
+
+impl Host {
+    /// `server at "h", port 5432`, as libpq names servers.
+    pub(crate) fn label(&self) -> String {
+        match &self.place {
+            Place::Unix(path) => format!("server on socket \"{}\"", path.display()),
+            Place::Name(name) => match &self.resolved {
+                Some(address) if address != name => {
+                    format!("server at \"{name}\" ({address}), port {}", self.port)
+                }
+                _ => format!("server at \"{name}\", port {}", self.port),
+            },
+            Place::Address { address, .. } => format!("server at \"{address}\", port {}", self.port),
+        }
+    }
+
+    /// The name that a server's certificate must hold; none if only an address was given.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match &self.place {
+            Place::Unix(_) | Place::Address { name: None, .. } => None,
+            Place::Name(name) | Place::Address { name: Some(name), .. } => Some(name),
+        }
+    }
+
+    /// The same host at one of the addresses that its name stands for.
+    pub(crate) fn at(&self, address: &Address) -> Self {
+        let mut host = self.clone();
+        if let Address::Tcp(address) = address {
+            host.resolved = Some(address.ip().to_string());
+        }
+        host
+    }
+}
+
+/// Pairs the lists up.
+pub(super) fn list(values: &Values<'_>) -> Result<Vec<Host>, Error> {
+    let split = |keyword: &str| -> Vec<String> {
+        values
+            .get(keyword)
+            .map(|list| list.split(',').map(str::to_owned).collect())
+            .unwrap_or_default()
+    };
+    let (names, addresses, ports) = (split("host"), split("hostaddr"), split("port"));
+    let count = match (addresses.len(), names.len()) {
+        (0, names) => names.max(1),
+        (addresses, _) => addresses,
+    };
+    if !names.is_empty() && names.len() != count {
+        return Err(invalid(
+            "host",
+            format!(
+                "could not match {} host names to {count} hostaddr values",
+                names.len()
+            ),
+        ));
+    }
+    if ports.len() > 1 && ports.len() != count {
+        return Err(invalid(
+            "port",
+            format!("could not match {} port numbers to {count} hosts", ports.len()),
+        ));
+    }
+    let text_at = |list: &[String], at: usize| list.get(at).filter(|text| !text.is_empty()).cloned();
+    (0..count)
+        .map(|at| {
+            let port = match text_at(&ports, if ports.len() == 1 { 0 } else { at }) {
+                None => 5432,
+                Some(text) => text
+                    .trim()
+                    .parse::<u16>()
+                    .ok()
+                    .filter(|port| *port > 0)
+                    .ok_or_else(|| invalid("port", format!("\"{text}\" is not a port number")))?,
+            };
+            let place = match (text_at(&names, at), text_at(&addresses, at)) {
+                (name, Some(address)) => Place::Address { name, address },
+                (Some(name), None) if name.starts_with('/') || name.starts_with('@') => {
+                    Place::Unix(socket_path(Path::new(&name), port))
+                }
+                (Some(name), None) => Place::Name(name),
+                (None, None) => Place::Unix(default_socket(port)),
+            };
+            Ok(Host {
+                place,
+                port,
+                password: None,
+                resolved: None,
+            })
+        })
+        .collect()
+}
+
+fn socket_path(directory: &Path, port: u16) -> PathBuf {
+    directory.join(format!(".s.PGSQL.{port}"))
+}
+
+fn default_socket(port: u16) -> PathBuf {
+    let candidates = SOCKET_DIRECTORIES.map(|directory| socket_path(Path::new(directory), port));
+    let [first, ..] = &candidates;
+    candidates
+        .iter()
+        .find(|path| path.exists())
+        .unwrap_or(first)
+        .clone()
+}
+
+/// Gives every host its password: the one of the connection string, else what the password file has for it.
+pub(super) fn find_passwords(hosts: &mut [Host], values: &Values<'_>, user: &str, dbname: &str) {
+    if let Some(password) = values.get("password") {
+        let password = Secret::from(password);
+        for host in hosts {
+            host.password = Some(password.clone());
+        }
+        return;
+    }
+    let path = match values.get("passfile") {
+        Some(path) => Some(PathBuf::from(path)),
+        None => values.home().map(|home| home.join(".pgpass")),
+    };
+    let Some(text) = path.and_then(|path| files::read_password_file(&path)) else {
+        return;
+    };
+    for host in hosts {
+        let name = match &host.place {
+            Place::Name(name) | Place::Address { name: Some(name), .. } => name.clone(),
+            Place::Address { name: None, address } => address.clone(),
+            Place::Unix(path) => {
+                let directory = path
+                    .parent()
+                    .map(|p| p.to_string_lossy().into_owned())
+                    .unwrap_or_default();
+                if SOCKET_DIRECTORIES.contains(&directory.as_str()) {
+                    "localhost".to_owned()
+                } else {
+                    directory
+                }
+            }
+        };
+        host.password = passfile::find(
+            &text,
+            passfile::Wanted {
+                host: &name,
+                port: host.port,
+                dbname,
+                user,
+            },
+        )
+        .map(Secret::from);
+    }
+}
