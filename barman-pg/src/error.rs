@@ -257,6 +257,24 @@ pub enum Error {
         /// What was being done.
         doing: Cow<'static, str>,
     },
+
+    /// The session that a concurrent backup lives in is gone, and the backup with it: no other session can end it.
+    #[error("the connection to {address} was lost during the backup and may not be opened again: {reason}")]
+    LostDuringBackup {
+        /// Which server; the connection string, without secrets, if no session is left.
+        address: String,
+        /// How the loss was noticed.
+        reason: String,
+    },
+
+    /// Newer servers do not have this any more.
+    #[error("{feature}: PostgreSQL {removed_in} has removed it")]
+    Obsolete {
+        /// What was asked for.
+        feature: &'static str,
+        /// The first major release without it.
+        removed_in: u32,
+    },
 }
 
 impl Error {
@@ -289,6 +307,7 @@ impl Error {
             | Self::OtherSystem { .. }
             | Self::ConnInfo(_)
             | Self::Service { .. }
+            | Self::LostDuringBackup { .. }
             | Self::Unsupported { .. } => true,
             Self::Server { message, .. } => message.severity == "FATAL" || message.severity == "PANIC",
             _ => false,

@@ -35,6 +35,7 @@
 mod auth;
 pub mod basebackup;
 mod connect;
+pub mod connection;
 pub mod conninfo;
 mod error;
 pub mod replication;
@@ -45,6 +46,7 @@ mod version;
 
 pub use basebackup::{BaseBackup, BaseBackupOptions};
 pub use connect::{Canceller, ConnectOptions, process_environment};
+pub use connection::{KeepAlive, PostgresConnection, StandbyConnection, StreamingConnection};
 pub use conninfo::{ConnInfo, ConnInfoError};
 pub use error::{Error, ServerMessage, sqlstate};
 pub use replication::{
