@@ -124,10 +124,7 @@ impl KeepAlive {
     /// Whether the session was lost.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        self.loss
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        self.loss.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Ends the heartbeats.
@@ -136,11 +133,7 @@ impl KeepAlive {
     /// How the session was lost, if it was. Callers who do not mind ignore it.
     pub fn end(mut self) -> Result<(), Error> {
         self.stop();
-        let loss = self
-            .loss
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let loss = self.loss.lock().unwrap_or_else(PoisonError::into_inner).take();
         loss.map_or(Ok(()), Err)
     }
 

@@ -127,7 +127,9 @@ impl PostgresConnection {
     /// # Errors
     /// [`Error::Interrupted`].
     pub fn get_setting(&self, name: &str) -> Result<Option<String>, Error> {
-        Ok(self.ask_or_none("get_setting", |client| client.setting(name))?.flatten())
+        Ok(self
+            .ask_or_none("get_setting", |client| client.setting(name))?
+            .flatten())
     }
 
     /// The system identifier, decimal; `None` if it cannot be asked.
@@ -263,10 +265,7 @@ impl PostgresConnection {
     ///
     /// # Errors
     /// [`Error::MonitoringPrivileges`], [`Error::Interrupted`].
-    pub fn get_replication_stats(
-        &self,
-        clients: ClientType,
-    ) -> Result<Option<Vec<ReplicationStat>>, Error> {
+    pub fn get_replication_stats(&self, clients: ClientType) -> Result<Option<Vec<ReplicationStat>>, Error> {
         match self.ask(|client| client.replication_stats(clients)) {
             Err(Refused::Asking(error @ Error::MonitoringPrivileges { .. })) => Err(error),
             answer => or_none("get_replication_stats", answer.map_err(Error::from)),

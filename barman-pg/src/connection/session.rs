@@ -203,10 +203,7 @@ impl PostgresConnection {
     ///
     /// # Errors
     /// As [`PostgresConnection::connect`], and those of `work`.
-    pub fn with_session<T>(
-        &self,
-        work: impl FnOnce(&mut SqlClient) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    pub fn with_session<T>(&self, work: impl FnOnce(&mut SqlClient) -> Result<T, Error>) -> Result<T, Error> {
         self.act(work).map_err(Error::from)
     }
 
@@ -243,10 +240,7 @@ impl PostgresConnection {
     }
 
     /// Does what must not be done twice.
-    pub(super) fn act<T>(
-        &self,
-        work: impl FnOnce(&mut SqlClient) -> Result<T, Error>,
-    ) -> Result<T, Refused> {
+    pub(super) fn act<T>(&self, work: impl FnOnce(&mut SqlClient) -> Result<T, Error>) -> Result<T, Refused> {
         let mut held = self.held();
         self.act_on(&mut held, work)
     }

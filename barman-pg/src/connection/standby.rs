@@ -35,11 +35,7 @@ impl StandbyConnection {
     /// no slot. After `primary_checkpoint_timeout` (zero = never) of vain WAL switches the end of a backup runs a
     /// checkpoint on the primary. Connects to nothing.
     #[must_use]
-    pub fn new(
-        standby: PostgresConnection,
-        primary: ConnInfo,
-        primary_checkpoint_timeout: Duration,
-    ) -> Self {
+    pub fn new(standby: PostgresConnection, primary: ConnInfo, primary_checkpoint_timeout: Duration) -> Self {
         let primary = PostgresConnection::new(primary).with_options(standby.options.clone());
         Self {
             standby,

@@ -58,7 +58,9 @@ impl SwitchPlan {
         let last = last
             .into_iter()
             .filter(move |_| !self.checkpoint_timeout.is_zero());
-        std::iter::once(Step::Wait(self.first)).chain(switches).chain(last)
+        std::iter::once(Step::Wait(self.first))
+            .chain(switches)
+            .chain(last)
     }
 }
 
@@ -115,6 +117,14 @@ impl BackgroundSwitches {
             }),
         }
         switches
+    }
+
+    /// Whether all of the plan is done, or could not be done.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.running
+            .as_ref()
+            .is_none_or(|running| running.thread.is_finished())
     }
 
     /// Ends it and waits for its end.
