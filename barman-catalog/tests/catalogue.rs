@@ -11,7 +11,7 @@ use barman_catalog::backup_info::{self, BackupInfo, StoreError};
 use barman_catalog::deletion::{self, DeletionError, DeletionObserver, NoObserver, Trigger, WalPlan};
 use barman_catalog::ids::{self, ResolveError};
 use barman_catalog::xlogdb::{self, CustomMagic, LockedXlogDb, Tag, WalRecord};
-use barman_catalog::{BackupId, BackupStatus, Catalog, Keep, Layout, Tablespace};
+use barman_catalog::{BackupId, BackupStatus, BrokenBackup, Catalog, Keep, Layout, Tablespace};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs;
@@ -136,7 +136,7 @@ fn the_example_of_the_specification_survives_byte_for_byte() {
 fn a_new_backup_has_no_more_than_barman_gives_it() {
     let info = BackupInfo::new(id(ID), "pg", Some("postgres".into()));
     assert_eq!(info.to_text().unwrap(), NEW);
-    assert_eq!(parse(""), BackupInfo { mode: None, ..info });
+    assert_eq!(parse("status=EMPTY\n"), BackupInfo { mode: None, ..info });
 }
 
 #[test]
@@ -207,6 +207,7 @@ fn broken_files_hide_nobody_else() {
     for (name, content) in [
         ("20260101T000000-backup.info", "status=DONE\nmode=postgres\n"),
         ("20260102T000000-backup.info", "status=DONE\nend_time\n"),
+        // As a crash may leave that of a whole backup.
         ("20260103T000000-backup.info", ""),
         ("nonsense-backup.info", "status=DONE\n"),
         (".20260104T000000-backup.info.123-0.tmp", "status=DONE\n"),
@@ -228,24 +229,22 @@ fn broken_files_hide_nobody_else() {
         .backups()
         .map(|b| (b.id.to_string(), b.status.as_str()))
         .collect();
-    let expected = [
-        ("20250101T000000", "FAILED"),
-        ("20260101T000000", "DONE"),
-        ("20260103T000000", "EMPTY"),
-    ];
+    let expected = [("20250101T000000", "FAILED"), ("20260101T000000", "DONE")];
     assert_eq!(found, expected.map(|(id, s)| (id.to_owned(), s)));
     let broken: Vec<_> = catalog
         .broken()
         .iter()
         .map(|b| (b.id.map(|i| i.to_string()), b.reason.as_str()))
         .collect();
-    assert_eq!(broken.len(), 2, "{broken:?}");
-    assert!(
-        catalog
-            .broken()
-            .iter()
-            .any(|b| b.id == Some(id("20260102T000000")) && b.reason.starts_with("line 2"))
-    );
+    assert_eq!(broken.len(), 3, "{broken:?}");
+    for (unreadable, reason) in [
+        ("20260102T000000", "line 2"),
+        ("20260103T000000", "line 1: the file is empty"),
+    ] {
+        let named = |b: &&BrokenBackup| b.id == Some(id(unreadable));
+        let found = catalog.broken().iter().find(named).unwrap();
+        assert!(found.reason.starts_with(reason), "{found:?}");
+    }
     assert_eq!(catalog.keep(id("20260101T000000")), Some(Keep::Standalone));
     assert_eq!(catalog.keep(id("20250101T000000")), Some(Keep::Full));
     assert_eq!(
@@ -661,6 +660,42 @@ fn a_deletion_goes_on_wherever_it_was_killed() {
     }
 }
 
+/// Nothing lists it any more, so only the deletion can find it again.
+#[test]
+fn a_deletion_is_not_over_while_a_wal_file_cannot_be_removed() {
+    let home = home();
+    let layout = &home.layout;
+    let (first, second) = two_backups(layout);
+    let delete = || {
+        let mut catalog = Catalog::load(layout).unwrap();
+        let observer = &mut NoObserver;
+        deletion::delete_backup(
+            layout,
+            &mut catalog,
+            first,
+            Trigger::Manual,
+            &CustomMagic::None,
+            observer,
+            None,
+        )
+    };
+    // What no `unlink` removes.
+    let stuck = layout.wal_path(&segment(2).parse().unwrap());
+    fs::remove_file(&stuck).unwrap();
+    fs::create_dir(&stuck).unwrap();
+    assert!(matches!(delete(), Err(DeletionError::Wal { left: 1, .. })));
+    let catalog = Catalog::load(layout).unwrap();
+    assert!(catalog.is_being_deleted(first));
+    assert_eq!(catalog.get(first).unwrap().status, BackupStatus::Failed);
+
+    fs::remove_dir(&stuck).unwrap();
+    fs::write(&stuck, "").unwrap();
+    delete().unwrap();
+    let left: Vec<_> = Catalog::load(layout).unwrap().backups().map(|b| b.id).collect();
+    assert_eq!(left, [second]);
+    assert!(!stuck.exists());
+}
+
 #[test]
 fn an_unreadable_backup_holds_all_wal_back() {
     let home = home();
@@ -695,6 +730,13 @@ fn sizes_count_links_once() {
     std::os::unix::fs::symlink(".", at("data/loop")).unwrap();
     let sizes = deletion::measure(&at("data")).unwrap();
     assert_eq!((sizes.size, sizes.deduplicated), (13, 10));
+    // An annotation in its old place is no part of the backup, which a directory of that name in the data is.
+    fs::create_dir(at("annotations")).unwrap();
+    fs::write(at("annotations/keep"), "standalone").unwrap();
+    fs::create_dir(at("data/annotations")).unwrap();
+    fs::write(at("data/annotations/d"), "1234567").unwrap();
+    let sizes = deletion::measure(directory.path()).unwrap();
+    assert_eq!((sizes.size, sizes.deduplicated), (23, 17));
 }
 
 fn line() -> impl Strategy<Value = Option<String>> {

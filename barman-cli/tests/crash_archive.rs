@@ -1,6 +1,5 @@
 //! `barman archive-wal` killed at system calls of every kind, and with a disk that is full or broken: no WAL is lost,
-//! no half file has a final name, the next run finishes. And the order of the calls: killing a process never shows a
-//! missing sync.
+//! no half file has a final name, the next run finishes. The order of the calls is checked by `cargo xtask crash`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
@@ -12,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, ensure};
 use barman_wal::WalFileName;
 use barman_wal::codec::{self, Algorithm};
-use testkit::strace::{self, Call, Fault};
+use testkit::strace::{self, Fault};
 use testkit::{Finished, Mode, Sandbox};
 
 const SEGMENT: usize = 1 << 20;
@@ -275,104 +274,6 @@ fn links_survive_every_fault() -> Result<()> {
 #[test]
 fn compressed_files_survive_every_fault() -> Result<()> {
     every_fault("gzip")
-}
-
-/// The last call before `before` that matches.
-fn last(calls: &[Call], before: usize, matches: impl Fn(&Call) -> bool) -> Option<&Call> {
-    calls.iter().rfind(|call| call.end < before && matches(call))
-}
-
-#[test]
-fn nothing_goes_before_what_replaces_it_is_on_disk() -> Result<()> {
-    for compression in ["", "gzip"] {
-        let bench = Bench::new(compression)?;
-        bench.reset()?;
-        let log = bench.sandbox.dir().join("strace.log");
-        let names = [
-            "fsync",
-            "rename",
-            "renameat2",
-            "link",
-            "linkat",
-            "unlink",
-            "write",
-            "mkdir",
-        ];
-        strace::recorded(&bench.sandbox.barman()?, &names, &log).ok(["archive-wal", "main"])?;
-        let calls = strace::calls(&log)?;
-        for name in bench.delivered.keys() {
-            check_order(&bench, name, &calls).with_context(|| format!("{compression} {name}"))?;
-        }
-    }
-    Ok(())
-}
-
-fn check_order(bench: &Bench, name: &str, calls: &[Call]) -> Result<()> {
-    let archived = bench.archived(name);
-    let directory = archived.parent().context("no directory")?;
-    let quoted = |path: &Path| format!("\"{}\"", path.display());
-    let described = |path: &Path| format!("<{}>", path.display());
-    let syncs = |path: &Path| {
-        let path = described(path);
-        move |call: &Call| call.name == "fsync" && call.arguments.ends_with(&path)
-    };
-
-    let source = quoted(&bench.incoming().join(name));
-    let removal = last(calls, usize::MAX, |call| {
-        call.name == "unlink" && call.arguments == source
-    })
-    .context("the source is never removed")?;
-    let line = format!("\"{name}\\t");
-    let later_line = format!("\\n{name}\\t");
-    let catalogue = described(&bench.catalogue());
-    let listing = last(calls, removal.begin, |call| {
-        call.name == "write"
-            && call.arguments.contains(&catalogue)
-            && (call.arguments.contains(&line) || call.arguments.contains(&later_line))
-    })
-    .context("the source is removed before it is listed")?;
-    ensure!(
-        last(calls, removal.begin, syncs(&bench.catalogue())).is_some_and(|sync| sync.begin > listing.end),
-        "the source is removed before the catalogue is synced"
-    );
-    let target = quoted(&archived);
-    let publication = last(calls, listing.begin, |call| {
-        call.name == "renameat2" && call.arguments.contains(&target)
-    })
-    .context("listed before it is in the archive")?;
-    ensure!(
-        last(calls, listing.begin, syncs(directory)).is_some_and(|sync| sync.begin > publication.end),
-        "listed before the directory is synced"
-    );
-    let temporary = publication
-        .arguments
-        .split('"')
-        .nth(1)
-        .context("no temporary name")?;
-    let temporary = Path::new(temporary);
-    let content = last(calls, publication.begin, |call| {
-        // The descriptor of a link may be shown with either name.
-        call.name == "fsync"
-            && (call.arguments.ends_with(&described(temporary))
-                || call.arguments.ends_with(&described(&bench.incoming().join(name))))
-    })
-    .context("in the archive before its content is synced")?;
-    if let Some(write) = last(calls, publication.begin, |call| {
-        call.name == "write" && call.arguments.contains(&described(temporary))
-    }) {
-        ensure!(content.begin > write.end, "written after the sync");
-    }
-    let made = quoted(directory);
-    if let Some(creation) = last(calls, listing.begin, |call| {
-        call.name == "mkdir" && call.arguments.starts_with(&made)
-    }) {
-        let above = directory.parent().context("no directory above")?;
-        ensure!(
-            last(calls, listing.begin, syncs(above)).is_some_and(|sync| sync.begin > creation.end),
-            "the new directory is not synced in its own"
-        );
-    }
-    Ok(())
 }
 
 /// Someone delivers a file straight to its final name, is stopped, and begins again while the killed run's link to the

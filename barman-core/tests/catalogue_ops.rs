@@ -378,7 +378,11 @@ fn lists_survive_killed_backups_and_broken_files() {
         Some((6, 6)),
         Some("20250101T000000"),
     );
-    fs::write(node.layout().backup_info("20260106T000000".parse().unwrap()), "").unwrap();
+    fs::write(
+        node.layout().backup_info("20260106T000000".parse().unwrap()),
+        "status=EMPTY\n",
+    )
+    .unwrap();
     node.archive([2, 3, 4, 5]);
     let mut db = fs::read_to_string(node.layout().xlogdb()).unwrap();
     db.push_str("not-a-wal\t1\t2.0\tNone\tNone\n");

@@ -83,8 +83,9 @@ pub enum Error {
     },
 
     /// No session could be opened. With several attempts (hosts, addresses, kinds of encryption) the reason has a line
-    /// for each; address and first line are those of the first.
-    #[error("connection to {address} failed: {reason}")]
+    /// for each; address and first line are those of the first. As Barman does, the first line is what is shown; the
+    /// others are in [`Error::hint`].
+    #[error("connection to {address} failed: {}", reason.lines().next().unwrap_or_default())]
     Connect {
         /// `server at "host", port N` or `server on socket "path"`.
         address: String,
@@ -341,7 +342,7 @@ impl Error {
         }
     }
 
-    /// What the user can do about it, where that is known.
+    /// What the user can do about it, where that is known; how other attempts to connect ended.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         if let Self::WalRemoved { .. } = self {
@@ -354,23 +355,27 @@ impl Error {
         {
             return Some(hint.clone());
         }
-        Some(
-            match self.sqlstate()? {
-                sqlstate::INVALID_PASSWORD => {
-                    "check the password in the connection string or in the password file"
-                }
-                sqlstate::INVALID_AUTHORIZATION => {
-                    "check pg_hba.conf and the role's attributes on the server"
-                }
-                sqlstate::UNKNOWN_DATABASE => "check dbname in the connection string",
-                sqlstate::TOO_MANY_CONNECTIONS => {
-                    "raise max_wal_senders or max_connections, or end idle sessions"
-                }
-                sqlstate::SLOTS_FULL => "free a replication slot or raise max_replication_slots",
-                _ => return None,
+        let others: Vec<&str> = match self {
+            Self::Connect { reason, .. } => reason.lines().skip(1).collect(),
+            _ => Vec::new(),
+        };
+        let parts: Vec<&str> = others.into_iter().chain(self.advice()).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
+    fn advice(&self) -> Option<&'static str> {
+        Some(match self.sqlstate()? {
+            sqlstate::INVALID_PASSWORD => {
+                "check the password in the connection string or in the password file"
             }
-            .to_owned(),
-        )
+            sqlstate::INVALID_AUTHORIZATION => "check pg_hba.conf and the role's attributes on the server",
+            sqlstate::UNKNOWN_DATABASE => "check dbname in the connection string",
+            sqlstate::TOO_MANY_CONNECTIONS => {
+                "raise max_wal_senders or max_connections, or end idle sessions"
+            }
+            sqlstate::SLOTS_FULL => "free a replication slot or raise max_replication_slots",
+            _ => return None,
+        })
     }
 }
 

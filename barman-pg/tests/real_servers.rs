@@ -423,7 +423,8 @@ fn passwords_and_refusals() {
     assert!(
         SqlClient::connect(&read_only.parse().unwrap(), &options())
             .unwrap_err()
-            .to_string()
+            .hint()
+            .unwrap()
             .contains("not read-only")
     );
 }

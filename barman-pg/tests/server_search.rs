@@ -19,6 +19,9 @@ thread_local! {
     static ENVIRONMENT: RefCell<Vec<(String, String)>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Names and values.
+type Variables<'a> = Vec<(&'a str, &'a str)>;
+
 fn environment(name: &str) -> Option<String> {
     ENVIRONMENT.with_borrow(|variables| {
         let found = variables.iter().find(|(known, _)| known == name);
@@ -290,7 +293,7 @@ fn services_passwords_and_variables_are_found_where_psql_finds_them() {
     let plain = format!("host=127.0.0.1 port={port} user=barman dbname=postgres");
     let port_text = port.to_string();
 
-    let cases: Vec<(Vec<(&str, &str)>, String, bool)> = vec![
+    let cases: Vec<(Variables<'_>, String, bool)> = vec![
         (vec![], "service=main".into(), true),
         (vec![("PGSERVICE", "main")], String::new(), true),
         (vec![("PGSERVICE", "far")], "service=main".into(), true),

@@ -10,7 +10,7 @@ use clap::Args;
 use testkit::ALL_MAJORS;
 use testkit::executed::{self, Counts};
 
-use crate::{run, setup};
+use crate::{conformance, crash, fuzz, run, setup};
 
 /// What to test.
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ const KIT: &str = "testkit";
 pub fn run(options: &Options) -> Result<()> {
     setup::run()?;
     let start = Instant::now();
-    let record = run::target_dir().join("executed-versions.tsv");
+    let record = run::executed_record();
     match fs::remove_file(&record) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             return Err(e).context("remove the last run's record");
@@ -49,6 +49,11 @@ pub fn run(options: &Options) -> Result<()> {
     run::visible(&mut nextest)?;
     if options.filter.is_none() {
         run::visible(run::cargo().args(["test", "--doc", "--workspace", "--quiet"]))?;
+        workshop("conformance with Barman 3.20.1", || {
+            conformance::for_test(options.long)
+        })?;
+        workshop("crashes", || crash::for_test(options.long))?;
+        workshop("fuzzing", || fuzz::for_test(options.long))?;
     }
     let counts = executed::count(&fs::read_to_string(&record).unwrap_or_default());
     println!("\nTests run on each PostgreSQL version\n{}", table(&counts));
@@ -58,6 +63,12 @@ pub fn run(options: &Options) -> Result<()> {
         bail!("no test of the product ran on PostgreSQL {missing:?}");
     }
     Ok(())
+}
+
+/// One part of the workshop, under a heading.
+fn workshop(name: &str, part: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("\n{name}");
+    part().with_context(|| format!("the part \"{name}\" of the tests failed"))
 }
 
 /// Suites as rows, versions as columns.

@@ -18,20 +18,29 @@ pub struct BackupInfoError {
 }
 
 impl BackupInfo {
-    /// Reads the content of a `backup.info`. Nothing at all is a valid `EMPTY` backup; missing fields are unknown.
+    /// Reads the content of a `backup.info`. Missing fields are unknown.
     ///
     /// # Errors
-    /// The first line that is no `name=value`, or whose value cannot be what its field holds.
+    /// The first line that is no `name=value`, or whose value cannot be what its field holds. A file without any content:
+    /// Barman writes its files so that a crash may leave an empty one of a whole backup, whose WAL nobody must take for
+    /// superfluous.
     pub fn parse(id: BackupId, server_name: &str, content: &[u8]) -> Result<Self, BackupInfoError> {
         let mut info = Self::new(id, server_name, None);
         let mut unknown = BTreeMap::new();
+        if content.trim_ascii().is_empty() {
+            return Err(BackupInfoError {
+                line: 1,
+                reason: "the file is empty, as a crash may leave that of a whole backup".to_owned(),
+            });
+        }
         for (number, line) in content.split(|&b| b == b'\n').enumerate() {
             let error = |reason: String| BackupInfoError {
                 line: number + 1,
                 reason,
             };
             let line = std::str::from_utf8(line).map_err(|_| error("not UTF-8".to_owned()))?;
-            if line.trim().is_empty() || line.starts_with('#') {
+            // Blanks before a comment, too: as a field it would be a comment as soon as it is written again.
+            if line.trim().is_empty() || line.trim_start().starts_with('#') {
                 continue;
             }
             let (name, value) = line
@@ -198,4 +207,17 @@ fn tablespaces(value: &str) -> Result<Vec<Tablespace>, String> {
             _ => Err("not a list of (name, oid, location)".to_owned()),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_are_no_fields_wherever_they_begin() {
+        let id = "20261121T044724".parse().unwrap();
+        let text = b"#a=b\n  # c=d\n\t#e\nnew=1\n";
+        let info = BackupInfo::parse(id, "main", text).unwrap();
+        assert_eq!(info.unknown, [("new".to_owned(), "1".to_owned())]);
+    }
 }

@@ -82,6 +82,14 @@ pub enum DeletionError {
         /// Why.
         source: io::Error,
     },
+    /// Files of the archive. The rest of the backup stays marked until they are gone, since nothing lists them any more.
+    #[error("{left} WAL file(s) could not be removed: {first}")]
+    Wal {
+        /// How many.
+        left: usize,
+        /// Which was the first, and why.
+        first: String,
+    },
     /// The observer.
     #[error("the deletion of backup {id} was stopped: {reason}")]
     Stopped {
@@ -133,7 +141,11 @@ pub fn delete_backup(
     }
     remove_tree(&layout.data_directory(id))?;
     if !is_told {
-        set_failed(layout, id)?;
+        match set_failed(layout, id) {
+            // Nothing has come free, because the backup had no data yet. Its status does not call it good, so it may go without being told.
+            Err(error) if error.is_out_of_space() && !backup.status.is_copy_done() => {}
+            other => other?,
+        }
     }
     let removal = match &decision {
         WalDecision::Remove(plan) => {
@@ -145,6 +157,12 @@ pub fn delete_backup(
     observer.wal_done(&decision, &removal);
     if let Some(reason) = removal.stopped {
         return Err(DeletionError::Stopped { id, reason });
+    }
+    if let Some(first) = removal.warnings.first() {
+        return Err(DeletionError::Wal {
+            left: removal.warnings.len(),
+            first: first.clone(),
+        });
     }
     remove_tree(&layout.base_directory(id))?;
     // Before the backup vanishes: Barman cannot work with a parent that names a child it does not find.
@@ -261,19 +279,24 @@ pub struct Sizes {
     pub deduplicated: u64,
 }
 
-/// Measures everything below `directory`. Links to files count what they lead to; links to directories are not
-/// followed.
+/// Measures everything below the directory of a backup but annotations in their place of before 3.13.3, which say
+/// something of the backup and are not part of it (Barman moves them away before it measures). Links to files count
+/// what they lead to; links to directories are not followed.
 ///
 /// # Errors
 /// A directory that cannot be read.
-pub fn measure(directory: &Path) -> io::Result<Sizes> {
+pub fn measure(backup: &Path) -> io::Result<Sizes> {
+    let annotations = backup.join("annotations");
     let mut sizes = Sizes::default();
-    let mut directories = vec![directory.to_path_buf()];
+    let mut directories = vec![backup.to_path_buf()];
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(&directory)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
-                directories.push(entry.path());
+                let path = entry.path();
+                if path != annotations {
+                    directories.push(path);
+                }
                 continue;
             }
             // A link to nothing counts nothing.

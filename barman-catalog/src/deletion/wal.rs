@@ -15,7 +15,7 @@ pub struct WalRemoval {
     pub removed: XlogDb,
     /// Lines of the catalogue that were no records and are gone from it.
     pub bad_lines: Vec<BadLine>,
-    /// Files that could not be removed; the catalogue does not list them any more.
+    /// Files that could not be removed, and why; the catalogue does not list them any more.
     pub warnings: Vec<String>,
     /// Why it was stopped, if a hook did so. The rest is still there and listed.
     pub stopped: Option<String>,

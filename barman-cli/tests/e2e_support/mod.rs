@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: sandboxes that run this build, and a look at the catalogue on disk.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod against_server;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -330,9 +330,21 @@ fn summary(failures: Vec<Error>) -> Error {
         Some(Error::Connect {
             address, mut reason, ..
         }) => {
+            let first = format!("connection to {address} failed: {reason}");
+            let mut told = vec![first];
             for failure in failures {
-                reason.push('\n');
-                reason.push_str(&failure.to_string());
+                let text = match &failure {
+                    Error::Connect { address, reason, .. } => {
+                        format!("connection to {address} failed: {reason}")
+                    }
+                    other => other.to_string(),
+                };
+                // Encrypted and in clear the same may happen.
+                if !told.contains(&text) {
+                    reason.push('\n');
+                    reason.push_str(&text);
+                    told.push(text);
+                }
             }
             Error::Connect {
                 address,

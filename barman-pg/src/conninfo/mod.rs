@@ -73,7 +73,7 @@ impl ConnInfo {
     /// Parses `key=value` pairs (libpq's grammar: quotes, backslashes, blanks around `=`) or a URI.
     ///
     /// # Errors
-    /// A string that libpq would refuse; an unknown keyword is named.
+    /// A string that libpq would refuse; an unknown keyword is named. A value with a null character.
     pub fn parse(text: &str) -> Result<Self, ConnInfoError> {
         let pairs = if uri::is_uri(text) {
             uri::parse(text)?
@@ -91,6 +91,13 @@ impl ConnInfo {
         if !is_keyword(keyword) {
             return Err(ConnInfoError::UnknownKeyword {
                 keyword: keyword.to_owned(),
+            });
+        }
+        // libpq's strings cannot hold one, and in a message to the server it would end the value.
+        if value.contains('\0') {
+            return Err(ConnInfoError::InvalidValue {
+                keyword: keyword.to_owned(),
+                what: "it holds a null character".to_owned(),
             });
         }
         self.values.insert(keyword.to_owned(), value);
@@ -114,7 +121,7 @@ impl ConnInfo {
     /// The same with one keyword set, whatever it was before.
     ///
     /// # Errors
-    /// The keyword is not one of libpq's.
+    /// The keyword is not one of libpq's; the value holds a null character.
     pub fn with(mut self, keyword: &str, value: impl Into<String>) -> Result<Self, ConnInfoError> {
         self.set(keyword, value.into())?;
         Ok(self)
@@ -300,6 +307,13 @@ mod tests {
                 keyword: String::new()
             }
         );
+        for result in [
+            ConnInfo::parse("user=a\0replication"),
+            ConnInfo::default().with("user", "a\0b"),
+        ] {
+            let what = "invalid value for connection option \"user\": it holds a null character";
+            assert_eq!(result.unwrap_err().to_string(), what);
+        }
     }
 
     #[test]

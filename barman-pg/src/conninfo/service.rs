@@ -50,6 +50,9 @@ pub fn parse(text: &[u8], service: &str) -> Result<Option<BTreeMap<String, Strin
         let Some(options) = &mut found else {
             continue;
         };
+        if line.contains('\0') {
+            return error("a null character");
+        }
         if line.starts_with("ldap") {
             return error("looking up options by LDAP is not supported");
         }
@@ -104,6 +107,10 @@ mod tests {
         assert_eq!(
             parse(&long, "x").unwrap_err().to_string(),
             "line too long, line 2"
+        );
+        assert_eq!(
+            parse(b"[x]\nuser=a\0replication", "x").unwrap_err().to_string(),
+            "a null character, line 2"
         );
     }
 

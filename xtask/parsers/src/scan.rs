@@ -45,6 +45,13 @@ pub const EXEMPT: &[(&str, &str)] = &[
     ("barman_core::ops::receive_wal::start::scan", "names of a directory, read by WalFileName (names)"),
     ("barman_core::ops::restore::archived::reader", "Algorithm::detect and decoder for a file (archived_file)"),
     ("barman_core::ops::restore::conf_files::write_new", "writes; gives back an error at most"),
+    ("barman_pg::connect::channel::Channel::read", "bytes as they come; nothing is made of them"),
+    ("barman_pg::replication::resume::ReplicationClient::connect_again", "compares the system identifier that identify_system reads (replication_answers)"),
+    ("barman_pg::secret::Secret::from", "keeps the text as it is"),
+    ("barman_pg::sql::stream::Established::new", "hands messages to the driver as startup read them; sql_session begins here"),
+    ("barman_pg::tls::absent::TlsSession::read", "stands for TLS in a build without it"),
+    ("barman_pg::tls::session::TlsSession::read", "bytes as OpenSSL decrypts them; nothing is made of them"),
+    ("barman_pg::tls::settings::TlsVersion::parse", "one of four words"),
     ("barman_wal::durable::atomic::write_atomic", "writes; gives back an error at most"),
 ];
 

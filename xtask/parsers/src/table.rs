@@ -92,9 +92,28 @@ pub static PARSERS: &[Parser] = &[
         "barman_pg::conninfo::pairs::parse",
         "barman_pg::conninfo::uri::parse",
     ]),
+    row("pg", "service_file", "the service file", 4096, pg::service_file, &[
+        "barman_pg::conninfo::service::parse",
+        "barman_pg::connect::files::read",
+    ]),
     row("pg", "password_file", "the password file", 1024, pg::password_file, &[
-        "barman_pg::connect::passfile::read",
-        "barman_pg::connect::passfile::find",
+        "barman_pg::conninfo::passfile::find",
+        "barman_pg::connect::files::read_password_file",
+    ]),
+    row("pg", "require_auth", "require_auth, and the requests of servers", 160, pg::require_auth, &[
+        "barman_pg::auth::require::RequireAuth::parse",
+    ]),
+    row("pg", "scram_messages", "a server's messages: SCRAM", 1024, pg::scram_messages, &[
+        "barman_pg::auth::authenticate",
+    ]),
+    row("pg", "tls_answers", "a server's answer to a request for encryption, its handshake", 4096, pg::tls_answers, &[
+        "barman_pg::tls::session::handshake",
+    ]),
+    row("pg", "certificate_names", "names in a server's certificate", 512, pg::certificate_names, &[
+        "barman_pg::tls::names::check",
+    ]),
+    row("pg", "tls_files", "files of certificates, keys and revocations", 4096, pg::tls_files, &[
+        "barman_pg::tls::key::load",
     ]),
     row("pg", "server_texts", "versions and lists of standbys as servers show them", 256, pg::server_texts, &[
         "barman_pg::version::PgVersion::from_report",
@@ -120,6 +139,12 @@ pub static PARSERS: &[Parser] = &[
     row("pg", "base_backup_messages", "a server's messages: base backup", 16384, pg::base_backup_messages, &[
         "barman_pg::basebackup::stream::ReplicationClient::base_backup",
         "barman_pg::basebackup::extract::extract",
+    ]),
+    row("pg", "base_backup_compressed", "compressed tar archives of a base backup", 8192, pg::base_backup_compressed, &[
+        "barman_pg::basebackup::decompress::decoder",
+    ]),
+    row("pg", "manifest_upload", "a server's messages: incremental base backup", 4096, pg::manifest_upload, &[
+        "barman_pg::basebackup::upload::ReplicationClient::incremental_backup",
     ]),
     row("pg", "base_backup_archive", "tar archives of a base backup", 16384, pg::base_backup_archive, &[
         "barman_pg::basebackup::tar::TarParser::push",

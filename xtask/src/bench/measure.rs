@@ -227,7 +227,7 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
 /// What a running process has used since it started.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Running {
-    /// Seconds of CPU, user and system, of all its threads and the children that it waited for. Kept by the kernel in ticks of 10 ms.
+    /// Seconds of CPU, user and system, of its threads.
     pub cpu: f64,
     /// Bytes of resident memory at the peak.
     pub memory: f64,
@@ -239,25 +239,23 @@ pub struct Running {
 /// It has gone.
 pub fn running(pid: u32) -> Result<Running> {
     let dir = PathBuf::from(format!("/proc/{pid}"));
-    let stat = fs::read_to_string(dir.join("stat")).context("the process has gone")?;
     let status = fs::read_to_string(dir.join("status")).context("the process has gone")?;
-    let ticks = cpu_ticks(&stat).context("an unexpected /proc/PID/stat")?;
+    let mut nanoseconds = 0;
+    for thread in fs::read_dir(dir.join("task")).context("the process has gone")? {
+        // A thread may end while we look; those of a receiver live as long as itself.
+        let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        nanoseconds += on_processor(&text).unwrap_or(0);
+    }
     let peak = kibibytes(&status, "VmHWM:").context("an unexpected /proc/PID/status")?;
     Ok(Running {
-        cpu: ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
+        cpu: nanoseconds as f64 / 1e9,
         memory: peak as f64,
     })
 }
 
-/// utime, stime, cutime and cstime of `/proc/PID/stat`.
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    // The name, in parentheses, may hold anything: read behind its end. utime is field 14, the state behind the name field 3.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    fields
-        .get(11..15)?
-        .iter()
-        .map(|field| field.parse::<u64>().ok())
-        .sum()
+/// Nanoseconds on a processor, the first field of `/proc/PID/task/TID/schedstat`.
+fn on_processor(text: &str) -> Option<u64> {
+    text.split_ascii_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -282,9 +280,8 @@ mod tests {
         let rollup = "55d-7ff ---p 0000 00:00 0 [rollup]\nRss: 900 kB\nPss: 612 kB\nPss_Dirty: 1 kB\n";
         assert_eq!(proportional(rollup), Some(612 * 1024));
         assert_eq!(proportional("Rss: 900 kB\n"), None);
-        let stat = "77 (a) b) (c) S 1 77 77 0 -1 4194560 100 0 0 0 10 20 3 4 20 0 2 0 5 6 7";
-        assert_eq!(cpu_ticks(stat), Some(37));
-        assert_eq!(cpu_ticks("77 (x) S 1 2"), None);
+        assert_eq!(on_processor("1234567 89 10\n"), Some(1_234_567));
+        assert_eq!(on_processor(""), None);
         assert!(running(std::process::id()).unwrap().memory > 0.0);
     }
 }

@@ -194,6 +194,10 @@ fn measure_row(row: &Row, world: &mut World, runs: usize, prefix: &str) -> RowRe
     tell(&format!("{prefix}: preparing"));
     let mut measured = || -> Result<()> {
         let mut contest = prepare(world)?;
+        for (peer, reason) in &mut contest.missing {
+            *reason = brief(reason);
+            tell(&format!("{prefix}: peer missing: {peer}: {reason}"));
+        }
         result.notes.append(&mut contest.notes);
         if let Some(said) = contest.awaits.take() {
             result.state = State::Awaits;
@@ -213,9 +217,23 @@ fn measure_row(row: &Row, world: &mut World, runs: usize, prefix: &str) -> RowRe
     };
     if let Err(error) = measured() {
         result.state = State::Failed;
-        result.reason = Some(format!("{error:#}"));
+        result.reason = Some(brief(&format!("{error:#}")));
     }
     result
+}
+
+/// An error on one line; the output of a program that failed can be long, and its end says why.
+fn brief(text: &str) -> String {
+    const LONGEST: usize = 600;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    let characters = line.chars().count();
+    if characters <= LONGEST {
+        return line;
+    }
+    let head: String = line.chars().take(LONGEST / 2).collect();
+    let tail: String = line.chars().skip(characters - LONGEST / 2).collect();
+    format!("{head} ... {tail}")
 }
 
 fn tell(text: &str) {

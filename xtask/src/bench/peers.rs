@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use testkit::{Needs, PgTree, Program, cache, trees};
+use testkit::{Needs, PgTree, Program, Sandbox, cache, trees};
 
 use super::world::PATIENCE;
-use crate::run;
+use crate::{run, setup};
 
 /// A PostgreSQL client program that can talk to a server of `major`.
 ///
@@ -52,6 +52,15 @@ pub fn pgbackrest() -> Result<PathBuf> {
         .context("pgbackrest is not installed, and no package of it could be had")
 }
 
+/// The oracle of a sandbox, able to use the compressions for which Barman wants Python modules of others.
+///
+/// # Errors
+/// It is not installed.
+pub fn oracle(sandbox: &Sandbox) -> Result<Program> {
+    let oracle = sandbox.oracle()?.timeout(PATIENCE);
+    Ok(oracle.env("PYTHONPATH", setup::oracle_modules()))
+}
+
 /// A line of shell, for a peer that is more than one program. `$1`, `$2`... are the arguments of its runs.
 ///
 /// # Errors
@@ -67,21 +76,16 @@ pub fn versions() -> BTreeMap<String, String> {
     if oracle.exists() {
         versions.insert("oracle".to_owned(), format!("Barman {}", cache::ORACLE_VERSION));
     }
-    for name in ["pgbackrest", "cp", "gzip", "zstd", "lz4", "xz", "bzip2", "rsync"] {
-        let path = run::find(name);
-        let found = path.and_then(|path| {
-            let argument = if name == "pgbackrest" {
-                "version"
-            } else {
-                "--version"
-            };
-            version(&path, argument)
-        });
+    if let Some(text) = pgbackrest().ok().and_then(|path| version(&path, "version")) {
+        versions.insert("pgbackrest".to_owned(), text);
+    }
+    for name in ["cp", "gzip", "zstd", "lz4", "xz", "bzip2", "rsync"] {
+        let found = run::find(name).and_then(|path| version(&path, "--version"));
         if let Some(text) = found {
             versions.insert(name.to_owned(), text);
         }
     }
-    for major in [15, 16, 18] {
+    for major in [15, 17, 18] {
         let found = postgres(major, "pg_basebackup").ok();
         if let Some(text) = found.and_then(|program| version(program.path(), "--version")) {
             versions.insert(format!("PostgreSQL {major} clients"), text);

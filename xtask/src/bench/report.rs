@@ -63,7 +63,10 @@ fn block(row: &RowResult) -> String {
     let mut out = format!("\n{}: {}\n", row.id, row.what);
     match (row.state, &row.reason) {
         (State::Awaits, reason) => {
+            let targets: Vec<String> = row.targets.iter().map(wanted).collect();
             let _ = writeln!(out, "    not there yet: {}", reason.as_deref().unwrap_or("-"));
+            let _ = writeln!(out, "    targets: {}", targets.join(", "));
+            return out;
         }
         (State::Failed, reason) => {
             let _ = writeln!(
@@ -101,9 +104,8 @@ fn target_line(row: &RowResult, target: &TargetResult) -> String {
         _ => (
             "-".to_owned(),
             target.missing.as_deref().unwrap_or(match row.state {
-                State::Awaits => "not there yet",
                 State::Failed => "not measured",
-                State::Measured => "no figures",
+                State::Measured | State::Awaits => "no figures",
             }),
         ),
     };
@@ -303,7 +305,7 @@ mod tests {
             "    note: 16 MiB",
             "wal/decode: decode a file",
             "    not there yet: the WAL decoder",
-            "    wall / pg_waldump            -                                <= 0.500       not there yet",
+            "    targets: wall / pg_waldump <= 0.500",
             "Targets: 2 met, 0 within noise, 0 missed, 1 without a peer. Rows: 1 measured, 1 not there yet, 0 failed.",
         ];
         for line in expected {

@@ -165,6 +165,35 @@ impl Server {
         ))
     }
 
+    /// Lists segment `number`, whose file in the archive has the header of segment `content`.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn wal_of(&self, number: u64, content: u64) -> Result<()> {
+        self.wal(number)?;
+        let name = segment(number);
+        let path = self
+            .path
+            .join("wals")
+            .join(name.get(..16).unwrap_or(&name))
+            .join(&name);
+        segment_file(&path, content)
+    }
+
+    /// A segment that waits in a queue, with `marker` behind its first page, written `later` seconds later than [`Server::queued`]
+    /// would have it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn queued_as(&self, queue: &str, number: u64, later: u64, marker: &[u8]) -> Result<()> {
+        let path = self.path.join(queue).join(segment(number));
+        segment_file(&path, number)?;
+        let file = File::options().write(true).open(&path)?;
+        std::os::unix::fs::FileExt::write_all_at(&file, marker, 8192)?;
+        file.set_modified(moment(number * 3600 + later))?;
+        Ok(())
+    }
+
     /// Adds a line to the WAL catalogue.
     ///
     /// # Errors

@@ -391,12 +391,7 @@ mod tests {
     }
 
     fn differences(what: &Compare, ours: &Capture, oracle: &Capture) -> Vec<Difference> {
-        let normaliser = Normaliser::new(
-            &[Rule::Duration],
-            "2026-11-21T12:00:00Z".parse().unwrap(),
-            &[],
-            None,
-        );
+        let normaliser = Normaliser::new(&[Rule::Duration], "2026-11-21T12:00:00Z".parse().unwrap(), &[]);
         let side = |capture| Side {
             capture,
             normaliser: &normaliser,

@@ -161,7 +161,7 @@ mod tests {
             stderr: Words::Exact,
             files: Vec::new(),
         };
-        let normaliser = Normaliser::new(&[], "2026-11-21T12:00:00Z".parse().unwrap(), &[], None);
+        let normaliser = Normaliser::new(&[], "2026-11-21T12:00:00Z".parse().unwrap(), &[]);
         for fault in FAULTS {
             for seed in 0..20 {
                 let changed = fault.applied(&capture, &what, seed).unwrap();

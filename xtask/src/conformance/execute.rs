@@ -74,7 +74,6 @@ pub struct Played {
     pub capture: Capture,
     start: Timestamp,
     ids: Vec<String>,
-    connection: Option<(String, String)>,
     /// How long its commands took.
     pub elapsed: Duration,
 }
@@ -82,7 +81,7 @@ pub struct Played {
 impl Played {
     /// The normaliser for a capture of this run (the one above, or a changed copy).
     pub fn normaliser(&self, scenario: &Scenario, capture: &Capture) -> Normaliser {
-        let mut normaliser = Normaliser::new(&scenario.rules, self.start, &self.ids, self.connection.clone());
+        let mut normaliser = Normaliser::new(&scenario.rules, self.start, &self.ids);
         let outputs: Vec<String> = capture
             .runs
             .iter()
@@ -137,9 +136,6 @@ fn acts(scenario: &Scenario, player: &Player, dir: &TestDir, root: &Path, world:
     for (name, value) in &scenario.env {
         barman = barman.env(name, value.replace("{root}", &root.display().to_string()));
     }
-    let connection = cluster
-        .as_ref()
-        .map(|c| (c.socket_dir().display().to_string(), c.port().to_string()));
     let stage = Stage {
         root: root.to_owned(),
         barman,
@@ -161,7 +157,6 @@ fn acts(scenario: &Scenario, player: &Player, dir: &TestDir, root: &Path, world:
         capture: Capture { runs, files },
         start,
         ids,
-        connection,
         elapsed,
     })
 }
@@ -173,7 +168,6 @@ fn act(step: &Step, stage: &Stage, ids: &[String]) -> Result<Option<(Vec<String>
             return Ok(None);
         }
         Step::Barman(line) | Step::Interrupted(line, ..) => (line, stage.barman.clone()),
-        Step::Piped(line, input) => (line, stage.barman.clone().stdin(*input)),
     };
     let words = words(line, &stage.root, ids);
     let Step::Interrupted(_, signal, when) = step else {

@@ -35,10 +35,13 @@ const fn also(command: &'static str, aliases: &'static [&'static str], codes: &'
     }
 }
 
-const fn later(entry: Entry) -> Entry {
+/// A command that our program refuses by name.
+const fn later(command: &'static str, aliases: &'static [&'static str], codes: &'static [i32]) -> Entry {
     Entry {
+        command,
+        aliases,
+        codes,
         available: false,
-        ..entry
     }
 }
 
@@ -51,41 +54,41 @@ pub const INVENTORY: [Entry; 39] = [
     entry("archive-wal", &[0, 1, 2]),
     entry("backup", &[0, 1, 2]),
     entry("check", &[0, 1, 2]),
-    later(entry("check-archived-wal-range", &[0, 1, 2])),
+    later("check-archived-wal-range", &[], &[0, 1, 2]),
     entry("check-backup", &[0, 1, 2]),
-    later(entry("check-wal-archive", &[0, 1, 2])),
-    later(entry("cloud-wal-archive", &[0, 1, 2])),
-    later(entry("cloud-wal-restore", &[0, 1, 2])),
-    later(entry("config-switch", &[0, 1, 2])),
-    later(entry("config-update", &[0, 1, 2])),
+    later("check-wal-archive", &[], &[0, 1, 2]),
+    later("cloud-wal-archive", &[], &[0, 1, 2]),
+    later("cloud-wal-restore", &[], &[0, 1, 2]),
+    later("config-switch", &[], &[0, 1, 2]),
+    later("config-update", &[], &[0, 1, 2]),
     entry("cron", &[0, 1, 2]),
     entry("delete", &[0, 1, 2]),
-    later(entry("diagnose", &[0, 1, 2])),
-    later(entry("export-backup", &[0, 1, 2])),
-    later(entry("generate-manifest", &[0, 1, 2])),
+    later("diagnose", &[], &[0, 1, 2]),
+    later("export-backup", &[], &[0, 1, 2]),
+    later("generate-manifest", &[], &[0, 1, 2]),
     entry("get-wal", &[0, 1, 2, 3]),
     entry("help", &[0, 1, 2]),
-    later(entry("import-backup", &[0, 1, 2])),
-    later(entry("keep", &[0, 1, 2])),
+    later("import-backup", &[], &[0, 1, 2]),
+    later("keep", &[], &[0, 1, 2]),
     also("list-backups", &["list-backup"], &[0, 1, 2]),
-    later(entry("list-files", &[0, 1, 2])),
-    later(also("list-processes", &["list-process"], &[0, 1, 2])),
+    later("list-files", &[], &[0, 1, 2]),
+    later("list-processes", &["list-process"], &[0, 1, 2]),
     also("list-servers", &["list-server"], &[0, 1, 2]),
-    later(entry("lock-directory-cleanup", &[0, 1, 2])),
-    later(entry("put-wal", &[0, 1, 2])),
-    later(entry("rebuild-xlogdb", &[0, 1, 2])),
+    later("lock-directory-cleanup", &[], &[0, 1, 2]),
+    later("put-wal", &[], &[0, 1, 2]),
+    later("rebuild-xlogdb", &[], &[0, 1, 2]),
     entry("receive-wal", &[0, 1, 2, 143]),
-    later(entry("replication-status", &[0, 1, 2])),
+    later("replication-status", &[], &[0, 1, 2]),
     also("restore", &["recover"], &[0, 1, 2]),
     also("show-backup", &["show-backups"], &[0, 1, 2]),
-    later(also("show-servers", &["show-server"], &[0, 1, 2])),
-    later(entry("status", &[0, 1, 2])),
+    later("show-servers", &["show-server"], &[0, 1, 2]),
+    later("status", &[], &[0, 1, 2]),
     also("switch-wal", &["switch-xlog"], &[0, 1, 2]),
-    later(entry("sync-backup", &[0, 1, 2])),
-    later(entry("sync-info", &[0, 1, 2])),
-    later(entry("sync-wals", &[0, 1, 2])),
-    later(entry("terminate-process", &[0, 1, 2])),
-    later(also("verify-backup", &["verify"], &[0, 1, 2])),
+    later("sync-backup", &[], &[0, 1, 2]),
+    later("sync-info", &[], &[0, 1, 2]),
+    later("sync-wals", &[], &[0, 1, 2]),
+    later("terminate-process", &[], &[0, 1, 2]),
+    later("verify-backup", &["verify"], &[0, 1, 2]),
 ];
 
 /// Global options that take a value.

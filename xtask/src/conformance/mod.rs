@@ -223,7 +223,6 @@ impl Suite {
     }
 
     fn judge(&self, scenario: &Scenario, results: &Mutex<Results>) {
-        let start = Instant::now();
         let mut found = Results::default();
         let verdict = self
             .play(scenario, &mut found)
@@ -231,7 +230,6 @@ impl Suite {
         let outcome = Outcome {
             name: scenario.name,
             verdict,
-            elapsed: start.elapsed(),
         };
         if interrupt_flag().load(Ordering::Relaxed) {
             return;
@@ -389,7 +387,9 @@ fn unused_rules(scenario: &Scenario, ours: &Played, oracle: &Played) -> Vec<Stri
         used.extend(normaliser.used());
         // Equal files are not normalised for the comparison.
         for (path, found) in &played.capture.files {
-            if let capture::Found::File(_, _, capture::Content::Bytes(bytes)) = found {
+            if let capture::Found::File(_, _, capture::Content::Bytes(bytes)) = found
+                && !bytes.contains(&0)
+            {
                 normaliser.file(path, &String::from_utf8_lossy(bytes));
             }
             normaliser.text(path);

@@ -27,8 +27,8 @@ pub enum Rule {
     Size,
     /// A position in the WAL of a live cluster, within its segment: how much a server has logged is its own affair. The segment stays.
     Position,
-    /// How a live cluster is reached: socket directory and port.
-    Connection,
+    /// The size of a compressed WAL file in `xlog.db`: two implementations of a codec do not write the same bytes.
+    CompressedSize,
 }
 
 impl Rule {
@@ -41,7 +41,7 @@ impl Rule {
             Self::BackupId => "backup-id",
             Self::Size => "size-of-live-cluster",
             Self::Position => "position-in-live-wal",
-            Self::Connection => "connection",
+            Self::CompressedSize => "compressed-size",
         }
     }
 }
@@ -60,6 +60,7 @@ static CTIME: LazyLock<Regex> = LazyLock::new(|| {
         r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d \d{4})\b",
     )
 });
+static COMPACT: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(\d{8}T\d{6})Z\b"));
 static UNIX: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(\d{10})(?:\.\d+)?\b"));
 static INTERVAL: LazyLock<Regex> = LazyLock::new(|| {
     regex(
@@ -82,6 +83,12 @@ static POSITION: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
+static COMPRESSED: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?m)^((?:[0-9A-F]{24}\S*|[0-9A-F]{8}\.history)\t)\d+(\t[\d.]+\t(?:gzip|bzip2|xz|zstd|lz4|pigz)\t)",
+    )
+});
+
 /// The facts of one run that rules need.
 #[derive(Debug)]
 pub struct Normaliser {
@@ -92,25 +99,17 @@ pub struct Normaliser {
     known: BTreeSet<String>,
     /// New ids and what stands for them.
     fresh: BTreeMap<String, String>,
-    /// Socket directory and port of the live cluster.
-    connection: Option<(String, String)>,
     used: RefCell<BTreeSet<Rule>>,
 }
 
 impl Normaliser {
     /// The rules of a run that began at `start`, when the backups `known` were there.
-    pub fn new(
-        rules: &[Rule],
-        start: Timestamp,
-        known: &[String],
-        connection: Option<(String, String)>,
-    ) -> Self {
+    pub fn new(rules: &[Rule], start: Timestamp, known: &[String]) -> Self {
         Self {
             rules: rules.to_vec(),
             start,
             known: known.iter().cloned().collect(),
             fresh: BTreeMap::new(),
-            connection,
             used: RefCell::default(),
         }
     }
@@ -192,13 +191,7 @@ impl Normaliser {
                     format!("{}{}{}<position>", part(1), part(2), part(3))
                 })
                 .into_owned(),
-            Rule::Connection => match &self.connection {
-                Some((socket, port)) => text
-                    .replace(socket.as_str(), "<socket>")
-                    .replace(&format!("port={port}"), "port=<port>")
-                    .replace(&format!("port {port}"), "port <port>"),
-                None => text.to_owned(),
-            },
+            Rule::CompressedSize => with(&COMPRESSED, "$1<size>$2"),
         }
     }
 
@@ -222,6 +215,14 @@ impl Normaliser {
             let moment = DateTime::strptime("%b %e %H:%M:%S %Y", &found[1])
                 .ok()
                 .and_then(utc);
+            if self.is_new(moment) {
+                "<instant>".to_owned()
+            } else {
+                found[0].to_owned()
+            }
+        });
+        let text = COMPACT.replace_all(&text, |found: &Captures<'_>| {
+            let moment = DateTime::strptime("%Y%m%dT%H%M%S", &found[1]).ok().and_then(utc);
             if self.is_new(moment) {
                 "<instant>".to_owned()
             } else {
@@ -265,8 +266,7 @@ mod tests {
 
     fn at(rules: &[Rule]) -> Normaliser {
         let start = "2026-11-21T12:00:00Z".parse().unwrap();
-        let connection = Some(("/run/x".to_owned(), "5433".to_owned()));
-        let mut normaliser = Normaliser::new(rules, start, &["20261121T115900".to_owned()], connection);
+        let mut normaliser = Normaliser::new(rules, start, &["20261121T115900".to_owned()]);
         normaliser.learn(["20261121T120102 20261121T120101", "20261121T115900"]);
         normaliser
     }
@@ -303,6 +303,11 @@ mod tests {
                 Rule::Instant,
                 "\"1795262400\" 1795262400.25 1795262399 7710480878481717691 9999999999",
                 "\"<instant>\" <instant> 1795262399 7710480878481717691 9999999999",
+            ),
+            (
+                Rule::Instant,
+                "x.20261121T120000Z.duplicate x.20240101T000000Z.error 20261121T120000",
+                "x.<instant>.duplicate x.20240101T000000Z.error 20261121T120000",
             ),
             (
                 Rule::Duration,
@@ -345,9 +350,9 @@ mod tests {
                 "begin_offset=<position>\n000000010000000000000003.<position>.backup A/12<position>",
             ),
             (
-                Rule::Connection,
-                "host=/run/x port=5433 \"/run/x/.s\", port 5433",
-                "host=<socket> port=<port> \"<socket>/.s\", port <port>",
+                Rule::CompressedSize,
+                "000000010000000000000003\t16777\t1.5\tgzip\tNone\n000000010000000000000004\t16777\t1.5\tNone\tNone\n",
+                "000000010000000000000003\t<size>\t1.5\tgzip\tNone\n000000010000000000000004\t16777\t1.5\tNone\tNone\n",
             ),
         ];
         for (rule, given, expected) in cases {

@@ -33,8 +33,6 @@ pub struct Outcome {
     pub name: &'static str,
     /// How it came out.
     pub verdict: Verdict,
-    /// How long it took, both programs and controls.
-    pub elapsed: Duration,
 }
 
 impl Outcome {
@@ -98,7 +96,7 @@ pub fn list(scenarios: &[Scenario]) -> String {
             .steps
             .iter()
             .filter_map(|step| match step {
-                Step::Barman(words) | Step::Piped(words, _) | Step::Interrupted(words, ..) => Some(*words),
+                Step::Barman(words) | Step::Interrupted(words, ..) => Some(*words),
                 Step::Then(_) => None,
             })
             .collect();
@@ -125,7 +123,6 @@ mod tests {
         let outcome = Outcome {
             name: "list-servers",
             verdict,
-            elapsed: Duration::ZERO,
         };
         assert!(!outcome.is_good());
         assert_eq!(

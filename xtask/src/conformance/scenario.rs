@@ -16,8 +16,6 @@ pub enum Step {
     /// A `barman` command line behind `-c FILE`: words with blanks between them, `'…'` around one with blanks or an empty one. `{root}` stands for
     /// the directory of the run, `{id 1}` for the id of its oldest backup.
     Barman(&'static str),
-    /// The same, with this on standard input.
-    Piped(&'static str, &'static [u8]),
     /// The same, ended by this signal once the condition holds.
     Interrupted(&'static str, i32, fn(&Stage) -> Result<bool>),
     /// Something that happens around the programs, the same on both sides.
@@ -73,12 +71,6 @@ impl Scenario {
     /// Runs this command.
     pub fn run(mut self, words: &'static str) -> Self {
         self.steps.push(Step::Barman(words));
-        self
-    }
-
-    /// Runs this command with this on standard input.
-    pub fn piped(mut self, words: &'static str, input: &'static [u8]) -> Self {
-        self.steps.push(Step::Piped(words, input));
         self
     }
 

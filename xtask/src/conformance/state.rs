@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use testkit::catalogue::{Recipe, WriteOptions};
 use testkit::{Cluster, trees, user};
 
 use super::catalogue::Home;
@@ -32,6 +33,8 @@ pub enum Catalogue {
     Empty,
     /// Made by this recipe.
     Made(fn(&Home) -> Result<()>),
+    /// One that the generator of the test kit makes of this recipe (`varied:42`), with the configuration that belongs to it.
+    Seeded(&'static str),
     /// A copy of what the oracle made of a live cluster of this major: two backups, the second one named, their WAL, and some more WAL.
     Archive(u16),
 }
@@ -97,6 +100,11 @@ impl State {
         let home = root.join("home");
         match self.catalogue {
             Catalogue::Archive(major) => copy(&world.archive(major)?.home, &home)?,
+            Catalogue::Seeded(recipe) => {
+                let recipe: Recipe = recipe.parse()?;
+                testkit::catalogue::write(&recipe.blueprint(), root, &WriteOptions::default())?;
+                return Ok(None);
+            }
             Catalogue::Empty => fs::create_dir(&home)?,
             Catalogue::Made(recipe) => {
                 fs::create_dir(&home)?;

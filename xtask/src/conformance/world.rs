@@ -12,9 +12,12 @@ use testkit::{Cluster, Stop, TestDir, cache, wait_until};
 
 use super::state::{Live, PLAIN};
 
+/// A value that somebody makes while the others wait.
+type Slot<T> = Arc<Mutex<Option<Arc<T>>>>;
+
 /// Values by PostgreSQL major, each made when it is first wanted; whoever wants one that is being made waits.
 #[derive(Debug)]
-struct ByMajor<T>(Mutex<BTreeMap<u16, Arc<Mutex<Option<Arc<T>>>>>>);
+struct ByMajor<T>(Mutex<BTreeMap<u16, Slot<T>>>);
 
 impl<T> Default for ByMajor<T> {
     fn default() -> Self {

@@ -1,19 +1,186 @@
 //! `cargo xtask crash`: faults at every file-system call.
+//!
+//! A scenario is prepared, run once under `strace` and recorded. The record says which calls there are, and the order
+//! checker says whether each thing was on disk before what relies on it. Then the command is run again and again, each
+//! time killed or hindered at another call; after each, the scenario's invariants must hold, both programs must be able
+//! to read the catalogue, and the next run must bring everything to where an undisturbed run brings it.
 
-use anyhow::{Result, bail};
+mod campaign;
+mod disk;
+mod planted;
+mod points;
+mod readers;
+mod report;
+mod scenario;
+mod scenes;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use testkit::interrupt_flag;
 
-/// What to run.
+use crate::{run, setup};
+use campaign::Settings;
+use points::Kind;
+use scenario::Scenario;
+
+/// What to torture.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    cargo xtask crash --list\n  \
+    cargo xtask crash archive-wal\n  \
+    cargo xtask crash delete --fault kill,enospc --budget 60\n  \
+    cargo xtask crash archive-wal/gzip --fault kill --call fsync --at 17")]
 pub struct Options {
-    /// The command to torture
-    filter: Option<String>,
+    /// The command, with or without a variant as --list shows it; everything if not given
+    command: Option<String>,
+    /// Show the scenarios and the rules of the order checker
+    #[arg(long)]
+    list: bool,
+    /// Which faults
+    #[arg(long, value_delimiter = ',', default_values = ["kill", "enospc", "eio", "unsupported"])]
+    fault: Vec<Kind>,
+    /// Only at calls of these names
+    #[arg(long, value_delimiter = ',')]
+    call: Vec<String>,
+    /// Only at the call of this number (with --call)
+    #[arg(long, requires = "call")]
+    at: Option<u32>,
+    /// Only in the threads beside the first one, which is held back
+    #[arg(long)]
+    other_threads: bool,
+    /// Only every so manieth call
+    #[arg(long, default_value_t = 1)]
+    stride: usize,
+    /// Stop each scenario after so many seconds
+    #[arg(long)]
+    budget: Option<u64>,
+    /// How many calls of each kind of those that are alike file by file (the bulk of a backup); 0 for all of them
+    #[arg(long, default_value_t = 10)]
+    bulk: usize,
+    /// Decides which calls are chosen when not all are
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many runs at a time
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
 }
 
 /// Runs the task.
+///
+/// # Errors
+/// Something broke, or a scenario could not be run.
 pub fn run(options: &Options) -> Result<()> {
-    bail!(
-        "crash {} is under construction",
-        options.filter.as_deref().unwrap_or("of everything")
-    )
+    if options.list {
+        print!("{}", report::list(scenes::ALL));
+        return Ok(());
+    }
+    let chosen: Vec<&Scenario> = match &options.command {
+        Some(filter) => scenes::ALL.iter().filter(|s| s.is_called(filter)).collect(),
+        None => scenes::ALL.iter().collect(),
+    };
+    ensure!(
+        !chosen.is_empty(),
+        "there is no scenario {:?}: see `cargo xtask crash --list`",
+        options.command.as_deref().unwrap_or_default()
+    );
+    setup::run()?;
+    let settings = Settings {
+        kinds: options.fault.clone(),
+        calls: options.call.clone(),
+        at: options.at,
+        others: options.other_threads,
+        stride: options.stride,
+        bulk: (options.bulk > 0).then_some(options.bulk),
+        budget: options.budget.map(Duration::from_secs),
+        seed: options.seed,
+        jobs: options.jobs.max(1),
+        // Whoever repeats one fault has seen the rest.
+        plant: options.at.is_none(),
+        ..defaults()?
+    };
+    interruptible(|| campaigns(&chosen, &settings))
+}
+
+/// A selection for `cargo xtask test`: under a minute, or everything within ten minutes.
+///
+/// # Errors
+/// As [`run`].
+pub fn for_test(long: bool) -> Result<()> {
+    setup::run()?;
+    let all: Vec<&Scenario> = scenes::ALL.iter().collect();
+    let each = if long { 540 } else { 40 } / u64::try_from(all.len().max(1))?;
+    let settings = Settings {
+        budget: Some(Duration::from_secs(each.max(2))),
+        bulk: Some(if long { 10 } else { 2 }),
+        ..defaults()?
+    };
+    interruptible(|| campaigns(&all, &settings))
+}
+
+/// Everything, with the program of this build.
+fn defaults() -> Result<Settings> {
+    run::visible(run::cargo().args(["build", "--quiet", "--package", "barman-cli", "--bin", "barman"]))?;
+    Ok(Settings {
+        program: run::target_dir().join("debug/barman"),
+        kinds: Kind::ALL.to_vec(),
+        calls: Vec::new(),
+        at: None,
+        others: false,
+        stride: 1,
+        bulk: Some(10),
+        budget: None,
+        plant: true,
+        seed: 1,
+        jobs: 2,
+        keep: kept(),
+    })
+}
+
+/// Where the directories of broken runs are kept.
+fn kept() -> PathBuf {
+    run::target_dir().join("crash")
+}
+
+/// The first signal makes every wait fail, and all is cleaned up on the way out; the second ends the program at once.
+fn interruptible(work: impl FnOnce() -> Result<()>) -> Result<()> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, interrupt_flag().clone())?;
+        signal_hook::flag::register(signal, interrupt_flag().clone())?;
+    }
+    let result = work();
+    if interrupt_flag().load(Ordering::Relaxed) {
+        bail!("interrupted; what was started is stopped and its files are removed");
+    }
+    result
+}
+
+fn campaigns(chosen: &[&Scenario], settings: &Settings) -> Result<()> {
+    let start = Instant::now();
+    let mut bad = Vec::new();
+    for scenario in chosen {
+        let begun = Instant::now();
+        let progress = |text: &str| {
+            let mut error = std::io::stderr();
+            if error.is_terminal() {
+                let _ = write!(error, "\r\x1b[K{text}");
+            }
+        };
+        let report = campaign::run(scenario, settings, &progress)
+            .with_context(|| format!("scenario {}", scenario.name))?;
+        progress("");
+        print!("{}", report::text(scenario, &report, begun.elapsed()));
+        if !report.is_good() {
+            bad.push(scenario.name);
+        }
+    }
+    if !bad.is_empty() {
+        bail!("broken: {} (seed {})", bad.join(", "), settings.seed);
+    }
+    println!("All held ({:.0?}, seed {}).", start.elapsed(), settings.seed);
+    Ok(())
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::parsers::Row;
 use crate::run;
@@ -155,10 +156,11 @@ impl Running {
         })
     }
 
-    /// Asks it to end now.
+    /// Asks it to end now; it says what it has done so far.
     pub fn interrupt(&mut self) {
-        self.interrupted = true;
-        let _ = self.child.kill();
+        if !std::mem::replace(&mut self.interrupted, true) {
+            let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
+        }
     }
 
     /// How it ended, once it has.

@@ -42,6 +42,11 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
+/// Where the oracle finds Python modules that only `cargo xtask bench` gives it.
+pub fn oracle_modules() -> std::path::PathBuf {
+    peers::oracle_modules()
+}
+
 /// Installs what only `cargo xtask bench` needs; what cannot be had is said, and is no error.
 pub fn peers() {
     peers::install();

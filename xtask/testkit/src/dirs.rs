@@ -117,6 +117,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 
 /// Removes a tree in which a dying process may still be making files.
 fn remove(path: &Path) {
+    crate::small_fs::unmount_below(path);
     for _ in 0..50 {
         match fs::remove_dir_all(path) {
             Ok(()) => return,

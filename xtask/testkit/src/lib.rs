@@ -27,6 +27,34 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Faults
+//!
+//! [`proxy`] stands between a program and a server and stalls, cuts, delays or corrupts what passes; [`SmallFs`] is a file system that is
+//! soon full; [`strace`] kills a program at a chosen system call, or makes the call fail. A test that needs TLS, lz4, zstd or a
+//! client tool takes a tree by its [`Needs`].
+//!
+//! ```no_run
+//! use testkit::proxy::{Action, Fault, Proxy, What};
+//! use testkit::{Cluster, FsKind, FsSize, Mode, Needs, PgTree, Sandbox, SmallFs};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let tree = PgTree::lowest_with(Needs { client_tools: true, ..Needs::default() })?;
+//! let cluster = Cluster::builder(tree.major()).tree(tree).start()?;
+//! let proxy = Proxy::to(&cluster)?;
+//! let mut sandbox = Sandbox::builder("main").cluster(&cluster).mode(Mode::Streaming).build()?;
+//! sandbox.set_option("streaming_conninfo", &proxy.conninfo(&cluster.tcp_streaming_conninfo()))?;
+//! // The connection breaks at the tenth piece of the base backup ...
+//! proxy.set([Fault::to_client(What::CopyData(b'd'), 10, Action::Reset)]);
+//! assert_eq!(sandbox.barman()?.run(["backup", "main"])?.code, Some(1));
+//! // ... and the next one runs out of space.
+//! proxy.clear();
+//! let full = SmallFs::new(FsKind::Tmpfs, FsSize::mib(16), &sandbox.home())?;
+//! assert_eq!(sandbox.barman()?.run(["backup", "main"])?.code, Some(1));
+//! # drop(full);
+//! # Ok(())
+//! # }
+//! ```
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_macros,
@@ -42,6 +70,7 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod sandbox;
+pub mod small_fs;
 pub mod sshd;
 pub mod strace;
 pub mod template;
@@ -55,6 +84,7 @@ pub use dirs::TestDir;
 pub use process::{Background, Finished, Program};
 pub use proxy::Proxy;
 pub use sandbox::{Mode, Sandbox, SandboxBuilder};
+pub use small_fs::{FsKind, FsSize, SmallFs};
 pub use sshd::Sshd;
 pub use trees::{ALL_MAJORS, Needs, PgTree};
 pub use wait::{interrupt_flag, wait_until};

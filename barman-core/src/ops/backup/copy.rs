@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use barman_catalog::BackupInfo;
-use barman_pg::basebackup::{self, BackupPosition, BaseBackupOptions, CheckpointMode, ExtractTargets, OwnManifest};
+use barman_pg::basebackup::{
+    self, BackupPosition, BaseBackupOptions, CheckpointMode, ExtractTargets, OwnManifest,
+};
 use barman_pg::{PgVersion, ServerMessage};
 use barman_wal::backup_label::BackupLabel;
 use barman_wal::{Lsn, SegmentName, SegmentSize, TimelineId};

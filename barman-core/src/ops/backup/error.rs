@@ -10,7 +10,7 @@ use crate::failure::{Class, Failure};
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// Something that this program does not do yet.
-    #[error("{what} is not supported by this version")]
+    #[error("{what} is not yet available")]
     Unsupported {
         /// The option or setting.
         what: String,

@@ -23,6 +23,7 @@ mod wait;
 
 use std::time::Duration;
 
+use barman_catalog::deletion;
 use barman_catalog::repair::{self, BackupLock};
 use barman_catalog::{BackupInfo, BackupStatus, Catalog, identity};
 use barman_wal::durable;
@@ -82,6 +83,9 @@ pub fn run(server: &Server, options: &BackupOptions, ctx: &Context<'_>) -> Resul
 
     let lock = take_lock(&server)?;
     let catalog = load_catalog(&server)?;
+    if let Err(error) = deletion::sweep_stale_marks(server.layout(), &catalog) {
+        log::warn!(target: TARGET, "{}", chain(&error));
+    }
     repair::mark_dead_backups(server.layout(), &catalog, BackupLock::Held(&lock)).map_err(|error| {
         BackupError::Catalog {
             server: server.name().to_owned(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use barman_catalog::Catalog;
 use barman_catalog::backup_info::BackupInfo;
-use barman_catalog::deletion::{DeletionObserver, WalDecision, WalRemoval};
+use barman_catalog::deletion::{DeletionObserver, KeepReason, WalDecision, WalRemoval};
 use barman_catalog::python_literal::float_repr;
 use barman_catalog::xlogdb::WalRecord;
 
@@ -137,9 +137,15 @@ impl DeletionObserver for Observer<'_> {
                 Problem::bad_line(self.server.name(), line).text(),
             );
         }
-        if !matches!(decision, WalDecision::Remove(_)) {
-            log::debug!(target: TARGET, "no WAL is deleted: {decision:?}");
-            return;
+        match decision {
+            WalDecision::Remove(_) => {}
+            WalDecision::Keep(KeepReason::UnreadableBackup) => {
+                let text = "No WAL is deleted: a backup that cannot be read may need it";
+                return self.ctx.say(Level::Warning, TARGET, text);
+            }
+            WalDecision::Keep(reason) => {
+                return log::debug!(target: TARGET, "no WAL is deleted: {reason:?}");
+            }
         }
         self.ctx
             .say(Level::Info, TARGET, "Delete associated WAL segments:");

@@ -262,7 +262,16 @@ fn delete_one(
     })?;
     let mut catalog = Catalog::load(layout)?;
     let Some(backup) = catalog.get(id).cloned() else {
-        return Ok(false);
+        // One that cannot be read is not gone.
+        return match catalog.broken().iter().find(|broken| broken.id == Some(id)) {
+            Some(broken) => Err(ResolveError::Unreadable {
+                id,
+                server: server.name().to_owned(),
+                reason: broken.reason.clone(),
+            }
+            .into()),
+            None => Ok(false),
+        };
     };
     let mut observer = hook::Observer::new(server, &catalog, &backup, ctx);
     let cancel = ctx.cancel.flag();

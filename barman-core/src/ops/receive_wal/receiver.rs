@@ -67,10 +67,17 @@ impl Receiver<'_> {
             };
             let ended = outcome?;
             if let Some(name) = left? {
-                self.say(&format!(
+                let text = format!(
                     "not renaming \"{}\", segment is not complete",
                     WalFileName::Partial(name)
-                ));
+                );
+                match ended {
+                    // That an ordered end leaves the current segment incomplete is no news: Barman says nothing either.
+                    Ended::Stopped(_) => {
+                        log::info!(target: RECEIVER_TARGET, "{}: pg_receivewal: {text}", self.server);
+                    }
+                    Ended::Timeline { .. } => self.say(&text),
+                }
             }
             match ended {
                 Ended::Stopped(cause) => return Ok((segments, cause)),

@@ -124,7 +124,7 @@ pub enum RestoreError {
         field: &'static str,
     },
     /// Something this program cannot do yet.
-    #[error("{what} is not available in this version")]
+    #[error("{what} is not yet available")]
     NotAvailable {
         /// What was asked for.
         what: &'static str,
@@ -181,7 +181,7 @@ pub enum RestoreError {
         rule: String,
     },
     /// A rule for a tablespace that is not in the backup.
-    #[error("Invalid tablespace name '{name}'. Please use any of the following tablespaces: {}", known.join(", "))]
+    #[error("Invalid tablespace name '{name}'")]
     UnknownTablespace {
         /// As given.
         name: String,
@@ -265,7 +265,7 @@ pub enum RestoreError {
         path: PathBuf,
     },
     /// Archived WAL in a form that cannot be read yet.
-    #[error("WAL file {name} is {what}, which is not available in this version")]
+    #[error("WAL file {name} is {what}, which is not yet available")]
     UnreadableWal {
         /// Name of the file.
         name: String,
@@ -391,6 +391,10 @@ impl Failure for RestoreError {
                  newer backup."
                     .to_owned()
             }
+            Self::BadTablespaceRule { .. } => "A rule has the form NAME:LOCATION.".to_owned(),
+            Self::UnknownTablespace { known, .. } if known.is_empty() => "This backup has no tablespaces.".to_owned(),
+            Self::UnknownTablespace { known, .. } => format!("The tablespaces of this backup: {}.", known.join(", ")),
+            Self::NeedsRemote { .. } => "It is for a restore to another host only.".to_owned(),
             Self::Busy { .. } => "Wait for that process, then try again.".to_owned(),
             Self::DiskSpace { .. } => "Choose another place, or make room.".to_owned(),
             _ => return None,

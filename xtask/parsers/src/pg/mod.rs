@@ -1,21 +1,21 @@
 //! What comes from PostgreSQL, and how it is reached (`barman-pg`): through the public functions alone, with a server
 //! that says what the input says.
 
+mod search;
 mod server;
 mod session;
-
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+mod tls;
 
 use barman_pg::sql::{parse_synchronous_standby_names, version_text};
-use barman_pg::{ConnInfo, PgVersion, ReplicationClient, conninfo, major_of_text};
+use barman_pg::{ConnInfo, PgVersion, conninfo, major_of_text};
 
-use crate::input::{scratch, text};
-use server::Turn;
+use crate::input::text;
+pub use search::{password_file, require_auth, scram_messages, service_file};
 pub use session::{
-    base_backup_archive, base_backup_messages, replication_answers, replication_startup, sql_session,
-    wal_stream,
+    base_backup_archive, base_backup_compressed, base_backup_messages, manifest_upload, replication_answers,
+    replication_startup, sql_session, wal_stream,
 };
+pub use tls::{certificate_names, tls_answers, tls_files};
 
 /// Connection strings: read, exposed and read again they are the same; what is shown has no secret.
 pub fn connection_string(bytes: &[u8]) {
@@ -55,34 +55,4 @@ pub fn server_texts(bytes: &[u8]) {
     let _ = (major_of_text(text), version_text(text));
     let names = parse_synchronous_standby_names(text);
     assert!(names.iter().map(String::len).sum::<usize>() <= text.len());
-}
-
-/// A password file: what is sent as the password stands in the file.
-pub fn password_file(bytes: &[u8]) {
-    let place = scratch().join("pgpass");
-    fs::write(&place, bytes).expect("write a file");
-    fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).expect("set the mode of a file");
-    let ask = Turn::of(b'R', &3_i32.to_be_bytes());
-    let heard = server::play(vec![ask], |info, options| {
-        let options = barman_pg::ConnectOptions {
-            environment,
-            ..options.clone()
-        };
-        let _ = ReplicationClient::connect(&info.clone().streaming(), &options);
-    });
-    // `p`, length, password, NUL.
-    let sent = heard
-        .get(1)
-        .and_then(|message| message.strip_prefix(b"p")?.get(4..)?.strip_suffix(b"\0"));
-    if let (Some(sent), Some(text)) = (sent, text(bytes)) {
-        let sent = String::from_utf8_lossy(sent).into_owned();
-        assert!(
-            text.replace('\\', "").contains(&sent.replace('\\', "")),
-            "{sent:?} is not in the file"
-        );
-    }
-}
-
-fn environment(name: &str) -> Option<String> {
-    (name == "PGPASSFILE").then(|| scratch().join("pgpass").to_string_lossy().into_owned())
 }

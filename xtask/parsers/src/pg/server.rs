@@ -27,7 +27,29 @@ const LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Turn(Vec<u8>);
 
+/// In a turn of SCRAM: what the client has made up for this session, and the server must repeat.
+pub(super) const NONCE: &[u8] = b"<nonce>";
+
 impl Turn {
+    /// One message of an authentication.
+    pub(super) fn authentication(code: u8, body: &[u8]) -> Self {
+        Self::of(b'R', &[&[0, 0, 0, code], body].concat())
+    }
+
+    /// The same after the client has said this: its nonce is filled in.
+    fn with_nonce(&self, heard: &[u8]) -> Self {
+        let begins = |text: &[u8], part: &[u8]| text.windows(part.len()).position(|here| here == part);
+        let Some(at) = begins(&self.0, NONCE).filter(|_| self.0.starts_with(b"R")) else {
+            return self.clone();
+        };
+        let Some(nonce) = begins(heard, b",r=").and_then(|at| heard.get(at + 3..)) else {
+            return self.clone();
+        };
+        let (before, after) = self.0.split_at(at);
+        let body = [before.get(5..).unwrap_or_default(), nonce, &after[NONCE.len()..]].concat();
+        Self::of(b'R', &body)
+    }
+
     /// One message.
     pub(super) fn of(tag: u8, body: &[u8]) -> Self {
         let mut turn = Self::default();
@@ -75,7 +97,8 @@ pub(super) fn turns(bytes: &[u8]) -> Vec<Turn> {
     turns
 }
 
-fn frames(bytes: &[u8]) -> Vec<&[u8]> {
+/// The parts of an input.
+pub(super) fn frames(bytes: &[u8]) -> Vec<&[u8]> {
     let mut frames = Vec::new();
     let mut rest = bytes;
     while let Some(end) = rest.windows(2).position(|pair| pair == FRAME_END) {
@@ -123,10 +146,10 @@ fn start() -> Server {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let script = ours.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(script) = script
-                && sender.send(talk(stream, &script)).is_err()
-            {
-                return;
+            // A client that gives up asks on another connection to cancel, before it closes this one.
+            if let Some(script) = script {
+                let sender = sender.clone();
+                std::thread::spawn(move || sender.send(talk(stream, &script)));
             }
         }
     });
@@ -156,6 +179,7 @@ fn talk(mut stream: UnixStream, script: &[Turn]) -> Vec<Vec<u8>> {
             None => return heard,
         }
         wait = PAUSE;
+        let turn = turn.with_nonce(heard.last().map_or(&[], Vec::as_slice));
         // In two pieces, so that messages arrive torn.
         let (one, other) = turn.0.split_at(turn.0.len() / 3);
         if stream

@@ -1,11 +1,11 @@
 //! Whole conversations: the messages of sessions, WAL streams and base backups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use barman_pg::basebackup::{ExtractTargets, ManifestMode, extract};
+use barman_pg::basebackup::{CompressionMethod, ExtractTargets, OwnManifest, ServerCompression, extract};
 use barman_pg::sql::{ClientType, streaming_status};
 use barman_pg::{BaseBackupOptions, Error, ReplicationClient, SqlClient, WalEvent};
 use barman_wal::{Lsn, TimelineId};
@@ -57,11 +57,7 @@ pub fn replication_answers(bytes: &[u8]) {
 fn greeted(version: usize, bytes: &[u8], client: impl FnOnce(ReplicationClient)) {
     let mut script = vec![Turn::greeting(VERSIONS.get(version).copied().unwrap_or("17.10"))];
     script.extend(turns(bytes));
-    play(script, |info, options| {
-        let connected =
-            ReplicationClient::connect(&info.clone().streaming(), options).expect("a good greeting");
-        client(connected);
-    });
+    converse(script, client);
 }
 
 /// A WAL stream: the pieces follow each other without gaps.
@@ -98,31 +94,115 @@ pub fn wal_stream(bytes: &[u8]) {
 
 /// A base backup, message by message; the files land in a directory and nowhere else.
 pub fn base_backup_messages(bytes: &[u8]) {
-    let (version, rest) = choice(bytes, VERSIONS.len());
-    greeted(version, rest, take_backup);
+    let (begin, rest) = choice(bytes, 256);
+    let version = begin % VERSIONS.len();
+    let script = identified(version, turns(rest));
+    // Half of the inputs are archives for a caller that stores them as they are.
+    converse(script, |client| match begin < 128 {
+        true => take_backup(client, None),
+        false => read_archives(client),
+    });
+}
+
+/// The archives by their names, each to its end.
+fn read_archives(mut client: ReplicationClient) {
+    let Ok(backup) = client.base_backup(&BaseBackupOptions::default()) else {
+        return;
+    };
+    let mut archives = backup.archives();
+    let mut names = BTreeSet::new();
+    for _ in 0..1000 {
+        let Ok(Some(mut archive)) = archives.next_archive() else {
+            break;
+        };
+        let name = archive.name();
+        assert!(!name.contains('/'), "{name} is no name of a file");
+        assert!(names.insert(name), "an archive comes twice");
+        let _ = archive.location();
+        if std::io::copy(&mut archive, &mut std::io::sink()).is_err() {
+            return;
+        }
+    }
+    let _ = archives.finish();
+}
+
+/// What comes before the answers to `BASE_BACKUP` and `UPLOAD_MANIFEST`.
+fn identified(version: usize, answers: Vec<Turn>) -> Vec<Turn> {
+    let mut system = Turn::of(b'T', &[0, 0]);
+    let columns = [Some("7000000000000000001"), Some("1"), Some("0/2000000"), None];
+    system.add(b'D', &row(&columns));
+    system.add(b'C', b"IDENTIFY_SYSTEM\0");
+    system.add(b'Z', b"I");
+    let mut script = vec![Turn::greeting(VERSIONS[version]), system];
+    script.extend(answers);
+    script
+}
+
+fn converse(script: Vec<Turn>, client: impl FnOnce(ReplicationClient)) {
+    play(script, |info, options| {
+        client(ReplicationClient::connect(&info.clone().streaming(), options).expect("a good greeting"));
+    });
+}
+
+/// What a server says while it is sent a manifest, and to the incremental backup after that.
+pub fn manifest_upload(bytes: &[u8]) {
+    let (length, rest) = choice(bytes, 4);
+    let mut script = vec![Turn::greeting("17.10")];
+    script.extend(turns(rest));
+    converse(script, |mut client| {
+        let manifest = vec![b'x'; [0, 10, 70_000, 200_000][length]];
+        if let Ok(backup) = client.incremental_backup(&BaseBackupOptions::default(), &mut manifest.as_slice())
+        {
+            let _ = (backup.start(), backup.tablespaces().len());
+        }
+        let _ = client.identify_system();
+    });
 }
 
 /// A base backup whose archive is the input.
 pub fn base_backup_archive(bytes: &[u8]) {
     let (version, archive) = choice(bytes, VERSIONS.len());
+    archived(version, archive, None);
+}
+
+/// A base backup whose archive is the input, as the server has compressed it.
+pub fn base_backup_compressed(bytes: &[u8]) {
+    let (method, archive) = choice(bytes, 3);
+    let method = [
+        CompressionMethod::Gzip,
+        CompressionMethod::Lz4,
+        CompressionMethod::Zstd,
+    ][method];
+    archived(3, archive, Some(method));
+}
+
+fn archived(version: usize, archive: &[u8], method: Option<CompressionMethod>) {
     let grouped = version >= 2;
     let mut answer = Turn::default();
     position(&mut answer, "0/2000028");
     answer.add(b'T', &[0, 0]);
-    answer.add(b'D', &row(&[Some("16400"), Some("/srv/space"), Some("1")]));
+    // The tablespace's archive is what the input has behind two bytes.
+    let end = archive.windows(2).position(|pair| pair == [0xFE, 0xFE]);
+    let (base, space) = end.map_or((archive, None), |end| {
+        (&archive[..end], Some(&archive[end + 2..]))
+    });
+    if space.is_some() {
+        answer.add(b'D', &row(&[Some("16400"), Some("/srv/space"), Some("1")]));
+    }
     answer.add(b'D', &row(&[None, None, None]));
     answer.add(b'C', b"SELECT\0");
     let data = |answer: &mut Turn, part: &[u8]| match grouped {
         true => answer.add(b'd', &[b"d", part].concat()),
         false => answer.add(b'd', part),
     };
-    // The tablespace's archive is what the input has behind two bytes, else empty.
-    let end = archive.windows(2).position(|pair| pair == [0xFE, 0xFE]);
-    let (base, space) = end.map_or((archive, &[][..]), |end| (&archive[..end], &archive[end + 2..]));
     if grouped {
         answer.add(b'H', &[0, 0, 0]);
     }
-    for (name, content) in [("16400.tar\0/srv/space\0", space), ("base.tar\0\0", base)] {
+    let suffix = method.map_or("", CompressionMethod::suffix);
+    let space_name = format!("16400.tar{suffix}\0/srv/space\0");
+    let base_name = format!("base.tar{suffix}\0\0");
+    let space = space.map(|space| (space_name, space));
+    for (name, content) in space.into_iter().chain([(base_name, base)]) {
         match grouped {
             true => answer.add(b'd', &[b"n", name.as_bytes()].concat()),
             false => answer.add(b'H', &[0, 0, 0]),
@@ -140,10 +220,8 @@ pub fn base_backup_archive(bytes: &[u8]) {
     position(&mut answer, "0/2000100");
     answer.add(b'C', b"BASE_BACKUP\0");
     answer.add(b'Z', b"I");
-    let script = vec![Turn::greeting(VERSIONS[version]), answer];
-    play(script, |info, options| {
-        let client = ReplicationClient::connect(&info.clone().streaming(), options).expect("a good greeting");
-        take_backup(client);
+    converse(identified(version, vec![answer]), |client| {
+        take_backup(client, method);
     });
 }
 
@@ -163,9 +241,9 @@ fn row(columns: &[Option<&str>]) -> Vec<u8> {
     body
 }
 
-fn take_backup(mut client: ReplicationClient) {
+fn take_backup(mut client: ReplicationClient, method: Option<CompressionMethod>) {
     let options = BaseBackupOptions {
-        manifest: ManifestMode::Crc32c,
+        compression: method.map(ServerCompression::new),
         ..BaseBackupOptions::default()
     };
     let Ok(backup) = client.base_backup(&options) else {
@@ -176,6 +254,7 @@ fn take_backup(mut client: ReplicationClient) {
     let targets = ExtractTargets {
         data: place.join("data"),
         tablespaces: BTreeMap::from([(16400, place.join("space"))]),
+        own_manifest: OwnManifest::InData,
     };
     for directory in [&targets.data, &place.join("space")] {
         fs::create_dir(directory).expect("make a directory");

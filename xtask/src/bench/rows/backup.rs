@@ -8,6 +8,7 @@ use testkit::{Mode, Program, Sandbox, wait_until};
 
 use super::super::data::{self, Filled};
 use super::super::measure::{self, Sample};
+use super::super::peers;
 use super::super::row::{Contest, OURS, Row, Side, memory, wall_of};
 use super::super::world::{PATIENCE, World, remove, settle};
 use super::ORACLE;
@@ -22,7 +23,7 @@ pub fn rows() -> Vec<Row> {
         |world| {
             let served = world.shared("a server with a Barman", Served::new)?;
             let ours = served.side(OURS, served.sandbox.barman()?);
-            let oracle = served.sandbox.oracle().map(|oracle| served.side(ORACLE, oracle));
+            let oracle = peers::oracle(&served.sandbox).map(|oracle| served.side(ORACLE, oracle));
             Ok(Contest::of(ours)
                 .against_or_missing(ORACLE, oracle)
                 .note("the oracle's `pg_basebackup` counts as the oracle's; PostgreSQL's own processes count for nobody"))

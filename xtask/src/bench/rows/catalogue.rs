@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use testkit::Sandbox;
+use testkit::catalogue::{self, Recipe, WalBodies, WriteOptions};
 
 use super::super::row::{Contest, OURS, Row, Side, memory, wall, wall_of};
-use super::super::world::{PATIENCE, World};
-use super::super::{data, measure};
+use super::super::world::World;
+use super::super::{data, measure, peers};
 use super::ORACLE;
 
 /// Name of the server in generated catalogues.
-pub const SERVER: &str = "big";
+pub const SERVER: &str = "huge";
 
 const LIST: &[&str] = &["list-backups", SERVER];
 /// Our own run on a catalogue of a tenth of the size.
@@ -27,8 +28,7 @@ pub fn rows() -> Vec<Row> {
             [wall_of(ORACLE, 0.003)],
             |world| {
                 let sandbox = sandbox(world, world.sized(100, 20), world.sized(100_000, 10_000), None)?;
-                let oracle = sandbox.oracle().map(|oracle| {
-                    let oracle = oracle.timeout(PATIENCE);
+                let oracle = peers::oracle(&sandbox).map(|oracle| {
                     Side::new(ORACLE, move || Ok(measure::run(&oracle, LIST.iter().copied())?.0))
                 });
                 Ok(Contest::of(side(OURS, sandbox, LIST)?).against_or_missing(ORACLE, oracle))
@@ -141,18 +141,22 @@ fn get_wal(world: &mut World, name: &'static str, wals: u32) -> Result<Side> {
     }))
 }
 
-/// A `barman_home` with the server [`SERVER`], made by the example `big_catalogue`; kept for the run.
+/// A `barman_home` with the server [`SERVER`]: backups at equal distances, a WAL file each minute up to now, whose lines are in
+/// the catalogue of WAL and which are not on disk. Kept for the run.
 ///
 /// # Errors
 /// It cannot be made.
 pub fn generate(world: &World, backups: u32, wals: u32) -> Result<PathBuf> {
-    let home = world.dir().join(format!("catalogue-{backups}-{wals}"));
-    if !home.exists() {
-        std::fs::create_dir(&home)?;
-        let program = world.ours("big_catalogue");
-        let path = home.display().to_string();
-        program.ok([path, backups.to_string(), wals.to_string()])?;
-        super::super::world::settle(&home)?;
+    let dir = world.dir().join(format!("catalogue-{backups}-{wals}"));
+    if !dir.exists() {
+        std::fs::create_dir(&dir)?;
+        let options = WriteOptions {
+            wal: WalBodies::Absent,
+            ..WriteOptions::default()
+        };
+        let now = jiff::Timestamp::now().as_second();
+        catalogue::write(&Recipe::huge(backups, wals).blueprint_at(now), &dir, &options)?;
+        super::super::world::settle(&dir)?;
     }
-    Ok(home)
+    Ok(dir.join("home"))
 }

@@ -6,9 +6,9 @@ use std::fs;
 use anyhow::{Context, Result};
 use testkit::Sandbox;
 
-use super::super::measure;
 use super::super::row::{Contest, OURS, Row, Side, Target, memory, wall, wall_of};
 use super::super::world::World;
+use super::super::{measure, peers};
 use super::catalogue::{SERVER, generate};
 use super::{ORACLE, not_yet};
 
@@ -66,7 +66,7 @@ fn contest(world: &mut World, args: &'static [&'static str], servers: usize) -> 
     let sandbox = world.shared(&format!("a catalogue with {servers} servers"), |world| {
         sandbox(world, servers)
     })?;
-    let (ours, oracle) = (sandbox.barman()?, sandbox.oracle());
+    let (ours, oracle) = (sandbox.barman()?, peers::oracle(&sandbox));
     let refused = not_yet(&ours.run(args)?.stderr);
     let side = Side::new(OURS, move || Ok(measure::run(&ours, args.iter().copied())?.0));
     let peer = oracle.map(|oracle| {

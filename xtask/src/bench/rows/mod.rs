@@ -1,13 +1,15 @@
 //! The rows of the table, one file for each group of targets.
 
+mod archive;
 mod backup;
 mod catalogue;
+mod codec;
 mod commands;
+mod get_wal;
 mod later;
 mod pgbackrest;
 mod restore;
 mod streams;
-mod wal;
 
 use super::row::Row;
 
@@ -18,7 +20,9 @@ pub fn all() -> Vec<Row> {
         catalogue::rows(),
         streams::rows(),
         backup::rows(),
-        wal::rows(),
+        codec::rows(),
+        archive::rows(),
+        get_wal::rows(),
         restore::rows(),
         later::rows(),
     ]
@@ -33,7 +37,9 @@ const ORACLE: &str = "oracle";
 /// What our program says of a command or an option that it does not have yet.
 fn not_yet(text: &str) -> Option<String> {
     let line = text.lines().find(|line| line.contains("not yet available"))?;
-    Some(line.trim_start_matches("ERROR:").trim().to_owned())
+    // What stands before it says where, not what.
+    let said = line.rsplit(": ").next().unwrap_or(line);
+    Some(said.trim_matches(['"', ' ']).to_owned())
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 use testkit::{Cluster, PgTree, Program, TestDir};
 
 use super::super::row::Side;
-use super::super::world::World;
 use super::super::{data, measure, peers};
 
 pub const PGBACKREST: &str = "pgbackrest";
@@ -16,7 +15,7 @@ pub const PGBACKREST: &str = "pgbackrest";
 /// A repository on the local disk with some WAL in it.
 pub struct Repository {
     /// First: it stops before its directory goes.
-    _cluster: Cluster,
+    cluster: Cluster,
     dir: TestDir,
     program: Program,
 }
@@ -26,7 +25,7 @@ impl Repository {
     ///
     /// # Errors
     /// pgBackRest is not installed, does not know the compression, or fails.
-    pub fn new(world: &World, compression: &str, segments: &[PathBuf]) -> Result<Self> {
+    pub fn new(compression: &str, segments: &[PathBuf]) -> Result<Self> {
         let path = peers::pgbackrest()?;
         let cluster = Cluster::builder(data::MAJOR)
             .tree(PgTree::debian(data::MAJOR)?)
@@ -37,14 +36,14 @@ impl Repository {
             .arg(format!("--config={}", dir.join("pgbackrest.conf").display()))
             .arg("--stanza=main");
         let mut repository = Self {
-            _cluster: cluster,
+            cluster,
             dir,
             program,
         };
         repository.configure(compression)?;
         let control = repository.program.clone().arg("--no-online");
         control.ok(["stanza-create"]).context("make the stanza")?;
-        repository.push(world, segments)?;
+        repository.push(segments)?;
         Ok(repository)
     }
 
@@ -61,16 +60,21 @@ impl Repository {
         }
         let text = format!(
             "[global]\nrepo1-path={0}/repo\nspool-path={0}/spool\nlog-path={0}/log\nlock-path={0}/lock\ncompress-type={kind}\n\
-             archive-header-check=n\nlog-level-console=error\nlog-level-file=off\n[main]\npg1-path={1}\npg1-port={2}\npg1-socket-path={3}\n",
+             archive-header-check=n\n{4}log-level-console=error\nlog-level-file=off\n[main]\npg1-path={1}\npg1-port={2}\npg1-socket-path={3}\n",
             self.dir.path().display(),
-            self._cluster.data_dir().display(),
-            self._cluster.port(),
-            self._cluster.socket_dir().display(),
+            self.cluster.data_dir().display(),
+            self.cluster.port(),
+            self.cluster.socket_dir().display(),
+            if rustix::process::geteuid().is_root() {
+                "allow-root=y\n"
+            } else {
+                ""
+            },
         );
         fs::write(self.dir.join("pgbackrest.conf"), text).context("write pgbackrest.conf")
     }
 
-    fn push(&self, _world: &World, segments: &[PathBuf]) -> Result<()> {
+    fn push(&self, segments: &[PathBuf]) -> Result<()> {
         for segment in segments {
             let path: &Path = segment;
             self.program

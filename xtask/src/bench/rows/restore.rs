@@ -72,11 +72,7 @@ fn plain(world: &mut World) -> Result<Contest> {
         })
     };
     let ours = restore(OURS, backed.served.sandbox.barman()?);
-    let oracle = backed
-        .served
-        .sandbox
-        .oracle()
-        .map(|oracle| restore(ORACLE, oracle));
+    let oracle = peers::oracle(&backed.served.sandbox).map(|oracle| restore(ORACLE, oracle));
     let cp = peers::shell("cp -a --reflink=never \"$1\" \"$2\" && sync -f \"$2\"")?;
     let (from, to) = (backed.data.clone(), target.clone());
     let cp = side(CP, &backed, &target, move || {

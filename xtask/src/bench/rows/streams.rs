@@ -108,11 +108,13 @@ fn base_backup_of(world: &mut World, server: &Rc<Filled>) -> Result<Contest> {
             Ok(measure::run::<&str>(&program, [])?.0)
         })
     });
-    let mib = data::size(server.cluster().data_dir())? >> 20;
+    let data = server.cluster().data_dir();
+    // WAL is not part of the copy.
+    let mib = (data::size(data)? - data::size(&data.join("pg_wal"))?) >> 20;
     Ok(Contest::of(ours)
         .against_or_missing(PG_BASEBACKUP, peer)
-        .note(format!("data directory of {mib} MiB; only the client's CPU and memory are counted, not the server's"))
-        .note("both verify nothing less than sizes, ours also the manifest's checksums; both sync every file and directory"))
+        .note(format!("{mib} MiB are copied; only the client's CPU and memory are counted, not the server's"))
+        .note("ours also compares each file with the checksum in the manifest; both sync every file and directory"))
 }
 
 /// A side that fills an empty directory from a running server.
@@ -174,7 +176,7 @@ fn receive(world: &mut World) -> Result<Contest> {
     });
     Ok(Contest::of(ours)
         .against_or_missing(PG_RECEIVEWAL, peer)
-        .note("CPU between the first and the last byte of the load, from the kernel's ticks of 10 ms; memory is the process's peak")
+        .note("CPU from before to after the load, as the kernel's scheduler counts it; memory is the process's peak")
         .note("each round begins with a checkpoint, an empty directory and a new slot; wall is the time of the load, the same for both"))
 }
 

@@ -1,6 +1,125 @@
-//! To be filled.
-use crate::conformance::scenario::Scenario;
+//! `backup`.
+
+use anyhow::Result;
+use rustix::process::Signal;
+
+use super::ALL;
+use crate::conformance::compare::Look;
+use crate::conformance::execute::Stage;
+use crate::conformance::normalise::Rule::{BackupId, Duration, Instant, Pid, Position, Size};
+use crate::conformance::scenario::{Scenario, scenario};
+use crate::conformance::state::{Live, PLAIN, State};
+
+const LIVE: State = PLAIN.live(Live::Own(15));
+
+fn more_rows(stage: &Stage) -> Result<()> {
+    stage.cluster()?.sql("INSERT INTO t VALUES (0)")?;
+    stage.cluster()?.switch_wal().map(drop)
+}
+
+fn copying(stage: &Stage) -> Result<bool> {
+    let progress = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'";
+    let sizes = std::fs::read_dir(stage.main("base"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let begun = sizes.into_iter().any(|id| id.path().join("data/base").exists());
+    Ok(begun && stage.cluster()?.sql_value(progress)? != "0")
+}
+
+/// Live servers write their own files as they like; what Barman writes is compared.
+fn compared(scenario: Scenario) -> Scenario {
+    scenario
+        .rules(&[Pid, Instant, Duration, BackupId, Size, Position])
+        .files("home/main/base/*/data/backup_label", Look::Content)
+        .files("home/main/base/*/data/base/*/pg_internal.init", Look::Nothing)
+        .files("home/main/base/*/data/pg_wal/*", Look::Nothing)
+        .files("home/main/base/*/data/*", Look::Presence)
+        .files("home/main/wals/0*/*", Look::Presence)
+        .files("home/main/incoming/*", Look::Presence)
+}
+
+/// The end of a whole backup is where the server says (`backup-3`), in the segment that was closed; Barman's is the begin of the next one. `step` is the
+/// first backup, which ends in segment 2.
+fn ends(scenario: Scenario, step: usize) -> Scenario {
+    recorded(scenario.stdout(
+        step,
+        "backup-3",
+        "Backup end at LSN: 0/2<position> (000000010000000000000002, <position>)",
+        "Backup end at LSN: 0/3<position> (000000010000000000000002, <position>)",
+    ))
+}
+
+/// The same in `backup.info`.
+fn recorded(scenario: Scenario) -> Scenario {
+    let info = "home/main/meta/<backup 1>-backup.info";
+    scenario.line(
+        "backup-3",
+        info,
+        "end_xlog=0/2<position>",
+        "end_xlog=0/3<position>",
+    )
+}
 
 pub fn scenarios() -> Vec<Scenario> {
-    Vec::new()
+    let majors = [
+        (10, "backup-10"),
+        (13, "backup-13"),
+        (17, "backup-17"),
+        (18, "backup-18"),
+    ];
+    let majors = majors.map(|(major, name)| {
+        let both = scenario(name, "cli.md 11.1, backup.md 2", LIVE.live(Live::Own(major)))
+            .run("switch-wal --force --archive main")
+            .run("backup --wait main");
+        // PostgreSQL 18 logs a little more.
+        ends(compared(both), 1)
+    });
+    let first = |name, spec| scenario(name, spec, LIVE).run("switch-wal --force --archive main");
+    let mut all = vec![
+        ends(compared(first("backup", "cli.md 11.1, backup.md 2").run("backup main").run("list-backups main")), 1).short(),
+        ends(compared(first("backup-wait", "cli.md 11.1, backup.md 11.2").run("backup --wait main")), 1),
+        recorded(compared(first("backup-json", "cli.md 11.1").run("-f json backup --wait main")))
+            .json(1, "backup-3", "_INFO[*]", "\"Backup end at LSN: 0/2<position> (000000010000000000000002, <position>)\"", "\"Backup end at LSN: 0/3<position> (000000010000000000000002, <position>)\"")
+            .json(1, "backup-3", "end_xlog", "\"0/2<position>\"", "\"0/3<position>\""),
+        ends(compared(first("backup-named", "cli.md 11.1").run("backup --wait --name nightly main").run("show-backup main nightly")), 1)
+            .stdout(2, "backup-3", "    End LSN              : 0/2<position>", "    End LSN              : 0/3<position>")
+            .stdout(2, "backup-3", "    End Offset           : *", "    End Offset           : 0"),
+        ends(
+            compared(
+                first("backup-second", "cli.md 11.1")
+                    .run("backup --wait main")
+                    .then(more_rows)
+                    .run("backup --wait --immediate-checkpoint main")
+                    .run("list-backups main"),
+            ),
+            1,
+        )
+        .stdout(
+            2,
+            "backup-3",
+            "Backup end at LSN: 0/4<position> (000000010000000000000004, <position>)",
+            "Backup end at LSN: 0/5<position> (000000010000000000000004, <position>)",
+        )
+        .line("backup-3", "home/main/meta/<backup 2>-backup.info", "end_xlog=0/4<position>", "end_xlog=0/5<position>"),
+        recorded(compared(first("backup-quiet", "cli.md 3.4").run("-q backup --wait main"))),
+        ends(compared(first("backup-some-servers", "cli.md 6.2").run("backup --wait main nosuch")), 1)
+            .hint(1, "HINT: 'barman list-servers' shows the configured servers"),
+        scenario("backup-unreachable", "cli.md 11.1", PLAIN)
+            .run("backup main")
+            .run("-f json backup main")
+            .rules(&[Pid])
+            .prose()
+            .json(1, "all-16", "_ERROR[0]", "\"Impossible to start the backup: *", "\"Impossible to start the backup. Check the log for more details, or run 'barman check main'\""),
+        scenario("backup-skipped-servers-json", "cli.md 6.2, 17", ALL).run("-f json backup inact").run("-f json backup pas"),
+        scenario("backup-incremental-awaited", "backup.md 9.2", LIVE)
+            .run("backup --incremental latest main")
+            .awaits("incremental backup ('--incremental')"),
+        compared(first("backup-interrupted", "cli.md 8").files("home/main/base/*", Look::Nothing))
+            .interrupted("backup --bwlimit 64 main", Signal::INT.as_raw(), copying)
+            .run("list-backups main")
+            .prose(),
+    ];
+    all.extend(majors);
+    all
 }

@@ -6,7 +6,8 @@ use anyhow::Result;
 
 use super::VARIED;
 use crate::conformance::catalogue::Home;
-use crate::conformance::normalise::Rule::{Duration, Pid};
+use crate::conformance::compare::Look;
+use crate::conformance::normalise::Rule::{Duration, Instant, Pid};
 use crate::conformance::scenario::{Scenario, scenario};
 use crate::conformance::state::{Catalogue, Live, PLAIN, State};
 
@@ -102,13 +103,13 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario("check-of-a-server-with-failed-backups", "cli.md 10.4", VARIED.live(Live::Shared(15))).run("check main").rules(&[Pid]),
         scenario("check-timeout-option", "cli.md 10.4", WELL).run("check --check-timeout 5 main").run("check --check-timeout x main").prose().rules(&[Pid]),
         scenario("check-other-system", "postgres.md 8.10", WELL.catalogue(Catalogue::Made(other_system))).run("check main").rules(&[Pid]),
-        scenario("check-makes-directories", "postgres.md 8.3", PLAIN.live(Live::Own(15)).main("streaming_archiver = on")).run("check main").rules(&[Pid]),
+        scenario("check-makes-directories", "postgres.md 8.3", PLAIN.live(Live::Own(15)).main("streaming_archiver = on")).run("check main").rules(&[Pid]).rules(&[Instant]),
         scenario("check-backup-whole", "cli.md 11.7", VARIED).run("check-backup main {id 1}").run("-f json check-backup main latest").rules(&[Pid]).short(),
         scenario("check-backup-waiting", "cli.md 11.7", PLAIN.catalogue(Catalogue::Made(waiting))).run("check-backup main {id 1}").run("list-backups main").rules(&[Pid]).short(),
-        scenario("check-backup-failed", "cli.md 11.7", VARIED).run("check-backup main last-failed").prose().rules(&[Pid]),
+        scenario("check-backup-failed", "cli.md 11.7", VARIED).run("check-backup main last-failed").prose().rules(&[Pid]).file("all-15", "home/.main-20240702T120000.lock", "file, *", ""),
         scenario("cron-nothing-to-do", "cli.md 14.1", PLAIN)
             .run("cron")
-            .file("catalogue-20", "home/cfg_changes.queue", "", "file, *"),
+            .file("catalogue-20", "home/cfg_changes.queue", "", "file, *").rules(&[Pid]).files("home/.main-archive-wal.lock", Look::Nothing),
     ];
     all.extend(majors);
     all

@@ -33,11 +33,13 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario("start-without-configuration", "cli.md 2.1", PLAIN)
             .run("-c {root}/missing.conf list-servers")
             .run("-c {root}/missing.conf -f json help")
-            .short(),
+            .short()
+            .run("-c {root}/missing.conf"),
         scenario("start-without-home", "cli.md 2.1", PLAIN.global("barman_home ="))
             .run("list-servers")
             .run("-f json list-servers")
-            .prose(),
+            .prose()
+            .stderr(1, "all-17", "ERROR: <words>", "<words>"),
         scenario(
             "start-unknown-option",
             "cli.md 2.1",
@@ -70,7 +72,8 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("list-servers -f json")
             .run("list-servers -v")
             .run("check main -q")
-            .prose(),
+            .prose()
+            .hints(0..3, "HINT: <words>"),
         scenario("usage-missing-arguments", "cli.md 9", PLAIN)
             .run("archive-wal")
             .run("backup")
@@ -83,8 +86,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("restore main latest")
             .run("show-backup main")
             .run("switch-wal")
-            .prose()
-            .short(),
+            .prose(),
         scenario("usage-too-many-arguments", "cli.md 9", PLAIN)
             .run("archive-wal main main")
             .run("cron main")
@@ -111,7 +113,8 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("list-backups --min main")
             .run("--col=never list-servers")
             .run("backup --no main")
-            .prose(),
+            .prose()
+            .file("all-15", "home/.main-xlogdb.lock", "", "file, *"),
         scenario("usage-numbers", "cli.md 5.2", VARIED)
             .run("get-wal --peek ' 3 ' main 000000010000000000000002")
             .run("get-wal -p+2 main 000000010000000000000002")
@@ -144,7 +147,9 @@ pub fn scenarios() -> Vec<Scenario> {
             .hints(0..10, SERVERS),
         scenario("unknown-server-comma-list", "cli.md 5.1", ALL)
             .run("list-backups main,plain")
-            .run("check ''"),
+            .run("check ''")
+            .hint(0, "HINT: did you mean 'main'?")
+            .hint(1, SERVERS),
         scenario("unknown-server-among-others", "cli.md 6.1", VARIED)
             .run("list-backups nosuch main")
             .rules(&[Pid])
@@ -156,8 +161,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("get-wal all 000000010000000000000001")
             .run("receive-wal all")
             .run("restore all latest {root}/out/x")
-            .run("check-backup all latest")
-            .short(),
+            .run("check-backup all latest"),
         scenario("all-with-other-names", "cli.md 6.1", ALL)
             .run("list-backups all main")
             .run("-f json list-backups main all"),
@@ -177,7 +181,27 @@ pub fn scenarios() -> Vec<Scenario> {
             .hints(0..3, NONE),
         scenario("last-failed-by-exact-word", "cli.md 20.1", VARIED)
             .run("show-backup main ''")
-            .run("show-backup main fail"),
+            .run("show-backup main fail")
+            .exit_code(0, "catalogue-12", 1, 0)
+            .stderr(
+                0,
+                "catalogue-12",
+                "ERROR: Unknown backup '' for server 'main'",
+                "",
+            )
+            .hint(0, BACKUPS)
+            .stdout(0, "catalogue-12", "", "*")
+            .each()
+            .exit_code(1, "catalogue-12", 1, 0)
+            .stderr(
+                1,
+                "catalogue-12",
+                "ERROR: Unknown backup 'fail' for server 'main'",
+                "",
+            )
+            .hint(1, BACKUPS)
+            .stdout(1, "catalogue-12", "", "*")
+            .each(),
         scenario(
             "a-name-of-two-backups",
             "cli.md 7",
@@ -188,11 +212,12 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario(
             "path-conflict-between-servers",
             "cli.md 6.1",
-            PLAIN.servers("[other]\nconninfo = x\nbackup_directory = {root}/home/main\n"),
+            PLAIN.servers("[other]\nconninfo = host=127.0.0.1 port=1\narchiver = on\nbackup_method = postgres\nbackup_directory = {root}/home/main\n"),
         )
         .run("list-backups main")
         .run("list-servers")
-        .run("check --nagios main"),
+        .run("check --nagios main")
+        .run("cron").file("all-15", "home/.config-update.lock", "", "file, *").file("catalogue-20", "home/cfg_changes.queue", "", "file, *"),
     ]
 }
 

@@ -12,8 +12,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("backup inact")
             .run("switch-wal inact")
             .run("archive-wal inact")
-            .run("receive-wal inact")
-            .short(),
+            .run("receive-wal inact"),
         scenario("inactive-server-json", "cli.md 6.2", ALL)
             .run("-f json backup inact")
             .run("-f json archive-wal inact"),
@@ -26,7 +25,11 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("switch-wal dis")
             .run("archive-wal dis")
             .run("receive-wal dis")
-            .short(),
+            .short()
+            .stderr(0, "config-9", MORE, "")
+            .stderr(1, "config-9", MORE, "")
+            .stderr(2, "config-9", MORE, "")
+            .stderr(3, "config-9", MORE, ""),
         scenario("disabled-server-refused-with-a-backup", "cli.md 6.2", ALL)
             .run("delete dis latest")
             .run("get-wal dis 000000010000000000000001")
@@ -52,7 +55,8 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("backup pas")
             .run("archive-wal pas")
             .run("list-backups pas")
-            .short(),
+            .short()
+            .file("all-15", "home/.pas-archive-wal.lock", "", "file, *"),
         scenario("passive-server-switch-wal", "cli.md 6.2", ALL)
             .run("switch-wal pas")
             .run("-f json switch-wal pas")

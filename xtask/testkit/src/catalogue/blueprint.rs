@@ -1,6 +1,8 @@
 //! What is in a catalogue, as data: no path, no disk. The generator fills it, [`super::write`] puts it on disk, tests look things up in
 //! it and change it.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::wal_name::{Geometry, WalName};
@@ -362,6 +364,18 @@ impl Blueprint {
         }
         all.recipe.truncate(all.recipe.trim_end().len());
         all
+    }
+}
+
+impl Backup {
+    /// Where its `backup.info` is read from, below the server's directory.
+    pub fn info_path(&self) -> PathBuf {
+        match self.place {
+            InfoPlace::Base => PathBuf::from(format!("base/{}/backup.info", self.id)),
+            InfoPlace::Meta | InfoPlace::Both | InfoPlace::Missing | InfoPlace::EmptyFile => {
+                PathBuf::from(format!("meta/{}-backup.info", self.id))
+            }
+        }
     }
 }
 

@@ -76,8 +76,11 @@ fn plain(base: &Path, backup: &Backup) -> Result<()> {
             b"tablespace",
         )?;
         private(&directory)?;
-        let link = data.join(format!("pg_tblspc/{}", tablespace.oid));
-        symlink(&tablespace.location, &link).with_context(|| format!("link {}", link.display()))?;
+        // rsync leaves the links out; pg_basebackup makes them lead to where it wrote the tablespaces.
+        if !backup.mode.is_rsync() {
+            let link = data.join(format!("pg_tblspc/{}", tablespace.oid));
+            symlink(&directory, &link).with_context(|| format!("link {}", link.display()))?;
+        }
     }
     Ok(())
 }

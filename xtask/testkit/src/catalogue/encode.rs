@@ -126,7 +126,7 @@ fn repr_str(text: &str) -> String {
 pub fn backup_info(backup: &Backup) -> String {
     let mut text = String::new();
     for (name, value) in fields(backup) {
-        if !backup.unknown_then.iter().any(|unknown| unknown == name) {
+        if !is_unknown_then(backup, name) {
             let _ = writeln!(text, "{name}={}", value.as_deref().unwrap_or("None"));
         }
     }
@@ -136,11 +136,18 @@ pub fn backup_info(backup: &Backup) -> String {
     text
 }
 
-/// `backup.info` as Barman 3.20.1 writes it: what a save of any backup must give.
+/// `backup.info` as Barman 3.20.1 saves it after having read [`backup_info`]: with all fields.
 pub fn current_backup_info(backup: &Backup) -> String {
-    let mut current = backup.clone();
-    current.unknown_then.clear();
-    backup_info(&current)
+    let mut text = String::new();
+    for (name, value) in fields(backup) {
+        let value = value.filter(|_| !is_unknown_then(backup, name));
+        let _ = writeln!(text, "{name}={}", value.as_deref().unwrap_or("None"));
+    }
+    text
+}
+
+fn is_unknown_then(backup: &Backup, name: &str) -> bool {
+    backup.unknown_then.iter().any(|unknown| unknown == name)
 }
 
 /// All fields in the order of the file.

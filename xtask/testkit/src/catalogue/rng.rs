@@ -19,11 +19,11 @@ impl Rng {
         let hash = label.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        Self::new(Self::new(self.state ^ hash).next())
+        Self::new(Self::new(self.state ^ hash).number())
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,7 +33,7 @@ impl Rng {
 
     /// A number below `limit` (0 for 0).
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.next().checked_rem(limit).unwrap_or(0)
+        self.number().checked_rem(limit).unwrap_or(0)
     }
 
     /// A number from `low` to `high`, both included.
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn numbers_are_those_of_splitmix64() {
         let mut rng = Rng::new(1_234_567);
-        let first: Vec<u64> = (0..3).map(|_| rng.next()).collect();
+        let first: Vec<u64> = (0..3).map(|_| rng.number()).collect();
         assert_eq!(
             first,
             [
@@ -69,7 +69,7 @@ mod tests {
             ]
         );
         let rng = Rng::new(7);
-        assert_eq!(rng.fork("a").next(), rng.fork("a").next());
-        assert_ne!(rng.fork("a").next(), rng.fork("b").next());
+        assert_eq!(rng.fork("a").number(), rng.fork("a").number());
+        assert_ne!(rng.fork("a").number(), rng.fork("b").number());
     }
 }

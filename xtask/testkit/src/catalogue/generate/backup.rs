@@ -23,7 +23,7 @@ impl Life {
         }
         let mut draw = self.rng.fork("backup");
         // Each fork continues from the same state: move on, or all backups would be alike.
-        self.rng.next();
+        self.rng.number();
         let old = step < self.traits.old_backups;
         let mode = self.mode(old, &mut draw);
         let status = match draw.below(20) {
@@ -35,7 +35,7 @@ impl Life {
             _ => Status::Done,
         };
         let mut backup = self.take(mode, status, &mut draw);
-        if mode == BackupMode::Postgres && self.traits.major >= 17 && !old && draw.percent(50) {
+        if mode == BackupMode::Postgres && self.traits.major >= 17 && !old && draw.percent(85) {
             self.make_incremental(&mut backup, &mut draw);
         }
         if draw.percent(25) {

@@ -2,6 +2,7 @@
 
 use super::super::blueprint::{DataForm, InfoPlace, Server, Status, XlogDbForm};
 use super::super::rng::Rng;
+use super::super::wal_name::WalName;
 
 /// Does one to three kinds of damage.
 pub(super) fn apply(server: &mut Server, draw: &mut Rng) {
@@ -12,7 +13,7 @@ pub(super) fn apply(server: &mut Server, draw: &mut Rng) {
         }
         let chosen = draw.below(count) as usize;
         let backup = &mut server.backups[chosen];
-        match draw.below(10) {
+        match draw.below(11) {
             0 => {
                 let line = "000000010000000000000042\t16777216\t1795236423.5\tNone\tNone\n";
                 server.xlogdb = XlogDbForm::Torn(line[..draw.between(1, 50) as usize].to_owned());
@@ -31,6 +32,11 @@ pub(super) fn apply(server: &mut Server, draw: &mut Rng) {
                 backup.status = Status::Failed;
                 backup.place = InfoPlace::Meta;
                 backup.old_annotations = false;
+            }
+            9 => {
+                for wal in &mut server.wals {
+                    wal.encrypted |= matches!(wal.name, WalName::History { .. });
+                }
             }
             // A line without a file, as after a deletion that was killed.
             _ => {

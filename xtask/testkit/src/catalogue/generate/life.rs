@@ -97,7 +97,9 @@ impl Life {
         // Compression and encryption were switched on at some time, or changed.
         let late = self.rng.percent(70);
         let compression = self.traits.codec.filter(|_| late);
-        let encrypted = self.traits.encrypted && self.rng.percent(80);
+        // Barman cannot read an encrypted history file and breaks off.
+        let history = matches!(name, WalName::History { .. });
+        let encrypted = self.traits.encrypted && self.rng.percent(80) && !history;
         let size = match compression {
             None => plain,
             Some(_) => self.rng.between(plain / 1000 + 20, plain + 20),

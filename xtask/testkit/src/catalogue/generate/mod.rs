@@ -124,7 +124,7 @@ fn varied(rng: &Rng, now: i64) -> Server {
         server_offset: *draw.pick(&offsets),
         host_offsets: (
             host,
-            if draw.percent(25) {
+            if draw.percent(45) {
                 *draw.pick(&offsets)
             } else {
                 host

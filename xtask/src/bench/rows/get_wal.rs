@@ -1,0 +1,106 @@
+//! `get-wal`: what PostgreSQL's `restore_command` waits for.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use anyhow::{Context, Result, ensure};
+use testkit::Program;
+
+use super::super::row::{Contest, OURS, Row, Side, Target, memory, wall, wall_of, wall_over};
+use super::super::world::{World, settle};
+use super::super::{data, measure, peers};
+use super::archive::sandbox;
+use super::codec::Alone;
+use super::pgbackrest::{PGBACKREST, Repository};
+use super::{ORACLE, not_yet};
+
+const DECODE: &str = "decode";
+
+pub fn rows() -> Vec<Row> {
+    ["none", "gzip", "lz4", "zstd"]
+        .into_iter()
+        .map(|compression| {
+            let own: &[Target] = if compression == "gzip" {
+                &[wall_over(DECODE, 0.010)]
+            } else {
+                &[wall(0.030)]
+            };
+            let ratios = [wall_of(ORACLE, 0.06), wall_of(PGBACKREST, 0.4), memory(64.0)];
+            Row::new(
+                format!("get-wal/{compression}"),
+                format!("`get-wal` of one segment of 16 MiB, stored with compression {compression}"),
+                [own, &ratios].concat(),
+                move |world| get_wal(world, compression),
+            )
+        })
+        .collect()
+}
+
+fn get_wal(world: &mut World, compression: &'static str) -> Result<Contest> {
+    let segments = data::segments(world.sized(100, 10))?;
+    let segments: Vec<PathBuf> = segments.into_iter().rev().take(4).collect();
+    let wanted = data::name(segments.first().context("no segment")?)?.to_owned();
+    let sandbox = Rc::new(sandbox(world, compression)?);
+    data::place(&segments, &sandbox.server_dir().join("incoming"))?;
+    // The oracle archives, so that both fetch what Barman stores.
+    let archived = peers::oracle(&sandbox)?.run(["archive-wal", "main"])?;
+    let directory = sandbox
+        .server_dir()
+        .join("wals")
+        .join(wanted.get(..16).unwrap_or_default());
+    let stored = directory.join(&wanted);
+    if !stored.exists() {
+        anyhow::bail!("the oracle did not archive with {compression}: {archived}");
+    }
+    settle(&directory)?;
+
+    let fetch = |name: &'static str, program: Program| {
+        let (sandbox, wanted) = (Rc::clone(&sandbox), wanted.clone());
+        Side::new(name, move || {
+            let _ = &sandbox;
+            let (sample, done) = measure::run(&program, ["get-wal", "main", wanted.as_str()])?;
+            ensure!(
+                done.stdout_bytes.len() as u64 == data::SEGMENT,
+                "{} bytes came: {}",
+                done.stdout_bytes.len(),
+                done.stderr
+            );
+            Ok(sample)
+        })
+    };
+    let ours = sandbox.barman()?;
+    let attempt = ours.run(["get-wal", "main", wanted.as_str()])?;
+    let awaits = if attempt.code == Some(0) {
+        None
+    } else {
+        not_yet(&attempt.stderr)
+    };
+    let repository = Repository::new(compression, &segments);
+    let pgbackrest = repository.map(|repository| repository.side(&wanted));
+    let mut contest = Contest::of(fetch(OURS, ours))
+        .against_or_missing(
+            ORACLE,
+            peers::oracle(&sandbox).map(|oracle| fetch(ORACLE, oracle)),
+        )
+        .against_or_missing(PGBACKREST, pgbackrest)
+        .note("to standard output, which is a file; pgBackRest writes the file that it is asked for")
+        .at_least(11);
+    if compression == "gzip" {
+        let to = world.scratch("decoded")?;
+        let args = Alone {
+            direction: "decompress",
+            algorithm: compression,
+            threads: 1,
+            sync: false,
+            to: &to,
+            files: &[stored],
+        }
+        .args();
+        let program = world.ours("codec");
+        contest = contest.against(Side::new(DECODE, move || {
+            Ok(measure::run(&program, args.clone())?.0)
+        }));
+    }
+    contest.awaits = awaits;
+    Ok(contest)
+}

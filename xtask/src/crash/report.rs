@@ -1,0 +1,160 @@
+//! What came out, for somebody who has never seen it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use testkit::strace::order;
+
+use super::campaign::Report;
+use super::points::Kind;
+use super::scenario::Scenario;
+
+/// How many broken runs are shown in full.
+const SHOWN: usize = 6;
+
+/// The scenarios and rules.
+pub fn list(scenarios: &[Scenario]) -> String {
+    let mut text = String::from("Scenarios\n");
+    for scenario in scenarios {
+        let _ = writeln!(text, "  {:22} {}", scenario.name, scenario.about);
+    }
+    text.push_str("\nRules of the order checker\n");
+    for rule in order::RULES {
+        let _ = writeln!(text, "  {:26} {}", rule.name, rule.what);
+    }
+    text
+}
+
+/// What happens at a point, in words.
+fn meaning(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Kill => "killed",
+        Kind::Enospc => "disk full",
+        Kind::Eio => "disk fails",
+        Kind::Unsupported => "call not known",
+    }
+}
+
+/// One scenario.
+pub fn text(scenario: &Scenario, report: &Report, elapsed: Duration) -> String {
+    let mut text = format!("{}: {}  ({elapsed:.0?})\n", scenario.name, scenario.about);
+    let total: usize = report.calls.values().sum();
+    let names: Vec<String> = report
+        .calls
+        .iter()
+        .map(|(name, n)| format!("{name} {n}"))
+        .collect();
+    let _ = writeln!(
+        text,
+        "  an undisturbed run makes {total} calls on its files: {}",
+        names.join(", ")
+    );
+    let mut by_kind: BTreeMap<Kind, (usize, usize, Vec<String>)> = BTreeMap::new();
+    for ((kind, call), (done, of)) in &report.injected {
+        let entry = by_kind.entry(*kind).or_default();
+        entry.0 += done;
+        entry.1 += of;
+        if done < of {
+            entry.2.push(format!("{call} {done}/{of}"));
+        }
+    }
+    for (kind, (done, of, partly)) in by_kind {
+        let partly = if partly.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", partly.join(", "))
+        };
+        let _ = writeln!(
+            text,
+            "  {:11} {:14} {done} of {of} points tried{partly}",
+            kind.name(),
+            meaning(kind)
+        );
+    }
+    if report.missed > 0 {
+        let _ = writeln!(
+            text,
+            "  {} more were not met: with several threads a run does not always make the same calls",
+            report.missed
+        );
+    }
+    let _ = writeln!(
+        text,
+        "  after each: the invariants, both programs read the catalogue (Barman {} times), the next run repairs",
+        report.read
+    );
+    if report.violations.is_empty() {
+        text.push_str("  order of the calls: nothing wrong\n");
+    }
+    for violation in &report.violations {
+        let _ = writeln!(text, "  ORDER {violation}");
+    }
+    checked(report, &mut text);
+    if report.broken.is_empty() {
+        text.push_str("  all held\n");
+    }
+    for broken in report.broken.iter().take(SHOWN) {
+        let _ = writeln!(
+            text,
+            "  BROKEN \"{}\"\n    {}\n    repeat: cargo xtask crash {} {}\n    kept: {}",
+            broken.invariant,
+            broken.why.replace('\n', "\n    "),
+            scenario.name,
+            broken.options,
+            broken.kept.display()
+        );
+    }
+    if report.broken.len() > SHOWN {
+        let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for broken in &report.broken {
+            kinds.entry(&broken.invariant).or_default().push(&broken.options);
+        }
+        let _ = writeln!(text, "  {} broken in all:", report.broken.len());
+        for (invariant, options) in kinds {
+            let few: Vec<&str> = options.iter().take(5).copied().collect();
+            let _ = writeln!(
+                text,
+                "    {:4} \"{invariant}\": {} ...",
+                options.len(),
+                few.join("; ")
+            );
+        }
+    }
+    text
+}
+
+/// What the checks have found of what they had to find.
+fn checked(report: &Report, text: &mut String) {
+    if !report.planted.is_empty() {
+        let each: Vec<String> = report
+            .planted
+            .iter()
+            .map(|(rule, n)| format!("{rule} {n}"))
+            .collect();
+        let _ = writeln!(
+            text,
+            "  check of the checks: {} faults planted in the recorded calls, each found ({})",
+            report.planted.values().sum::<usize>(),
+            each.join(", ")
+        );
+        let _ = writeln!(
+            text,
+            "  check of the checks: {} damages planted on disk, each seen by its invariant",
+            report.damages
+        );
+    }
+    let Some(barman) = &report.barman else { return };
+    if barman.is_empty() {
+        text.push_str("  Barman itself, same run: nothing found\n");
+    }
+    for (rule, violations) in barman {
+        let first = violations.first().map(|violation| violation.why.as_str());
+        let _ = writeln!(
+            text,
+            "  Barman itself, same run: {rule} {} times, first: {}",
+            violations.len(),
+            first.unwrap_or_default()
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! The scenarios.
+
+mod archive_wal;
+mod backup;
+mod delete;
+mod receive_wal;
+mod restore;
+
+use testkit::strace::order::{
+    ACKNOWLEDGED, AT_END, CONTROL_LAST, IN_PLACE, INFO_LAST, LISTED, RENAME, Rule, SOURCE, STATUS, UNMARKED,
+    WAL_LISTED,
+};
+
+use super::scenario::Scenario;
+
+const OF_ARCHIVING: &[Rule] = &[RENAME, SOURCE, LISTED, IN_PLACE];
+const OF_BACKUP: &[Rule] = &[RENAME, STATUS, IN_PLACE, AT_END];
+const OF_DELETION: &[Rule] = &[RENAME, UNMARKED, WAL_LISTED, INFO_LAST, IN_PLACE];
+const OF_RECEIVING: &[Rule] = &[RENAME, ACKNOWLEDGED, AT_END];
+
+/// All of them.
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "archive-wal",
+        about: "segments, a partial, a label, a history, duplicates and strange files in both queues",
+        build: archive_wal::plain,
+        rules: &[SOURCE, LISTED, IN_PLACE],
+        barman: Some(&[]),
+    },
+    Scenario {
+        name: "archive-wal/gzip",
+        about: "the same, compressed",
+        build: archive_wal::gzip,
+        rules: OF_ARCHIVING,
+        barman: Some(&[]),
+    },
+    Scenario {
+        name: "delete",
+        about: "the oldest of three backups, with a tablespace, its WAL, and deliveries meanwhile",
+        build: delete::oldest,
+        rules: OF_DELETION,
+        barman: Some(&[]),
+    },
+    Scenario {
+        name: "backup",
+        about: "a second backup of a running PostgreSQL 15 with a tablespace and archive_command",
+        build: backup::of_15,
+        rules: OF_BACKUP,
+        barman: Some(&[]),
+    },
+    Scenario {
+        name: "backup/17",
+        about: "the same of PostgreSQL 17",
+        build: backup::of_17,
+        rules: OF_BACKUP,
+        barman: Some(&[]),
+    },
+    Scenario {
+        name: "receive-wal",
+        about: "WAL streamed from a running PostgreSQL 17 through a slot, over several segments",
+        build: receive_wal::of_17,
+        rules: OF_RECEIVING,
+        barman: Some(&[]),
+    },
+    Scenario {
+        name: "restore",
+        about: "a backup of PostgreSQL 15 with a tablespace into an empty directory, to a point in time",
+        build: restore::to_a_time,
+        rules: &[CONTROL_LAST],
+        barman: Some(&[]),
+    },
+];
+
+/// `barman cron` and everything that it starts.
+fn cron(sandbox: &testkit::Sandbox, program: &testkit::Program) -> anyhow::Result<()> {
+    program.ok(["cron"])?;
+    testkit::wait_until(
+        "cron's children have ended",
+        std::time::Duration::from_secs(20),
+        || Ok(testkit::dirs::marked(sandbox.dir()).is_empty()),
+    )
+}
+
+/// Whether files are as they should be.
+fn equal(
+    expected: &std::collections::BTreeMap<String, String>,
+    found: &std::collections::BTreeMap<String, String>,
+) -> anyhow::Result<()> {
+    match super::disk::difference(expected, found) {
+        Some(difference) => anyhow::bail!("{difference}"),
+        None => Ok(()),
+    }
+}
