@@ -345,10 +345,18 @@ impl Error {
     /// What the user can do about it, where that is known; how other attempts to connect ended.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        if let Self::WalRemoved { .. } = self {
-            return Some(
-                "the server has removed WAL that was never received: a slot or a larger wal_keep_size keeps it; take a new base backup".to_owned(),
-            );
+        let own = match self {
+            Self::WalRemoved { .. } => Some(
+                "the server has removed WAL that was never received: a slot or a larger wal_keep_size keeps it; take a new base backup",
+            ),
+            Self::Obsolete { .. } => Some("take a concurrent backup"),
+            Self::LostDuringBackup { .. } => Some(
+                "take the backup again; if something between here and the server ends idle connections, send heartbeats more often",
+            ),
+            _ => None,
+        };
+        if let Some(own) = own {
+            return Some(own.to_owned());
         }
         if let Self::Server { message, .. } = self
             && let Some(hint) = &message.hint

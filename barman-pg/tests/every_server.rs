@@ -443,7 +443,19 @@ fn slots_and_status(scene: &Scene, role: Role, connection: &PostgresConnection) 
     assert_eq!(before.current_xlog.is_some(), scene.kind == Kind::Primary);
     assert_eq!(before.postgres_systemid, connection.get_systemid().unwrap());
     assert_eq!(before.wal_keep_size.is_some(), scene.major() >= 13);
+    assert_eq!(before.wal_keep_segments.is_some(), scene.major() < 13);
     assert_eq!(before.version_supported, Some(true));
+    assert_eq!(before.wal_level.as_deref(), Some("replica"));
+    assert_eq!(before.max_replication_slots.as_deref(), Some("2"));
+    assert_eq!(before.data_checksums, Some(scene.value("SHOW data_checksums")));
+    assert_eq!(
+        (before.archive_timeout, before.checkpoint_timeout),
+        (Some(3600), Some(300))
+    );
+    assert_eq!(
+        before.synchronous_standby_names,
+        Some(connection.get_synchronous_standby_names().unwrap())
+    );
 
     scene
         .server

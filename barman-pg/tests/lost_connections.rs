@@ -72,6 +72,9 @@ fn what_was_lost_is_asked_again_and_nothing_is_probed_before_questions() {
     let before = queries();
     assert_eq!(connection.is_in_recovery().unwrap(), Some(false));
     assert_eq!(queries() - before, 1, "a question is one round trip");
+    let before = queries();
+    assert_eq!(connection.fetch_remote_status().failure, None);
+    assert!(queries() - before <= 13, "{}", queries() - before);
 
     // Each loses its session, in one way or another, and does not notice.
     type Loss<'a> = Box<dyn Fn() + 'a>;
@@ -133,6 +136,33 @@ fn what_was_lost_is_asked_again_and_nothing_is_probed_before_questions() {
     }
     let status = connection.fetch_remote_status();
     assert!(status.failure.is_some() && status.is_in_recovery.is_none());
+}
+
+#[test]
+fn a_request_to_stop_is_never_taken_for_an_answer() {
+    let cluster = Cluster::start_new(17).unwrap();
+    let stop = flag();
+    let connection = PostgresConnection::parse(&cluster.conninfo())
+        .unwrap()
+        .with_options(options().with_interrupt(Arc::clone(&stop)));
+    connection.connect().unwrap();
+    let canceller = connection.canceller();
+    assert!(canceller.is_some());
+    stop.store(true, Ordering::Relaxed);
+    for outcome in [
+        connection
+            .with_session(|client| client.rows("SELECT pg_sleep(3600)", "sleeping"))
+            .map(drop),
+        connection.is_in_recovery().map(drop),
+        connection.get_setting("port").map(drop),
+        connection.switch_wal().map(drop),
+        connection.create_restore_point("x").map(drop),
+        connection.server_txt_version().map(drop),
+    ] {
+        assert!(outcome.as_ref().is_err_and(Error::is_interrupted), "{outcome:?}");
+    }
+    stop.store(false, Ordering::Relaxed);
+    assert_eq!(connection.is_in_recovery().unwrap(), Some(false));
 }
 
 #[test]

@@ -37,6 +37,9 @@ impl Default for SwitchPlan {
     }
 }
 
+/// More than any plan of Barman has steps.
+const MAX_FAILURES: usize = 100;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Wait(Duration),
@@ -71,7 +74,7 @@ pub struct SwitchReport {
     pub switches: u32,
     /// Whether there was a checkpoint.
     pub checkpoint: bool,
-    /// What failed, in its order; each was also told in the log (level WARN) when it happened.
+    /// The first hundred failures, in their order; each was also told in the log (level WARN) when it happened.
     pub failures: Vec<Error>,
 }
 
@@ -159,7 +162,9 @@ impl SwitchReport {
             target: TARGET,
             "WAL cannot be switched on the primary while the backup of the standby ends: {error}"
         );
-        self.failures.push(error);
+        if self.failures.len() < MAX_FAILURES {
+            self.failures.push(error);
+        }
     }
 }
 
