@@ -468,6 +468,50 @@ fn a_stop_on_a_standby_that_fails_ends_its_helper() {
 }
 
 #[test]
+fn a_panic_leaves_nothing_running() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    let cluster = Cluster::start_new(16).unwrap();
+    let connection = to(&cluster.conninfo());
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        let plan = SwitchPlan {
+            first: Duration::ZERO,
+            wait: LONG,
+            ..SwitchPlan::default()
+        };
+        let _switches = BackgroundSwitches::start(&connection, plan);
+        let _keepalive = KeepAlive::start(&connection, LONG, flag()).unwrap();
+        let one = "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'barman'";
+        wait_until("the thread has connected", PATIENCE, || {
+            Ok(cluster.sql_value(one)? == "t")
+        })
+        .unwrap();
+        panic!("in the middle of the work");
+    }));
+    assert!(panicked.is_err());
+    no_session(&cluster);
+
+    // In the middle of a statement: the session is not used any more.
+    for backup_open in [false, true] {
+        if backup_open {
+            connection.start_concurrent_backup("x").unwrap();
+        } else {
+            connection.connect().unwrap();
+        }
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            connection.with_session(|_| -> Result<(), Error> { panic!("with the session in hand") })
+        }));
+        assert!(panicked.is_err());
+        if backup_open {
+            let stop = connection.stop_concurrent_backup();
+            assert!(matches!(stop, Err(Error::LostDuringBackup { .. })), "{stop:?}");
+        } else {
+            assert_eq!(connection.is_in_recovery().unwrap(), Some(false));
+        }
+    }
+}
+
+#[test]
 fn a_primary_that_cannot_be_reached_or_refuses_is_told_and_does_not_fail_the_stop() {
     let pair = Pair::new(16);
     pair.primary.sql("CREATE ROLE nothing LOGIN").unwrap();
