@@ -1,5 +1,6 @@
 //! `barman backup` killed in the middle of a system call: whatever it leaves, no backup looks whole that is not, no WAL
-//! is lost, the next backup repairs and succeeds, and ids increase.
+//! is lost, the next backup repairs and succeeds, and ids increase. A few moments, one crash upon the other; every call and
+//! every fault, each from the same start: `cargo xtask crash backup`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod e2e_support;
@@ -13,13 +14,13 @@ use testkit::{Cluster, Finished, Sandbox};
 
 /// System calls, and at which of them (counted for each thread) the whole process is killed.
 const KILLS: [(&str, &[u32]); 7] = [
-    ("rename", &[1, 2, 3, 4, 5, 6]),
-    ("renameat2", &[1, 2]),
+    ("rename", &[1, 3, 5]),
+    ("renameat2", &[1]),
     ("linkat", &[1]),
     ("unlink", &[1, 2]),
-    ("fsync", &[1, 3, 5, 7, 9, 11, 40]),
-    ("write", &[2, 8, 200]),
-    ("mkdir", &[10, 12, 20]),
+    ("fsync", &[1, 5, 40]),
+    ("write", &[8, 200]),
+    ("mkdir", &[12]),
 ];
 
 /// Runs a backup that is killed at the given call; `None` if it did not come that far.
@@ -96,7 +97,7 @@ fn a_crash_at_any_step_is_repaired_and_loses_nothing() -> Result<()> {
             sandbox.barman()?.ok(["list-backups", "main"])?;
         }
     }
-    ensure!(kills >= 12, "only {kills} runs were killed");
+    ensure!(kills >= 6, "only {kills} runs were killed");
 
     let last = backup(&sandbox, &[])?;
     for id in ids(&sandbox) {

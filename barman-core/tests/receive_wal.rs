@@ -156,7 +156,9 @@ fn segments_partials_slot_and_restart() {
                 .unwrap()
         );
         wait_until("a segment and a partial", PATIENCE, || {
-            Ok(home.names() == [first.clone(), partial.clone()])
+            // The new one is filled with zeros under its name.
+            let size = std::fs::metadata(home.streaming().join(&partial)).map_or(0, |file| file.len());
+            Ok(home.names() == [first.clone(), partial.clone()] && size >= 16 << 20)
         })
         .unwrap();
         assert!(

@@ -140,8 +140,9 @@ fn dead_and_silent_hosts_are_passed_over_and_refusals_are_not() {
         hanging_up.local_addr().unwrap().port(),
     );
     std::thread::spawn(move || {
-        while let Ok((stream, _)) = hanging_up.accept() {
-            drop(stream);
+        while let Ok((mut stream, _)) = hanging_up.accept() {
+            // Not before it was asked something: what is not read becomes a reset.
+            let _ = std::io::Read::read(&mut stream, &mut [0; 1000]);
         }
     });
     set_environment(&[HOME]);

@@ -12,7 +12,9 @@ use testkit::catalogue::{self, Profile, Recipe, WalBodies, WriteOptions, bluepri
 /// Which catalogue, and where.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// What to make: small:SEED, varied:SEED, damaged:SEED or huge:BACKUPS,WALS
+    /// What to make: small:SEED (three plain backups), varied:SEED (whatever Barman itself reads: all statuses, incremental chains, keeps,
+    /// timelines, compressions, tablespaces, gaps), damaged:SEED (what Barman cannot bear besides) or huge:BACKUPS,WALS (as in
+    /// huge:1000,1000000). The same recipe always gives the same catalogue
     recipe: Recipe,
     /// The directory to make it in; it must be empty or not be there
     directory: PathBuf,

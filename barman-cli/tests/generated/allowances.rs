@@ -19,17 +19,18 @@ pub enum Removal<'a> {
 }
 
 /// The reasons and their items of the specification, as the rows have them.
-const REASONS: [(&str, &str); 4] = [
+const REASONS: [(&str, &str); 5] = [
     ("catalogue-1", "`catalog.md` 24.1, `wal.md` 21.1"),
     ("catalogue-2", "`catalog.md` 24.2, 24.3"),
     ("catalogue-3", "`catalog.md` 15.3"),
+    ("catalogue-9", "`catalog.md` 24.7, 24.8"),
     ("catalogue-23", "`catalog.md` 24.5"),
 ];
 
 /// What a removal did to a server.
 #[derive(Debug)]
 pub struct Compared {
-    /// How many files of WAL differ for which reason.
+    /// How many files of WAL (of `catalogue-9`: backups) differ for which reason.
     reasons: BTreeMap<&'static str, usize>,
     /// How many backups both programs removed.
     pub backups: usize,
@@ -48,7 +49,7 @@ impl Compared {
         for (id, files) in &self.reasons {
             let item = REASONS.iter().find(|(known, _)| known == id);
             let item = item.expect("a reason has an item").1;
-            eprintln!("{where_}: {files} files differ, {id} ({item})");
+            eprintln!("{where_}: {files} differ, {id} ({item})");
         }
     }
 }
@@ -66,8 +67,21 @@ pub fn compare(
 ) -> Compared {
     let context = format!("{} in {}, {removal:?}", server.name, blueprint.recipe);
     let State { ours, theirs } = pair.state(server);
-    assert_eq!(ours.backups, theirs.backups, "backups: {context}");
+    let kept: Vec<&String> = ours.backups.difference(&theirs.backups).collect();
+    assert!(kept.is_empty(), "ours keeps the backups {kept:?}: {context}");
     let mut reasons = BTreeMap::new();
+    let orphans: BTreeSet<&str> = theirs
+        .backups
+        .difference(&ours.backups)
+        .map(String::as_str)
+        .collect();
+    for id in &orphans {
+        assert!(
+            is_useless_orphan(server, &theirs, id),
+            "ours removed backup {id}, which Barman keeps: {context}"
+        );
+        *reasons.entry("catalogue-9").or_default() += 1;
+    }
     for name in theirs.wals.difference(&ours.wals) {
         // Barman's rebuilt catalogue does not have it, so that it stays for ever.
         assert!(
@@ -82,13 +96,24 @@ pub fn compare(
         *reasons.entry(reason).or_default() += 1;
     }
     same_lines(server, &ours, &theirs, &context);
-    same_trees(pair, server, &context);
+    same_trees(pair, server, &orphans, &context);
     let gone = before.ours.wals.difference(&ours.wals);
     Compared {
         reasons,
         backups: before.ours.backups.len() - ours.backups.len(),
         wals: gone.filter(|name| !theirs.wals.contains(*name)).count(),
     }
+}
+
+/// The only thing that ours removes and Barman does not: an incremental backup that never became whole and is in nobody's list,
+/// because its process died, goes with the backup it is based on. Nothing could ever be restored from it.
+fn is_useless_orphan(server: &Server, theirs: &Left, id: &str) -> bool {
+    server.backup(id).is_some_and(|backup| {
+        let parent = backup.parent.as_ref();
+        !backup.status.is_copy_done()
+            && crate::is_unknown_to_its_parent(server, backup)
+            && parent.is_some_and(|parent| !theirs.backups.contains(parent))
+    })
 }
 
 /// Ours lists what is there; besides that the lines are the same.
@@ -129,7 +154,7 @@ fn rebuilt(server: &Server) -> bool {
 }
 
 /// All but the archive is the same, file by file.
-fn same_trees(pair: &Pair, server: &Server, context: &str) {
+fn same_trees(pair: &Pair, server: &Server, orphans: &BTreeSet<&str>, context: &str) {
     let (ours, theirs) = (
         pair.ours.server_dir(&server.name),
         pair.theirs.server_dir(&server.name),
@@ -139,6 +164,9 @@ fn same_trees(pair: &Pair, server: &Server, context: &str) {
             // Barman takes away its own directory of metadata with the last annotation, and moves old annotations (catalogue-22).
             || path == Path::new("meta")
             || annotation(path).is_some()
+            || orphans.iter().any(|id| {
+                path.starts_with(Path::new("base").join(id)) || path == Path::new(&format!("meta/{id}-backup.info"))
+            })
             // The links lead into the home they are in.
             || path.components().any(|part| part.as_os_str() == "pg_tblspc")
     })

@@ -90,7 +90,7 @@ pub fn text(scenario: &Scenario, report: &Report, elapsed: Duration) -> String {
     for violation in &report.violations {
         let _ = writeln!(text, "  ORDER {violation}");
     }
-    checked(report, &mut text);
+    checked(scenario, report, &mut text);
     if report.broken.is_empty() {
         text.push_str("  all held\n");
     }
@@ -125,7 +125,7 @@ pub fn text(scenario: &Scenario, report: &Report, elapsed: Duration) -> String {
 }
 
 /// What the checks have found of what they had to find.
-fn checked(report: &Report, text: &mut String) {
+fn checked(scenario: &Scenario, report: &Report, text: &mut String) {
     if !report.planted.is_empty() {
         let each: Vec<String> = report
             .planted
@@ -145,16 +145,21 @@ fn checked(report: &Report, text: &mut String) {
         );
     }
     let Some(barman) = &report.barman else { return };
-    if barman.is_empty() {
-        text.push_str("  Barman itself, same run: nothing found\n");
-    }
     for (rule, violations) in barman {
-        let first = violations.first().map(|violation| violation.why.as_str());
+        let known = scenario
+            .barman
+            .unwrap_or_default()
+            .iter()
+            .find(|known| known.rule.name == *rule);
+        let how = match (known, violations.first()) {
+            (Some(known), _) => known.how,
+            (None, Some(first)) => first.why.as_str(),
+            (None, None) => "",
+        };
         let _ = writeln!(
             text,
-            "  Barman itself, same run: {rule} {} times, first: {}",
-            violations.len(),
-            first.unwrap_or_default()
+            "  Barman itself, in the same place: {rule} {} times: {how}",
+            violations.len()
         );
     }
 }

@@ -98,6 +98,7 @@ pub fn place(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Failure as _;
 
     fn placed(rules: &[&str]) -> Result<Vec<String>, String> {
         let backup = [
@@ -121,7 +122,7 @@ mod tests {
                     .map(|plan| format!("{} {}", plan.oid, plan.location.display()))
                     .collect()
             })
-            .map_err(|error| error.to_string())
+            .map_err(|error| format!("{error}\n{}", error.hint().unwrap_or_default()))
     }
 
     #[test]
@@ -152,6 +153,8 @@ mod tests {
             assert!(placed(rules).is_err(), "{rules:?}");
         }
         let error = placed(&["x:/a"]).unwrap_err();
+        assert!(error.contains("'x'"), "{error}");
+        // What the backup has is in the hint.
         assert!(error.contains("t1") && error.contains("my ts"), "{error}");
     }
 }

@@ -13,6 +13,9 @@ use crate::crash::scenario::{Held, Scene};
 
 const SOON: Duration = Duration::from_secs(60);
 
+/// The segment up to which everything was delivered; a label comes after the segment that it is named after.
+const LAST_DELIVERED: &str = "SELECT left(coalesce(last_archived_wal, ''), 24) FROM pg_stat_archiver";
+
 const WHOLE: &str = "a backup that looks whole is whole";
 const FIRST: &str = "the backup of before is untouched";
 const LOST: &str = "no delivered WAL is lost";
@@ -112,9 +115,7 @@ impl Backup {
 
     /// All WAL that the server has given away since everything was put back.
     fn no_wal_lost(&self) -> Result<()> {
-        let last = self
-            .cluster
-            .sql_value("SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver")?;
+        let last = self.cluster.sql_value(LAST_DELIVERED)?;
         if last.len() != 24 || last < self.since {
             return Ok(());
         }
@@ -239,9 +240,7 @@ impl Scene for Backup {
         let newest = disk::ids(&server).pop().context("no backup")?;
         let data = |id: &str| server.join("base").join(id).join("data");
         wait_until("WAL is delivered", SOON, || {
-            let last = self
-                .cluster
-                .sql_value("SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver")?;
+            let last = self.cluster.sql_value(LAST_DELIVERED)?;
             Ok(last.len() == 24 && last >= self.since)
         })?;
         let delivered = [

@@ -73,7 +73,7 @@ impl WrittenHome {
         self.dir.join("barman.conf")
     }
 
-    /// Our `barman` (see [`sandbox::built_program`]) on this home.
+    /// Our `barman` (see [`sandbox::barman_program`]) on this home.
     ///
     /// # Errors
     /// It is not built.

@@ -1,6 +1,6 @@
 //! Seeded catalogues: everything that can lie in a Barman home, without PostgreSQL and without a backup ever taken.
 //!
-//! A [`Recipe`] (`varied:42`) gives a [`Blueprint`], a description that depends on nothing but the recipe and the clock it is told; [`write`]
+//! A [`Recipe`] (`varied:42`) gives a [`Blueprint`], a description that depends on nothing but the recipe and the clock it is told; [`write()`]
 //! puts that on disk in Barman's encodings, with a configuration by which Barman and our program can be run at once. Nothing here uses the
 //! product's crates: a mistake that both made would not be seen.
 //!

@@ -46,7 +46,7 @@ pub(super) fn at_end(model: &Model) -> Found {
             "wals" | "meta" | "base" | "streaming" | "identity.json"
         );
         if !own
-            || name_of(path).starts_with('.')
+            || name_of(path).starts_with(['.', '#'])
             || model.is_untouched(path) && model.name_at_risk(path).is_none()
         {
             continue;
