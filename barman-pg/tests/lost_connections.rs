@@ -40,6 +40,13 @@ fn terminate(cluster: &Cluster) {
     no_session(cluster);
 }
 
+/// `kill -9` of the backend: the server ends all others and recovers.
+fn kill(cluster: &Cluster) {
+    let pid = "SELECT pid FROM pg_stat_activity WHERE application_name = 'barman'";
+    let pid: i32 = cluster.sql_value(pid).unwrap().parse().unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
 /// A server needs a moment to notice that a client has gone.
 fn no_session(cluster: &Cluster) {
     let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'barman'";
@@ -298,11 +305,7 @@ fn a_loss_is_noticed_in_the_middle_of_the_work() {
         assert!(!lost.load(Ordering::Relaxed));
         match how {
             "terminated" => terminate(&cluster),
-            "killed" => {
-                let pid = "SELECT pid FROM pg_stat_activity WHERE application_name = 'barman'";
-                let pid: i32 = cluster.sql_value(pid).unwrap().parse().unwrap();
-                kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-            }
+            "killed" => kill(&cluster),
             "reset" => proxy.reset_all(),
             _ => proxy.set([Fault::to_client(What::Any, 1, Action::Stall)]),
         }
@@ -427,6 +430,7 @@ fn a_stop_on_a_standby_that_fails_ends_its_helper() {
         ("waiting for its turn", Admission::Forward),
         ("connecting to nobody", Admission::Refuse),
         ("connecting to a server that is silent", Admission::Silent),
+        ("killed", Admission::Forward),
     ] {
         proxy.admit(admission).unwrap();
         let plan = match admission {
@@ -449,7 +453,11 @@ fn a_stop_on_a_standby_that_fails_ends_its_helper() {
                 .unwrap();
             }
             let begin = Instant::now();
-            terminate(&pair.standby);
+            if how == "killed" {
+                kill(&pair.standby);
+            } else {
+                terminate(&pair.standby);
+            }
             let outcome = stopping.join().unwrap();
             // The helper's limits are far longer.
             assert!(
