@@ -258,6 +258,24 @@ pub enum Error {
         /// What was being done.
         doing: Cow<'static, str>,
     },
+
+    /// The session that a concurrent backup lives in is gone, and the backup with it: no other session can end it.
+    #[error("the connection to {address} was lost during the backup and may not be opened again: {reason}")]
+    LostDuringBackup {
+        /// Which server; the connection string, without secrets, if no session is left.
+        address: String,
+        /// How the loss was noticed.
+        reason: String,
+    },
+
+    /// Newer servers do not have this any more.
+    #[error("{feature}: PostgreSQL {removed_in} has removed it")]
+    Obsolete {
+        /// What was asked for.
+        feature: &'static str,
+        /// The first major release without it.
+        removed_in: u32,
+    },
 }
 
 impl Error {
@@ -290,6 +308,7 @@ impl Error {
             | Self::OtherSystem { .. }
             | Self::ConnInfo(_)
             | Self::Service { .. }
+            | Self::LostDuringBackup { .. }
             | Self::Unsupported { .. } => true,
             Self::Server { message, .. } => message.severity == "FATAL" || message.severity == "PANIC",
             _ => false,
@@ -326,10 +345,18 @@ impl Error {
     /// What the user can do about it, where that is known; how other attempts to connect ended.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        if let Self::WalRemoved { .. } = self {
-            return Some(
-                "the server has removed WAL that was never received: a slot or a larger wal_keep_size keeps it; take a new base backup".to_owned(),
-            );
+        let own = match self {
+            Self::WalRemoved { .. } => Some(
+                "the server has removed WAL that was never received: a slot or a larger wal_keep_size keeps it; take a new base backup",
+            ),
+            Self::Obsolete { .. } => Some("take a concurrent backup"),
+            Self::LostDuringBackup { .. } => Some(
+                "take the backup again; if something between here and the server ends idle connections, send heartbeats more often",
+            ),
+            _ => None,
+        };
+        if let Some(own) = own {
+            return Some(own.to_owned());
         }
         if let Self::Server { message, .. } = self
             && let Some(hint) = &message.hint

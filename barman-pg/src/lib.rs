@@ -7,18 +7,25 @@
 //! read in one place ([`process_environment`]), which callers can replace. No error, log line or `Debug` output holds a
 //! password.
 //!
+//! [`connection`] is what an operation on a server uses: connections that open by themselves and come back. Below it are
+//! the sessions, [`SqlClient`] and [`ReplicationClient`].
+//!
+//! Connect and ask (`examples/ask.rs`):
+//!
 //! ```no_run
-//! use barman_pg::{ConnInfo, ConnectOptions, ReplicationClient, SqlClient};
+#![doc = include_str!("../examples/ask.rs")]
+//! ```
 //!
-//! let options = ConnectOptions::default();
-//! let conninfo: ConnInfo = "host=pg user=barman dbname=postgres".parse()?;
-//! let mut sql = SqlClient::connect(&conninfo, &options)?;
-//! println!("{} is at {:?}", sql.version(), sql.current_position()?.location);
+//! Take a base backup into a directory (`examples/basebackup.rs`):
 //!
-//! let streaming: ConnInfo = "host=pg user=streaming_barman".parse()?;
-//! let mut replication = ReplicationClient::connect(&streaming.streaming(), &options)?;
-//! println!("{:?}", replication.identify_system()?);
-//! # Ok::<(), barman_pg::Error>(())
+//! ```no_run
+#![doc = include_str!("../examples/basebackup.rs")]
+//! ```
+//!
+//! Stream WAL (`examples/stream.rs`):
+//!
+//! ```no_run
+#![doc = include_str!("../examples/stream.rs")]
 //! ```
 //!
 //! What runs without a server:
@@ -35,6 +42,7 @@
 mod auth;
 pub mod basebackup;
 mod connect;
+pub mod connection;
 pub mod conninfo;
 mod error;
 pub mod replication;
@@ -45,6 +53,7 @@ mod version;
 
 pub use basebackup::{BaseBackup, BaseBackupOptions};
 pub use connect::{Canceller, ConnectOptions, process_environment};
+pub use connection::{KeepAlive, PostgresConnection, StandbyConnection, StreamingConnection};
 pub use conninfo::{ConnInfo, ConnInfoError};
 pub use error::{Error, ServerMessage, sqlstate};
 pub use replication::{

@@ -1,10 +1,11 @@
 //! A concurrent backup through SQL (`pg_backup_start`, `pg_backup_stop`), for methods that copy files themselves.
 
+use barman_wal::backup_label::{BackupLabel, BackupLabelError};
 use barman_wal::{Lsn, TimelineId};
 use jiff::Zoned;
 
 use super::SqlClient;
-use super::parse::{required, time, time_columns};
+use super::parse::{optional, required, time, time_columns};
 use super::quote::literal;
 use crate::error::Error;
 use crate::replication::wire::Doing;
@@ -14,7 +15,8 @@ use crate::replication::wire::Doing;
 pub struct BackupStart {
     /// The backup's redo position.
     pub location: Lsn,
-    /// The timeline of the last checkpoint.
+    /// The timeline of the last checkpoint. On a standby that is the last restartpoint, which may be behind: what
+    /// counts is [`BackupStop::label`].
     pub timeline: TimelineId,
     /// When the statement began, in the session's time zone.
     pub timestamp: Zoned,
@@ -25,12 +27,22 @@ pub struct BackupStart {
 pub struct BackupStop {
     /// The first position that is not needed any more.
     pub location: Lsn,
-    /// The timeline in use.
+    /// The timeline in use; that of the label if the server does not know one.
     pub timeline: Option<TimelineId>,
     /// The text of the backup label.
     pub backup_label: String,
     /// When the statement began, in the session's time zone.
     pub timestamp: Zoned,
+}
+
+impl BackupStop {
+    /// What the backup label tells: where the backup really begins, on which timeline.
+    ///
+    /// # Errors
+    /// The label cannot be read.
+    pub fn label(&self) -> Result<BackupLabel, BackupLabelError> {
+        BackupLabel::parse(self.backup_label.as_bytes())
+    }
 }
 
 impl SqlClient {
@@ -87,8 +99,10 @@ impl SqlClient {
         } else {
             "pg_catalog.pg_stop_backup(false)"
         };
+        // One statement: what comes after a successful stop must not be able to fail it.
         let sql = format!(
-            "SELECT lsn, labelfile, {now} FROM {call}",
+            "SELECT lsn, labelfile, {timeline}, {now} FROM {call}",
+            timeline = super::position::CURRENT_TIMELINE,
             now = time_columns("pg_catalog.now()")
         );
         let rows = self.rows_within(&sql, &Doing::Borrowed(DOING), None)?;
@@ -96,12 +110,21 @@ impl SqlClient {
             .first()
             .ok_or_else(|| self.odd(&Doing::Borrowed(DOING), "no row"))?;
         let (location, backup_label) = (required(self, row, 0, DOING)?, required(self, row, 1, DOING)?);
-        let timestamp = time(row, 2).ok_or_else(|| self.odd(&Doing::Borrowed(DOING), "no time"))?;
-        Ok(BackupStop {
+        let timeline: Option<u32> = optional(self, row, 2, DOING)?;
+        let timestamp = time(row, 3).ok_or_else(|| self.odd(&Doing::Borrowed(DOING), "no time"))?;
+        let mut stop = BackupStop {
             location,
+            timeline: timeline.and_then(TimelineId::new),
             backup_label,
             timestamp,
-            timeline: self.current_timeline()?,
-        })
+        };
+        // A standby whose minimum recovery point is not set has no timeline in its control file.
+        if stop.timeline.is_none() {
+            stop.timeline = stop
+                .label()
+                .ok()
+                .map(|label| label.start_timeline.unwrap_or(label.start_wal.timeline));
+        }
+        Ok(stop)
     }
 }

@@ -3,6 +3,7 @@
 
 mod backup;
 mod client;
+mod exclusive;
 mod guard;
 mod parse;
 mod position;
@@ -15,6 +16,7 @@ mod stream;
 
 pub use backup::{BackupStart, BackupStop};
 pub use client::{QueryRow, SqlClient};
+pub use exclusive::ExclusivePosition;
 pub use parse::version_text;
 pub use position::{WalPosition, WalSwitch};
 pub use privileges::Privileges;

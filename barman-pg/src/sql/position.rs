@@ -34,6 +34,12 @@ pub enum WalSwitch {
     NotNeeded,
 }
 
+/// The timeline in use as an expression; zero if a standby's control file has none. A standby's checkpoint may be of an
+/// older timeline than what it replays.
+pub(super) const CURRENT_TIMELINE: &str = "CASE WHEN pg_catalog.pg_is_in_recovery() \
+     THEN (SELECT min_recovery_end_timeline FROM pg_catalog.pg_control_recovery()) \
+     ELSE (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()) END";
+
 impl SqlClient {
     /// Whether the server is a standby.
     ///
@@ -103,12 +109,7 @@ impl SqlClient {
     /// Server and connection errors.
     pub fn current_timeline(&mut self) -> Result<Option<TimelineId>, Error> {
         const DOING: &str = "reading the current timeline";
-        let value = self.value(
-            "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() \
-             THEN (SELECT min_recovery_end_timeline FROM pg_catalog.pg_control_recovery()) \
-             ELSE (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()) END",
-            DOING,
-        )?;
+        let value = self.value(&format!("SELECT {CURRENT_TIMELINE}"), DOING)?;
         Ok(value
             .and_then(|text| text.parse::<u32>().ok())
             .and_then(TimelineId::new))

@@ -1,9 +1,12 @@
 //! Everything about a server that `show-servers`, `check` and `diagnose` report, gathered without failing.
 
+use std::collections::BTreeMap;
+
 use barman_wal::{Lsn, SegmentName};
 use serde::Serialize;
 
-use super::{ReplicationSlot, SqlClient};
+use super::quote::literal;
+use super::{QueryRow, ReplicationSlot, SqlClient, parse_synchronous_standby_names};
 use crate::error::Error;
 use crate::replication::ReplicationClient;
 use crate::version::PgVersion;
@@ -111,33 +114,51 @@ impl SqlClient {
         status
     }
 
-    /// A setting, or nothing if this server does not have it or does not show it.
-    fn shown(&mut self, name: &str) -> Result<Option<String>, Error> {
-        match self.setting(name) {
-            Err(Error::Server { message, .. }) if message.severity == "ERROR" => {
-                log::debug!(target: "barman.postgres", "setting {name}: {message}");
-                Ok(None)
-            }
-            other => other,
-        }
+    /// The settings of these names that this server has and shows to the role, in one statement: each as stored (in base
+    /// units) and as `SHOW` shows it.
+    fn shown_settings(&mut self, names: &[&str]) -> Result<ShownSettings, Error> {
+        let list: Vec<String> = names.iter().map(|name| literal(name)).collect();
+        let rows = self.rows(
+            &format!(
+                "SELECT name, setting, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings WHERE name IN ({})",
+                list.join(", ")
+            ),
+            "reading the settings",
+        )?;
+        let text = |row: &QueryRow, at| row.text(at).unwrap_or_default().to_owned();
+        let pairs = rows
+            .iter()
+            .map(|row| (text(row, 0), (text(row, 1), text(row, 2))));
+        Ok(ShownSettings(pairs.collect()))
     }
 
     fn read_status(&mut self, status: &mut RemoteStatus, slot_name: Option<&str>) -> Result<(), Error> {
         let privileges = self.privileges()?;
+        let settings = self.shown_settings(&[
+            "data_directory",
+            "wal_level",
+            "hot_standby",
+            "max_wal_senders",
+            "data_checksums",
+            "max_replication_slots",
+            "wal_compression",
+            "wal_keep_segments",
+            "wal_keep_size",
+            "archive_timeout",
+            "checkpoint_timeout",
+            "synchronous_standby_names",
+        ])?;
         if privileges.backup {
-            status.data_directory = self.shown("data_directory")?;
+            status.data_directory = settings.shown("data_directory");
         }
-        status.wal_level = self.shown("wal_level")?;
-        status.hot_standby = self.shown("hot_standby")?;
-        status.max_wal_senders = self.shown("max_wal_senders")?;
-        status.data_checksums = self.shown("data_checksums")?;
-        status.max_replication_slots = self.shown("max_replication_slots")?;
-        status.wal_compression = self.shown("wal_compression")?;
-        if self.version().at_least(13) {
-            status.wal_keep_size = self.shown("wal_keep_size")?;
-        } else {
-            status.wal_keep_segments = self.shown("wal_keep_segments")?;
-        }
+        status.wal_level = settings.shown("wal_level");
+        status.hot_standby = settings.shown("hot_standby");
+        status.max_wal_senders = settings.shown("max_wal_senders");
+        status.data_checksums = settings.shown("data_checksums");
+        status.max_replication_slots = settings.shown("max_replication_slots");
+        status.wal_compression = settings.shown("wal_compression");
+        status.wal_keep_size = settings.shown("wal_keep_size");
+        status.wal_keep_segments = settings.shown("wal_keep_segments");
         status.is_superuser = Some(privileges.superuser);
         status.has_backup_privileges = Some(privileges.backup);
         status.has_monitoring_privileges = Some(privileges.monitoring);
@@ -148,8 +169,8 @@ impl SqlClient {
         status.current_lsn = Some(position.location);
         status.current_xlog = position.file_name.as_ref().map(SegmentName::to_string);
         status.current_size = Some(self.current_size()?);
-        status.archive_timeout = Some(self.archive_timeout()?.as_secs());
-        status.checkpoint_timeout = Some(self.checkpoint_timeout()?.as_secs());
+        status.archive_timeout = Some(settings.seconds("archive_timeout"));
+        status.checkpoint_timeout = Some(settings.seconds("checkpoint_timeout"));
         status.xlog_segment_size = Some(u64::from(self.segment_size()?.bytes()));
         let files = self.configuration_files()?;
         status.config_file = files.config_file;
@@ -160,9 +181,27 @@ impl SqlClient {
         if let Some(name) = slot_name {
             status.replication_slot = self.replication_slot(name)?;
         }
-        status.synchronous_standby_names = Some(self.synchronous_standby_names()?);
+        let names = settings.shown("synchronous_standby_names").unwrap_or_default();
+        status.synchronous_standby_names = Some(parse_synchronous_standby_names(&names));
         status.postgres_systemid = Some(self.systemid()?);
         Ok(())
+    }
+}
+
+/// Settings by name.
+struct ShownSettings(BTreeMap<String, (String, String)>);
+
+impl ShownSettings {
+    fn shown(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(|(_, shown)| shown.clone())
+    }
+
+    /// A time whose base unit is the second.
+    fn seconds(&self, name: &str) -> u64 {
+        self.0
+            .get(name)
+            .and_then(|(setting, _)| setting.parse().ok())
+            .unwrap_or(0)
     }
 }
 
