@@ -9,7 +9,7 @@ use std::fs;
 use std::panic;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use parsers::{PARSERS, Parser, corpus, find, remove_scratch, scan};
 
 const USAGE: &str = "usage: parsers list | scan | replay [FILTER] | run NAME FILE...";
@@ -49,6 +49,10 @@ fn list() -> Result<()> {
 }
 
 fn replay(filter: &str) -> Result<()> {
+    ensure!(
+        PARSERS.iter().any(|parser| parser.name.contains(filter)),
+        "no parser has `{filter}` in its name; `parsers list` shows them"
+    );
     let mut failed = Vec::new();
     for parser in PARSERS.iter().filter(|parser| parser.name.contains(filter)) {
         let inputs =

@@ -66,6 +66,8 @@ pub struct Report {
     pub calls: BTreeMap<String, usize>,
     /// By kind of fault and call: how many were injected, and how many there are.
     pub injected: BTreeMap<(Kind, String), (usize, usize)>,
+    /// How many points were to be tried.
+    pub chosen: usize,
     /// Faults whose call was not made this time, or hit another file.
     pub missed: usize,
     /// How many catalogues Barman has read.
@@ -85,7 +87,17 @@ pub struct Report {
 impl Report {
     /// Whether everything held.
     pub fn is_good(&self) -> bool {
-        self.broken.is_empty() && self.violations.is_empty()
+        self.broken.is_empty() && self.violations.is_empty() && !self.is_idle()
+    }
+
+    /// How many faults were injected.
+    pub fn tried(&self) -> usize {
+        self.injected.values().map(|(done, _)| done).sum()
+    }
+
+    /// Whether there were points, and none was tried: nothing is proved then.
+    pub fn is_idle(&self) -> bool {
+        self.chosen > 0 && self.tried() == 0
     }
 }
 
@@ -196,16 +208,37 @@ impl Site {
         if point.kind == Kind::Kill {
             dirs::kill_marked(self.scene.sandbox().dir());
         }
-        let hit = strace::calls(&log)?.into_iter().find(|call| {
-            call.name == point.call && matches!(call.outcome, Outcome::Injected | Outcome::Unfinished)
+        let calls = strace::calls(&log)?;
+        let hit = calls.iter().any(|call| {
+            call.name == point.call
+                && matches!(call.outcome, Outcome::Injected | Outcome::Unfinished)
+                && points::touched(call).is_some_and(|path| self.concerns(&path))
         });
         let mut found = Tortured {
-            hit: hit.is_some(),
+            hit,
             broken: Vec::new(),
             done,
         };
+        if hit && point.is_failing_sync() {
+            let held = relies_on_nothing_failed(&calls, &self.places(), found.done.code == Some(0));
+            if let Err(error) = held {
+                let name = "what was not synced is not relied on".to_owned();
+                found
+                    .broken
+                    .push((point.options(), name, format!("{error:#}\n{}", found.done)));
+            }
+        }
         self.judge(point, &mut found);
         Ok(found)
+    }
+
+    /// Whether this path is one of the scenario's.
+    fn concerns(&self, path: &Path) -> bool {
+        path.starts_with(self.scene.sandbox().home())
+            || self
+                .scene
+                .destination()
+                .is_some_and(|destination| path.starts_with(destination))
     }
 
     fn judge(&mut self, point: &Point, found: &mut Tortured) {
@@ -262,6 +295,18 @@ impl Tortured {
     }
 }
 
+/// After a sync that failed: the rules of the order hold as if it had not been made. Only a run that says that all is well
+/// must have put everything on stable storage in the end.
+fn relies_on_nothing_failed(calls: &[Call], places: &Places, says_well: bool) -> Result<()> {
+    let found = order::check(calls, places)
+        .into_iter()
+        .find(|violation| says_well || violation.rule != order::AT_END);
+    match found {
+        Some(violation) => bail!("a sync has failed, and the program goes on all the same: {violation}"),
+        None => Ok(()),
+    }
+}
+
 fn no_panic(done: &Finished) -> Result<()> {
     ensure!(
         done.code != Some(101) && !done.stderr.contains("panicked at"),
@@ -309,13 +354,11 @@ pub fn run(scenario: &Scenario, settings: &Settings, progress: &(dyn Fn(&str) + 
         report.barman = Some(found);
     }
     report.violations = violations;
-    let home = site.scene.sandbox().home();
-    let destination = site.scene.destination();
-    let concerns = |path: &Path| {
-        path.starts_with(&home) || destination.as_ref().is_some_and(|other| path.starts_with(other))
-    };
-    let plan = points::plan(&calls, &concerns, &|path| site.scene.is_bulk(path));
+    let plan = points::plan(&calls, &|path| site.concerns(path), &|path| {
+        site.scene.is_bulk(path)
+    });
     let chosen = choose(&plan, settings);
+    report.chosen = chosen.len();
     report.calls = plan.calls.clone();
     for point in plan
         .points
@@ -483,4 +526,48 @@ fn keep(settings: &Settings, scenario: &Scenario, what: &str, site: &Site) -> Re
         let _ = fs::copy(dir.join(file), to.join(file));
     }
     Ok(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `xlog.db` is replaced; what is between the write and the rename, and at the end, is put in.
+    fn replaced(sync: &str, end: &str) -> Vec<Call> {
+        strace::parse(&format!(
+            "1 openat(AT_FDCWD</>, \"/h/main/wals/.new\", O_WRONLY|O_CREAT|O_EXCL, 0600) = 3</h/main/wals/.new>\n\
+             1 write(3</h/main/wals/.new>, \"x\", 1) = 1\n{sync}\
+             1 rename(\"/h/main/wals/.new\", \"/h/main/wals/main-xlog.db\") = 0\n{end}"
+        ))
+    }
+
+    #[test]
+    fn a_program_that_does_not_care_about_a_failed_sync_is_found() {
+        let places = Places {
+            home: "/h".into(),
+            ..Places::default()
+        };
+        let held = |calls: &[Call], says_well| relies_on_nothing_failed(calls, &places, says_well).is_ok();
+        let file = "1 fsync(3</h/main/wals/.new>) = 0\n";
+        let directory = "1 fsync(4</h/main/wals>) = 0\n";
+        let failed = |line: &str| line.replace("= 0", "= -1 EIO (Input/output error) (INJECTED)");
+        assert!(held(&replaced(file, directory), true));
+        assert!(!held(&replaced(&failed(file), directory), true));
+        assert!(!held(&replaced(&failed(file), directory), false));
+        // The last sync has failed: whoever says so has not claimed anything.
+        assert!(!held(&replaced(file, &failed(directory)), true));
+        assert!(held(&replaced(file, &failed(directory)), false));
+    }
+
+    #[test]
+    fn a_campaign_that_tried_nothing_is_not_good() {
+        let mut report = Report {
+            chosen: 3,
+            ..Report::default()
+        };
+        report.injected.insert((Kind::Kill, "fsync".to_owned()), (0, 3));
+        assert!(report.is_idle() && !report.is_good());
+        report.injected.insert((Kind::Eio, "fsync".to_owned()), (1, 3));
+        assert!(!report.is_idle() && report.is_good());
+    }
 }

@@ -173,6 +173,7 @@ fn campaigns(chosen: &[&Scenario], settings: &Settings, lanes: usize) -> Result<
     let start = Instant::now();
     let next = AtomicUsize::new(0);
     let bad = Mutex::new(Vec::new());
+    let tried = AtomicUsize::new(0);
     let lane = || -> Result<()> {
         while let Some(scenario) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
             let begun = Instant::now();
@@ -186,6 +187,7 @@ fn campaigns(chosen: &[&Scenario], settings: &Settings, lanes: usize) -> Result<
                 .with_context(|| format!("scenario {}", scenario.name))?;
             progress("");
             print!("{}", report::text(scenario, &report, begun.elapsed()));
+            tried.fetch_add(report.tried(), Ordering::Relaxed);
             if !report.is_good() {
                 bad.lock()
                     .unwrap_or_else(PoisonError::into_inner)
@@ -206,6 +208,10 @@ fn campaigns(chosen: &[&Scenario], settings: &Settings, lanes: usize) -> Result<
     if !bad.is_empty() {
         bail!("broken: {} (seed {})", bad.join(", "), settings.seed);
     }
+    ensure!(
+        tried.into_inner() > 0,
+        "no point was tried: no run makes a call to which --fault, --call and --other-threads apply"
+    );
     println!("All held ({:.0?}, seed {}).", start.elapsed(), settings.seed);
     Ok(())
 }

@@ -101,8 +101,16 @@ impl Point {
             fault: self.fault,
             at: self.at,
             delayed,
+            whole: self.is_failing_sync(),
             log: log.to_owned(),
         }
+    }
+
+    /// Whether a sync says that it has failed. The kernel still has the data then, so that files alone never show a program
+    /// that does not care: its calls have to be looked at.
+    pub fn is_failing_sync(&self) -> bool {
+        matches!(self.fault, Fault::Error(_))
+            && matches!(self.call.as_str(), "fsync" | "fdatasync" | "syncfs" | "sync")
     }
 
     /// The options of `cargo xtask crash` that repeat it.
@@ -205,7 +213,7 @@ fn matters_when_it_fails(call: &Call) -> bool {
 }
 
 /// The file that a call is about.
-fn touched(call: &Call) -> Option<PathBuf> {
+pub fn touched(call: &Call) -> Option<PathBuf> {
     match call.name.as_str() {
         "open" | "creat" | "rename" | "link" | "unlink" | "rmdir" | "mkdir" | "chmod" | "chown"
         | "lchown" | "truncate" | "mknod" | "setxattr" => call.path(0),
@@ -326,6 +334,14 @@ mod tests {
             ["--fault unsupported --call renameat2 --at 1"]
         );
         assert_eq!(plan.calls["write"], 2);
+        assert!(plan.points.iter().all(|point| !point.is_failing_sync()));
+        let sync = strace::parse("10 fsync(3</h/a>) = 0\n");
+        let sync = super::plan(&sync, &|_| true, &|_| false);
+        let failing = sync.points.iter().filter(|point| point.is_failing_sync());
+        assert_eq!(
+            failing.map(|point| point.kind).collect::<Vec<_>>(),
+            [Kind::Enospc, Kind::Eio]
+        );
         assert_eq!(plan.slow.iter().collect::<Vec<_>>(), ["renameat2"]);
     }
 

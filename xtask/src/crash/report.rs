@@ -102,7 +102,9 @@ pub fn text(scenario: &Scenario, report: &Report, elapsed: Duration) -> String {
         let _ = writeln!(text, "  ORDER {rule}: {times} times in all");
     }
     checked(scenario, report, &mut text);
-    if report.broken.is_empty() {
+    if report.tried() == 0 {
+        text.push_str("  NO POINT WAS TRIED: nothing is known of what a fault leaves behind\n");
+    } else if report.broken.is_empty() {
         text.push_str("  at every point all held\n");
     }
     for broken in report.broken.iter().take(SHOWN) {

@@ -21,6 +21,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
+use crate::run;
 use report::Table;
 use target::{Outcome, Running};
 
@@ -60,6 +61,7 @@ pub fn run(options: &Options) -> Result<()> {
     if options.replay {
         return parsers::replay(filter);
     }
+    eprintln!("building the list of parsers (minutes the first time)");
     // A parser without a target, or a function without a parser, fails the run before it begins.
     parsers::check()?;
     let all = parsers::list()?;
@@ -75,8 +77,10 @@ pub fn run(options: &Options) -> Result<()> {
     let programs = build::all()?;
     let names: Vec<&str> = chosen.iter().map(|row| row.name.as_str()).collect();
     for name in &names {
+        // The program alone may be left of an earlier build.
+        let source = run::root().join(format!("fuzz/fuzz_targets/{name}.rs"));
         ensure!(
-            programs.join(name).is_file(),
+            source.is_file() && programs.join(name).is_file(),
             "the parser {name} has no fuzz target: there is no fuzz/fuzz_targets/{name}.rs"
         );
     }
@@ -144,6 +148,7 @@ pub fn run(options: &Options) -> Result<()> {
 /// A target failed or could not be built.
 pub fn for_test(long: bool) -> Result<()> {
     if !long {
+        println!("the saved inputs were run by the tests of xtask/parsers; --long also mutates them");
         return Ok(());
     }
     run(&Options {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
+use testkit::process::spawn_tied;
 
 use super::parsers::Row;
 use crate::run;
@@ -135,7 +136,8 @@ impl Running {
         }
         let log = artifacts.join("log");
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
-        let child = command(row, programs, &scratch.fresh(name)?)
+        let mut command = command(row, programs, &scratch.fresh(name)?);
+        command
             .arg(found(name))
             .arg(saved(name))
             .arg(format!("-max_total_time={seconds}"))
@@ -144,9 +146,9 @@ impl Running {
             .stdout(output.try_clone().context("share the log")?)
             .stderr(output)
             // Signals of the terminal go to this task, which ends the targets one by one.
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("start the target {name}"))?;
+            .process_group(0);
+        // A task that is killed leaves none behind.
+        let child = spawn_tied(command, Signal::KILL).with_context(|| format!("start the target {name}"))?;
         Ok(Self {
             name: name.clone(),
             child,
@@ -173,14 +175,16 @@ impl Running {
     }
 
     fn outcome(&self, status: ExitStatus, log: &str) -> Outcome {
-        let failed = !status.success() && !self.interrupted;
+        let figures = figures(log);
+        // One that ran nothing has shown nothing.
+        let failed = !self.interrupted && (!status.success() || figures.executions == 0);
         let written = log
             .lines()
             .filter_map(|line| line.split_once("Test unit written to "))
             .map(|(_, path)| path.into());
         Outcome {
             name: self.name.clone(),
-            figures: figures(log),
+            figures,
             failed,
             artifacts: written.collect(),
             log: self.artifacts.join("log"),

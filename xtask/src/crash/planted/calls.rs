@@ -414,20 +414,25 @@ impl Record<'_> {
         let mut plants = Vec::new();
         for (server, _) in self.servers() {
             let db = server.join("wals").join(format!("{}-xlog.db", name_of(&server)));
-            let text = format!(
-                "1 openat(AT_FDCWD</>, \"{0}\", O_WRONLY|O_CREAT|O_TRUNC, 0666) = 9<{0}>\n",
-                db.display()
-            );
-            let mut calls = testkit::strace::parse(&text);
-            calls.extend(self.calls.iter().cloned());
-            if let Some(call) = calls.first_mut() {
-                (call.begin, call.end) = (first.begin, first.begin);
+            let lines = [
+                format!(
+                    "1 openat(AT_FDCWD</>, \"{0}\", O_WRONLY|O_CREAT|O_TRUNC, 0666) = 9<{0}>\n",
+                    db.display()
+                ),
+                format!("1 ftruncate(9<{}>, 0) = 0\n", db.display()),
+            ];
+            for text in lines {
+                let mut calls = testkit::strace::parse(&text);
+                calls.extend(self.calls.iter().cloned());
+                if let Some(call) = calls.first_mut() {
+                    (call.begin, call.end) = (first.begin, first.begin);
+                }
+                plants.push(Plant {
+                    rule: IN_PLACE,
+                    what: format!("{} is emptied: {}", db.display(), text.trim_end()),
+                    calls,
+                });
             }
-            plants.push(Plant {
-                rule: IN_PLACE,
-                what: format!("{} is emptied", db.display()),
-                calls,
-            });
         }
         plants
     }

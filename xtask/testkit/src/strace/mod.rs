@@ -87,7 +87,9 @@ pub struct Injection {
     pub at: u32,
     /// Calls of these names take this much longer: the threads that make them fall behind the others.
     pub delayed: Vec<(String, Duration)>,
-    /// Where the calls of this name are recorded, for [`calls()`].
+    /// Whether all [`FILE_CALLS`] and [`SEND_CALLS`] are recorded, whole, and not only those of this name.
+    pub whole: bool,
+    /// Where calls are recorded, for [`calls()`].
     pub log: PathBuf,
 }
 
@@ -100,6 +102,7 @@ impl Injection {
             fault,
             at,
             delayed: Vec::new(),
+            whole: false,
             log: PathBuf::from("/dev/null"),
         }
     }
@@ -120,10 +123,13 @@ pub fn injected(program: &Program, injection: &Injection) -> Program {
         Fault::Error(error) => format!("error={error}"),
     };
     let (call, at) = (&injection.call, injection.at);
-    let names: Vec<&str> = std::iter::once(call.as_str())
+    let mut names: Vec<&str> = std::iter::once(call.as_str())
         .chain(injection.delayed.iter().map(|(name, _)| name.as_str()))
         .collect();
-    let mut args = options(&injection.log, 64);
+    if injection.whole {
+        names.extend(FILE_CALLS.into_iter().chain(SEND_CALLS));
+    }
+    let mut args = options(&injection.log, if injection.whole { 1 << 16 } else { 64 });
     args.extend(["-e".to_owned(), format!("trace={}", names.join(","))]);
     args.extend(["-e".to_owned(), format!("inject={call}:{what}:when={at}")]);
     for (name, pause) in injection.delayed.iter().filter(|(name, _)| name != call) {

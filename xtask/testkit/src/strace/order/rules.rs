@@ -27,7 +27,9 @@ pub(super) fn before(model: &Model, call: &Call) -> Found {
     }
     match call.name.as_str() {
         "write" => listing(model, call, &mut found),
-        "open" | "openat" | "openat2" | "creat" => emptied(model, call, &mut found),
+        "open" | "openat" | "openat2" | "creat" | "truncate" | "ftruncate" => {
+            emptied(model, call, &mut found);
+        }
         "sendto" => acknowledged(model, call, &mut found),
         _ => {}
     }
@@ -255,12 +257,19 @@ fn first_unsafe_wal(model: &Model, server: &Path, names: &[String]) -> Option<St
 
 /// A file is about to lose its content.
 fn emptied(model: &Model, call: &Call, found: &mut Found) {
-    let flags = call.arguments.iter().find(|a| a.contains("O_"));
-    if call.name != "creat" && !flags.is_some_and(|flags| flags.contains("O_TRUNC")) {
-        return;
-    }
-    let index = usize::from(matches!(call.name.as_str(), "openat" | "openat2"));
-    let Some(path) = call.path(index) else { return };
+    let truncates = || {
+        let flags = call.arguments.iter().find(|a| a.contains("O_"));
+        flags.is_some_and(|flags| flags.contains("O_TRUNC"))
+    };
+    let path = match call.name.as_str() {
+        "truncate" if call.number(1) == Some(0) => call.path(0),
+        "ftruncate" if call.number(1) == Some(0) => call.descriptor(0),
+        "creat" => call.path(0),
+        "open" if truncates() => call.path(0),
+        "openat" | "openat2" if truncates() => call.path(1),
+        _ => None,
+    };
+    let Some(path) = path else { return };
     let Some((_, part, rest)) = model.place(&path) else {
         return;
     };
