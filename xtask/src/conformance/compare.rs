@@ -289,10 +289,20 @@ pub fn look(what: &Compare, path: &str) -> Look {
 
 fn files(what: &Compare, ours: &Side<'_>, oracle: &Side<'_>, found: &mut Vec<Difference>) {
     let names = |side: &Side<'_>| -> std::collections::BTreeMap<String, String> {
-        let paths = side.capture.files.keys();
-        paths
-            .map(|path| (side.normaliser.text(path), path.clone()))
-            .collect()
+        let mut names = std::collections::BTreeMap::new();
+        for path in side.capture.files.keys() {
+            let equal = side.normaliser.text(path);
+            let mut name = equal.clone();
+            // Two files whose names are made equal are two all the same.
+            for number in 2.. {
+                if !names.contains_key(&name) {
+                    break;
+                }
+                name = format!("{equal} ({number})");
+            }
+            names.insert(name, path.clone());
+        }
+        names
     };
     let (mine, theirs) = (names(ours), names(oracle));
     for path in mine.keys().chain(theirs.keys()).collect::<BTreeSet<_>>() {
@@ -525,6 +535,29 @@ mod tests {
                 "@@ home/d\n-link to e\n+directory, mode 700\n",
                 "@@ home/data/f\n-mode 600\n+mode 640\n",
             ]
+        );
+    }
+
+    #[test]
+    fn a_file_too_many_is_seen_though_its_name_is_made_equal() {
+        let rules = [Rule::Instant];
+        let normaliser = Normaliser::new(&rules, "2026-11-21T12:00:00Z".parse().unwrap(), &[]);
+        let of = |names: &[&str]| {
+            let files: Vec<_> = names.iter().map(|name| (*name, file(0o600, "x"))).collect();
+            capture(run(0, "", ""), &files)
+        };
+        let ours = of(&["home/x.20261121T120001Z.error", "home/x.20261121T120002Z.error"]);
+        let oracle = of(&["home/x.20261121T120003Z.error"]);
+        let side = |capture| Side {
+            capture,
+            normaliser: &normaliser,
+        };
+        assert_eq!(
+            compare(&exact(), &side(&ours), &side(&oracle))
+                .iter()
+                .map(ToString::to_string)
+                .collect::<String>(),
+            "@@ home/x.<instant>.error (2)\n-(nothing)\n+file, mode 600, 1 bytes\n"
         );
     }
 

@@ -17,7 +17,8 @@ use regex::{Captures, Regex};
 pub enum Rule {
     /// A process id: the content of a lock file, and `receive-wal(123)` of the messages.
     Pid,
-    /// A moment after the beginning of the run, in any of Barman's forms. Older moments stay.
+    /// A moment after the beginning of the run, in any of Barman's forms, of which the form is kept: separator, zone, whether there are fractions of a
+    /// second. Older moments stay.
     Instant,
     /// How long something took, in words (`1 second`) or as a number of seconds, and the speed that follows from it.
     Duration,
@@ -54,14 +55,14 @@ fn regex(pattern: &str) -> Regex {
 static PROCESS: LazyLock<Regex> =
     LazyLock::new(|| regex(r"\b(receive-wal|backup|cron|archive-wal|sync-wal|sync-backup)\(\d+\)"));
 static ISO: LazyLock<Regex> =
-    LazyLock::new(|| regex(r"\b(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d(?:\.\d+)?)(?:([+-]\d\d):?(\d\d)| UTC)?"));
+    LazyLock::new(|| regex(r"\b(\d{4}-\d\d-\d\d)([ T])(\d\d:\d\d:\d\d(\.\d+)?)(?:([+-]\d\d):?(\d\d)| UTC)?"));
 static CTIME: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d \d{4})\b",
     )
 });
 static COMPACT: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(\d{8}T\d{6})Z\b"));
-static UNIX: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(\d{10})(?:\.\d+)?\b"));
+static UNIX: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(\d{10})(\.\d+)?\b"));
 static INTERVAL: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"less than one second|\b\d+ (?:day|hour|minute|second)s?\b(?:, \d+ (?:day|hour|minute|second)s?\b)*",
@@ -202,21 +203,24 @@ impl Normaliser {
     fn instants(&self, text: &str) -> String {
         let text = ISO.replace_all(text, |found: &Captures<'_>| {
             let zone = found
-                .get(3)
-                .zip(found.get(4))
+                .get(5)
+                .zip(found.get(6))
                 .map_or_else(String::new, |(h, m)| format!("{}:{}", h.as_str(), m.as_str()));
-            if self.is_new(iso(&found[1], &found[2], &zone)) {
-                "<instant>".to_owned()
-            } else {
-                found[0].to_owned()
+            if !self.is_new(iso(&found[1], &found[3], &zone)) {
+                return found[0].to_owned();
             }
+            let moment =
+                found.get(3).map_or(0, |time| time.end()) - found.get(0).map_or(0, |all| all.start());
+            let fraction = found.get(4).map_or("", |_| ".f");
+            let zone = found[0].get(moment..).unwrap_or_default();
+            format!("<instant d{}t{fraction}{zone}>", &found[2])
         });
         let text = CTIME.replace_all(&text, |found: &Captures<'_>| {
             let moment = DateTime::strptime("%b %e %H:%M:%S %Y", &found[1])
                 .ok()
                 .and_then(utc);
             if self.is_new(moment) {
-                "<instant>".to_owned()
+                "<instant in words>".to_owned()
             } else {
                 found[0].to_owned()
             }
@@ -234,7 +238,8 @@ impl Normaliser {
             // Ten digits may be something else: only what lies within a day of the run is a time.
             let near = moment.is_some_and(|m| m.as_second() < self.start.as_second() + 86_400);
             if near && self.is_new(moment) {
-                "<instant>".to_owned()
+                let whole = found.get(2).map_or(" in whole seconds", |_| "");
+                format!("<instant{whole}>")
             } else {
                 found[0].to_owned()
             }
@@ -282,7 +287,7 @@ mod tests {
             (
                 Rule::Instant,
                 "at 2026-11-21 12:00:01.5+00:00, 2026-11-21T14:00:00+01:00.",
-                "at <instant>, <instant>.",
+                "at <instant d t.f+00:00>, <instant dTt+01:00>.",
             ),
             (
                 Rule::Instant,
@@ -292,17 +297,17 @@ mod tests {
             (
                 Rule::Instant,
                 "START TIME: 2026-11-21 12:00:00 UTC",
-                "START TIME: <instant>",
+                "START TIME: <instant d t UTC>",
             ),
             (
                 Rule::Instant,
                 "Sat Nov 21 12:00:00 2026 - Sat Nov 21 11:00:00 2026 - Sat Jan  3 04:05:06 2026",
-                "<instant> - Sat Nov 21 11:00:00 2026 - Sat Jan  3 04:05:06 2026",
+                "<instant in words> - Sat Nov 21 11:00:00 2026 - Sat Jan  3 04:05:06 2026",
             ),
             (
                 Rule::Instant,
                 "\"1795262400\" 1795262400.25 1795262399 7710480878481717691 9999999999",
-                "\"<instant>\" <instant> 1795262399 7710480878481717691 9999999999",
+                "\"<instant in whole seconds>\" <instant> 1795262399 7710480878481717691 9999999999",
             ),
             (
                 Rule::Instant,
