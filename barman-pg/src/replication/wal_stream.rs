@@ -56,6 +56,12 @@ pub enum WalEvent<'a> {
 /// A running stream; the client it was started on can be used again when it has been stopped.
 ///
 /// Dropping it without [`WalStream::stop`] breaks the connection off.
+///
+/// # What is noticed
+/// Every piece must be a well-formed message that begins where the one before ended, or the stream fails; nothing is
+/// handed out twice or left out. The WAL itself is not decoded. A bit of it that changes on its way is noticed when the
+/// connection is encrypted; else only by TCP's weak checksum and, later, by the CRC of the record it is in. After any
+/// error begin the segment at hand again, as the last piece may have been cut wrongly.
 #[derive(Debug)]
 pub struct WalStream<'c> {
     client: &'c mut ReplicationClient,
