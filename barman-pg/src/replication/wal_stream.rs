@@ -10,7 +10,7 @@ use pgwire::messages::copy;
 use super::session::Answer;
 use super::wire::{BUFFER, Doing, Filled, Patience};
 use super::{ReplicationClient, lsn_at, timeline_at};
-use crate::error::{Error, ServerMessage, sqlstate};
+use crate::error::{Error, STARTING_WAL, ServerMessage, sqlstate};
 
 /// Seconds from the Unix epoch to PostgreSQL's, 2000-01-01 00:00:00 UTC.
 const POSTGRES_EPOCH: Duration = Duration::from_secs(946_684_800);
@@ -98,7 +98,7 @@ impl<'c> WalStream<'c> {
         start: Lsn,
         timeline: TimelineId,
     ) -> Result<Self, Error> {
-        let doing = Doing::Borrowed("starting WAL streaming");
+        let doing = Doing::Borrowed(STARTING_WAL);
         let patience = client.patience();
         let session = &mut client.session;
         session.query(sql, &doing)?;
