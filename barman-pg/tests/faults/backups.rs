@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use barman_pg::basebackup::{CheckpointMode, ExtractError, ExtractReport, ExtractTargets, extract};
+use barman_pg::basebackup::{
+    CheckpointMode, CompressionMethod, ExtractError, ExtractReport, ExtractTargets, ServerCompression,
+    extract,
+};
 use barman_pg::{BaseBackupOptions, ConnInfo, Error};
 use testkit::proxy::{Action, BACKUP_DATA_OFFSET, Direction, Fault, Proxy, What};
 use testkit::{ALL_MAJORS, Cluster, Stop, TestDir};
@@ -22,6 +25,7 @@ struct Source {
     taken: AtomicUsize,
     /// Where its tablespace is, if it has one.
     aside: Option<PathBuf>,
+    compression: Option<ServerCompression>,
 }
 
 /// How an attempt ended, and what it left.
@@ -73,6 +77,7 @@ impl Source {
             dir: TestDir::new().unwrap(),
             taken: AtomicUsize::new(0),
             aside,
+            compression: None,
         }
     }
 
@@ -102,6 +107,7 @@ impl Source {
             let mut client = barman_pg::ReplicationClient::connect(&self.info, &options())?;
             let backup = client.base_backup(&BaseBackupOptions {
                 checkpoint: CheckpointMode::Fast,
+                compression: self.compression,
                 ..BaseBackupOptions::default()
             })?;
             for tablespace in backup.tablespaces() {
@@ -488,6 +494,45 @@ fn what_is_changed_on_its_way_is_noticed_or_harmless() {
                 attempt.same_files(&source);
             }
         }
+    }
+}
+
+#[test]
+fn a_compressed_backup_that_breaks_or_changes_is_an_error() {
+    let mut source = Source::start(15, Encryption::Clear);
+    for method in [
+        CompressionMethod::Gzip,
+        CompressionMethod::Lz4,
+        CompressionMethod::Zstd,
+    ] {
+        source.compression = Some(ServerCompression::new(method));
+        let size = Size::measure(&source);
+        let mut chance = Chance(500);
+        let data = |nth, action| Fault::to_client(What::CopyData(b'd'), nth, action);
+        for _ in 0..if testkit::is_long() { 12 } else { 2 } {
+            let nth = 2 + chance.below(size.messages - 20);
+            let (byte, bit) = (chance.below(4000), chance.below(8));
+            let attempt = source.plain(
+                &format!("{method:?}: piece {nth}, bit {bit} of byte {byte}"),
+                data(nth, flip(BACKUP_DATA_OFFSET + byte, bit)),
+            );
+            // Some bits of a format say nothing about the contents.
+            attempt.failed_or_whole(&source);
+            let attempt = source.plain(
+                &format!("{method:?}: piece {nth} comes twice"),
+                data(nth, Action::Duplicate),
+            );
+            attempt.failed();
+            let attempt = source.plain(&format!("{method:?}: cut at {nth}"), data(nth, Action::Truncate));
+            attempt.lost();
+        }
+        let stall = data(size.messages / 2, Action::Stall);
+        let attempt = source.plain(&format!("{method:?}: a stall"), stall);
+        assert!(
+            matches!(attempt.lost(), Error::Timeout { .. }),
+            "{:?}",
+            attempt.outcome
+        );
     }
 }
 

@@ -93,7 +93,11 @@ pub fn run(options: &Options) -> Result<()> {
     ensure!(
         !chosen.is_empty(),
         "no scenario{} has \"{}\" in its name; `cargo xtask conformance --list` shows them",
-        if options.short { " of the short selection" } else { "" },
+        if options.short {
+            " of the short selection"
+        } else {
+            ""
+        },
         options.filter.as_deref().unwrap_or_default()
     );
     if options.list {
