@@ -509,7 +509,7 @@ fn a_compressed_backup_that_breaks_or_changes_is_an_error() {
         let size = Size::measure(&source);
         let mut chance = Chance(500);
         let data = |nth, action| Fault::to_client(What::CopyData(b'd'), nth, action);
-        for _ in 0..if testkit::is_long() { 12 } else { 2 } {
+        for _ in 0..if testkit::is_long() { 12 } else { 1 } {
             let nth = 2 + chance.below(size.messages - 20);
             let (byte, bit) = (chance.below(4000), chance.below(8));
             let attempt = source.plain(
