@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use testkit::strace::order::{self, Places, Violation};
-use testkit::strace::{self, Call, FILE_CALLS, Outcome, SEND_CALLS};
+use testkit::strace::{self, Call, Outcome};
 use testkit::{Finished, dirs, interrupt_flag};
 
 use super::points::{self, Kind, Plan, Point, Side};
@@ -145,9 +145,10 @@ impl Site {
     fn undisturbed(&mut self, plant: bool) -> Result<(Vec<Call>, usize)> {
         self.reset()?;
         let log = self.scene.sandbox().dir().join("recorded.log");
-        let names: Vec<&str> = FILE_CALLS.into_iter().chain(SEND_CALLS).collect();
         let barman = self.scene.sandbox().barman()?;
-        let done = self.scene.run(&strace::recorded(&barman, &names, &log))?;
+        let done = self
+            .scene
+            .run(&strace::recorded(&barman, &strace::order_calls(), &log))?;
         ensure!(
             !(done.stderr.contains("ptrace") && done.stderr.contains("not permitted")),
             "strace may not trace programs here: allow ptrace (of a container with --cap-add=SYS_PTRACE, else with \
