@@ -95,11 +95,12 @@ impl fmt::Display for Difference {
                 Some(&ours.to_string()),
                 Some(&oracle.to_string()),
             ),
-            Self::Lines(place, ours, oracle) => pair(
-                place.to_string(),
-                Some(&ours.join("\n")),
-                Some(&oracle.join("\n")),
-            ),
+            Self::Lines(place, ours, oracle) => {
+                // Empty lines are lines too.
+                let ended =
+                    |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+                pair(place.to_string(), Some(&ended(ours)), Some(&ended(oracle)))
+            }
             Self::Json(step, path, ours, oracle) => pair(
                 format!("command {}, JSON {path}", step + 1),
                 Some(ours.as_deref().unwrap_or("(nothing)")),
@@ -272,7 +273,8 @@ fn words(how: Words, text: &str) -> String {
     kinds.iter().map(|kind| format!("{kind}<words>\n")).collect()
 }
 
-fn kind(line: &str) -> Option<String> {
+/// What kind of message a line is, where words do not count.
+pub fn kind(line: &str) -> Option<String> {
     if let Some(kind) = KINDS.iter().find(|kind| line.starts_with(**kind)) {
         return Some((*kind).to_owned());
     }
@@ -400,8 +402,13 @@ mod tests {
         }
     }
 
+    fn normaliser(rules: &[Rule]) -> Normaliser {
+        let noon = "2026-11-21T12:00:00Z".parse().unwrap();
+        Normaliser::new(rules, noon, noon, &[])
+    }
+
     fn differences(what: &Compare, ours: &Capture, oracle: &Capture) -> Vec<Difference> {
-        let normaliser = Normaliser::new(&[Rule::Duration], "2026-11-21T12:00:00Z".parse().unwrap(), &[]);
+        let normaliser = normaliser(&[Rule::Duration]);
         let side = |capture| Side {
             capture,
             normaliser: &normaliser,
@@ -415,6 +422,12 @@ mod tests {
             stderr: Words::Exact,
             files: vec![("home/data/*", Look::Presence), ("home/log", Look::Nothing)],
         }
+    }
+
+    #[test]
+    fn an_empty_line_is_shown() {
+        let one = lines(Place::Stderr(0), &[""], &["a", ""]);
+        assert_eq!(one.to_string(), "@@ command 1, standard error\n-a\n-\n+\n");
     }
 
     fn lines(place: Place, ours: &[&str], oracle: &[&str]) -> Difference {
@@ -540,8 +553,7 @@ mod tests {
 
     #[test]
     fn a_file_too_many_is_seen_though_its_name_is_made_equal() {
-        let rules = [Rule::Instant];
-        let normaliser = Normaliser::new(&rules, "2026-11-21T12:00:00Z".parse().unwrap(), &[]);
+        let normaliser = normaliser(&[Rule::Instant]);
         let of = |names: &[&str]| {
             let files: Vec<_> = names.iter().map(|name| (*name, file(0o600, "x"))).collect();
             capture(run(0, "", ""), &files)

@@ -225,6 +225,9 @@ impl Suite {
                     scenario.name,
                     allowed.id
                 );
+                if let Some(why) = allowed.too_wide() {
+                    bail!("{}: {why}", scenario.name);
+                }
             }
         }
         let help = Program::new(&self.ours.program).ok(["--help"])?.stdout;

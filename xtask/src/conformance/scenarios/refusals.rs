@@ -74,7 +74,13 @@ pub fn scenarios() -> Vec<Scenario> {
                 "[\"Server 'pas' is passive: it has no PostgreSQL connection of its own\"]",
                 "",
             )
-            .json(1, "wal-19", "_EXCEPTION", "", "*"),
+            .json(
+                1,
+                "wal-19",
+                "_EXCEPTION",
+                "",
+                r#"["'NoneType' object has no attribute 'switch_wal'\nSee log file for more details."]"#,
+            ),
         scenario("passive-server-receive-wal", "cli.md 6.2", ALL)
             .run("receive-wal pas")
             .run("receive-wal --reset pas")
