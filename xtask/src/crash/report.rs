@@ -85,7 +85,7 @@ pub fn text(scenario: &Scenario, report: &Report, elapsed: Duration) -> String {
     if report.misses_much() {
         let _ = writeln!(
             text,
-            "  TOO MANY WERE NOT MET: {} of {} faults did not happen, more than a quarter, so that little is proved; the \
+            "  TOO MANY WERE NOT MET: {} of {} faults did not happen, more than half, so that little is proved; the \
              runs differ more than they should from the recorded one",
             report.missed,
             report.missed + report.tried()
