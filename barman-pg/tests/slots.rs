@@ -182,16 +182,29 @@ fn a_slot_that_the_server_has_given_up_is_said_and_not_tried_again() {
 #[test]
 fn a_commit_waits_for_what_it_was_told_to_wait_for() {
     for major in majors(&[11, 17]) {
-        let cluster = Cluster::start_new(major).unwrap();
-        cluster.sql("CREATE TABLE s (n int)").unwrap();
+        // Set from the start: a commit waits only once the checkpointer knows of it, and nothing tells when that is after a reload.
+        let cluster = Cluster::builder(major)
+            .conf("synchronous_standby_names", "barman_receive_wal")
+            .start()
+            .unwrap();
+        cluster
+            .sql("SET synchronous_commit = off; CREATE TABLE s (n int)")
+            .unwrap();
         let mut client = connect(&cluster);
         let system = client.identify_system().unwrap();
         let mut stream = client
             .start_physical(None, system.xlogpos, system.timeline)
             .unwrap();
-        cluster
-            .alter_system("synchronous_standby_names", "barman_receive_wal")
-            .unwrap();
+        testkit::wait_until("the receiver is the synchronous standby", PATIENCE, || {
+            let _ = stream.next(Duration::from_millis(20))?;
+            let now = stream.received();
+            stream.send_status(now, now, Lsn(0), true)?;
+            Ok(
+                cluster.sql_value("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'")?
+                    == "1",
+            )
+        })
+        .unwrap();
         for (wait, needs_write, needs_flush) in [("remote_write", true, false), ("on", false, true)] {
             let committed = AtomicBool::new(false);
             let before = stream.received();
