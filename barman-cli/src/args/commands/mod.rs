@@ -1,0 +1,256 @@
+//! Every sub-command with its options and positionals (`cli.md` 9 to 16): parsing, help and completion derive from
+//! these definitions. Here are the list of the commands and what several of them take; their own arguments are in the
+//! modules below, by subject.
+
+mod backup;
+mod restore;
+mod server;
+mod wal;
+
+pub use backup::{
+    BackupArgs, ExportBackupArgs, ExportCompression, ImportBackupArgs, KeepArgs, KeepTarget, ListBackupsArgs,
+    ListFilesArgs, ListFilesTarget, OptionalSize, ReuseBackup,
+};
+pub use restore::{CombineMode, RestoreArgs, StagingLocation, TargetAction};
+pub use server::{
+    CheckArgs, ConfigSwitchArgs, ConfigUpdateArgs, CronArgs, DiagnoseArgs, ReplicationSource,
+    ReplicationStatusArgs, ReplicationTarget, SyncInfoArgs, TerminateProcessArgs,
+};
+pub use wal::{
+    CheckArchivedWalRangeArgs, CheckWalArchiveArgs, CloudWalArchiveArgs, CloudWalRestoreArgs, GetWalArgs,
+    PutWalArgs, ReceiveWalArgs, SwitchWalArgs,
+};
+
+use super::values::{non_negative, positive};
+use clap::{Args, Subcommand};
+
+/// Heading of the options of copying, in the help of `backup` and of `restore`.
+const RATE: &str = "Copying";
+
+/// One of two flags that share a setting; the last one given counts, none leaves the configuration's choice.
+#[must_use]
+pub fn choice(yes: bool, no: bool) -> Option<bool> {
+    match (yes, no) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    }
+}
+
+/// A command of `barman`. Aliases are other spellings that never change anything.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Archive the WAL files that have arrived from a server
+    ArchiveWal(ServerArgs),
+    /// Take a base backup of servers ('all' for every server)
+    #[command(
+        after_help = "Examples:\n  barman backup main\n  barman backup --wait --name before-upgrade main\n  barman backup all"
+    )]
+    Backup(BackupArgs),
+    /// Check that servers are ready for backups and WAL archiving
+    #[command(after_help = "Examples:\n  barman check main\n  barman check --nagios all")]
+    Check(CheckArgs),
+    /// Check that every WAL segment of a range is in the archive
+    CheckArchivedWalRange(CheckArchivedWalRangeArgs),
+    /// Check that the WAL files that a backup needs are archived
+    CheckBackup(BackupIdArgs),
+    /// Check that the WAL archive is safe to use for a new server
+    CheckWalArchive(CheckWalArchiveArgs),
+    /// Archive a WAL file into cloud storage
+    CloudWalArchive(CloudWalArchiveArgs),
+    /// Restore a WAL file from cloud storage
+    CloudWalRestore(CloudWalRestoreArgs),
+    /// Apply a configuration model to a server, or take it back
+    ConfigSwitch(ConfigSwitchArgs),
+    /// Change options of servers and models
+    ConfigUpdate(ConfigUpdateArgs),
+    /// Run the maintenance that is due; start it every minute
+    Cron(CronArgs),
+    /// Delete a backup and the WAL files that nothing else needs
+    Delete(BackupIdArgs),
+    /// Print everything that helps to analyse a problem, as JSON
+    Diagnose(DiagnoseArgs),
+    /// Export a backup into a tarball
+    ExportBackup(ExportBackupArgs),
+    /// Write the backup manifest of a backup that has none
+    GenerateManifest(BackupIdArgs),
+    /// Write a WAL file of the archive to standard output, or into a directory
+    #[command(
+        after_help = "Examples:\n  barman get-wal main 00000001000000000000000A > wal\n  barman get-wal -o /tmp main 00000001000000000000000A\n  barman get-wal --peek 5 main 00000001000000000000000A"
+    )]
+    GetWal(GetWalArgs),
+    /// Show this help
+    Help,
+    /// Import a backup from a tarball
+    ImportBackup(ImportBackupArgs),
+    /// Protect a backup from retention policies, or take the protection back
+    Keep(KeepArgs),
+    /// List the backups of servers, newest first
+    #[command(visible_alias = "list-backup")]
+    ListBackups(ListBackupsArgs),
+    /// List the files that belong to a backup
+    ListFiles(ListFilesArgs),
+    /// List the running processes of a server
+    #[command(visible_alias = "list-process")]
+    ListProcesses(ServerArgs),
+    /// List the configured servers
+    #[command(visible_alias = "list-server")]
+    ListServers(MinimalArgs),
+    /// Remove lock files that nobody uses
+    LockDirectoryCleanup,
+    /// Receive WAL files as a tar stream on standard input
+    PutWal(PutWalArgs),
+    /// Rebuild the WAL catalogue from the archive
+    RebuildXlogdb(ServersArgs),
+    /// Receive WAL from a server by streaming replication
+    #[command(
+        after_help = "Examples:\n  barman receive-wal main\n  barman receive-wal --create-slot --if-not-exists main"
+    )]
+    ReceiveWal(ReceiveWalArgs),
+    /// Show the clients that stream from servers
+    ReplicationStatus(ReplicationStatusArgs),
+    /// Restore a backup into a directory
+    #[command(
+        visible_alias = "recover",
+        after_help = "Examples:\n  barman restore main latest /var/lib/postgresql/restored\n  barman restore --target-time '2026-11-21 04:59:00+00:00' main auto /srv/restored\n  barman restore --standby-mode --get-wal main latest /srv/standby"
+    )]
+    Restore(Box<RestoreArgs>),
+    /// Show all about a backup
+    #[command(visible_alias = "show-backups")]
+    ShowBackup(BackupIdArgs),
+    /// Show the effective configuration of servers
+    #[command(visible_alias = "show-server")]
+    ShowServers(ServersArgs),
+    /// Show the live state of servers
+    Status(ServersArgs),
+    /// Close the current WAL file of servers
+    #[command(visible_alias = "switch-xlog")]
+    SwitchWal(SwitchWalArgs),
+    /// Copy a backup from the primary Barman node
+    SyncBackup(BackupIdArgs),
+    /// Print what a passive node needs to synchronise
+    SyncInfo(SyncInfoArgs),
+    /// Copy WAL files from the primary Barman node
+    SyncWals(ServerArgs),
+    /// Stop a running process of a server
+    TerminateProcess(TerminateProcessArgs),
+    /// Verify the files of a backup against its manifest
+    #[command(visible_alias = "verify")]
+    VerifyBackup(BackupIdArgs),
+}
+
+impl Command {
+    /// The main name of the command, as messages use it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ArchiveWal(_) => "archive-wal",
+            Self::Backup(_) => "backup",
+            Self::Check(_) => "check",
+            Self::CheckArchivedWalRange(_) => "check-archived-wal-range",
+            Self::CheckBackup(_) => "check-backup",
+            Self::CheckWalArchive(_) => "check-wal-archive",
+            Self::CloudWalArchive(_) => "cloud-wal-archive",
+            Self::CloudWalRestore(_) => "cloud-wal-restore",
+            Self::ConfigSwitch(_) => "config-switch",
+            Self::ConfigUpdate(_) => "config-update",
+            Self::Cron(_) => "cron",
+            Self::Delete(_) => "delete",
+            Self::Diagnose(_) => "diagnose",
+            Self::ExportBackup(_) => "export-backup",
+            Self::GenerateManifest(_) => "generate-manifest",
+            Self::GetWal(_) => "get-wal",
+            Self::Help => "help",
+            Self::ImportBackup(_) => "import-backup",
+            Self::Keep(_) => "keep",
+            Self::ListBackups(_) => "list-backups",
+            Self::ListFiles(_) => "list-files",
+            Self::ListProcesses(_) => "list-processes",
+            Self::ListServers(_) => "list-servers",
+            Self::LockDirectoryCleanup => "lock-directory-cleanup",
+            Self::PutWal(_) => "put-wal",
+            Self::RebuildXlogdb(_) => "rebuild-xlogdb",
+            Self::ReceiveWal(_) => "receive-wal",
+            Self::ReplicationStatus(_) => "replication-status",
+            Self::Restore(_) => "restore",
+            Self::ShowBackup(_) => "show-backup",
+            Self::ShowServers(_) => "show-servers",
+            Self::Status(_) => "status",
+            Self::SwitchWal(_) => "switch-wal",
+            Self::SyncBackup(_) => "sync-backup",
+            Self::SyncInfo(_) => "sync-info",
+            Self::SyncWals(_) => "sync-wals",
+            Self::TerminateProcess(_) => "terminate-process",
+            Self::VerifyBackup(_) => "verify-backup",
+        }
+    }
+}
+
+/// A command on one server.
+#[derive(Debug, Clone, Args)]
+pub struct ServerArgs {
+    /// Name of the server
+    #[arg(value_name = "SERVER")]
+    pub server: String,
+}
+
+/// A command on one or more servers.
+#[derive(Debug, Clone, Args)]
+pub struct ServersArgs {
+    /// Names of servers, or 'all'
+    #[arg(value_name = "SERVER", required = true)]
+    pub servers: Vec<String>,
+}
+
+/// A command on one backup.
+#[derive(Debug, Clone, Args)]
+pub struct BackupIdArgs {
+    /// Name of the server
+    #[arg(value_name = "SERVER")]
+    pub server: String,
+    /// Backup ID, name, or one of latest, oldest, last-failed, latest-full
+    #[arg(value_name = "BACKUP_ID")]
+    pub backup_id: String,
+}
+
+/// `--minimal` alone.
+#[derive(Debug, Clone, Args)]
+pub struct MinimalArgs {
+    /// Only names
+    #[arg(long)]
+    pub minimal: bool,
+}
+
+/// How often and how fast a copy is done.
+#[derive(Debug, Clone, Args)]
+pub struct CopyArgs {
+    /// How often a failed copy is tried again
+    #[arg(long, value_name = "N", value_parser = non_negative, overrides_with = "no_retry", help_heading = RATE)]
+    pub retry_times: Option<u64>,
+    /// Seconds between tries
+    #[arg(long, value_name = "SECONDS", value_parser = non_negative, help_heading = RATE)]
+    pub retry_sleep: Option<u64>,
+    /// Do not try again
+    #[arg(long, overrides_with = "retry_times", help_heading = RATE)]
+    pub no_retry: bool,
+    /// Number of copies that run at the same time
+    #[arg(short, long, value_name = "N", value_parser = positive, help_heading = RATE)]
+    pub jobs: Option<u64>,
+    /// Seconds between two batches of starting jobs
+    #[arg(long, value_name = "SECONDS", value_parser = positive, help_heading = RATE)]
+    pub jobs_start_batch_period: Option<u64>,
+    /// Number of jobs started in a batch
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = RATE)]
+    pub jobs_start_batch_size: Option<u64>,
+    /// Most kilobytes in a second, 0 for no limit
+    #[arg(long, value_name = "KBPS", value_parser = non_negative, help_heading = RATE)]
+    pub bwlimit: Option<u64>,
+}
+
+impl CopyArgs {
+    /// How often a failed copy is tried again, if the user said.
+    #[must_use]
+    pub fn retries(&self) -> Option<u64> {
+        if self.no_retry { Some(0) } else { self.retry_times }
+    }
+}
