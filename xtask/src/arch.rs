@@ -1,4 +1,4 @@
-//! `cargo xtask arch`: which crate may depend on which, and which layer of `barman-core` may use which.
+//! `cargo xtask arch`: which crate may depend on which, which layer of `barman-core` may use which, and how long a file may be.
 //!
 //! The rules are those of `docs/architecture.md`; whoever changes one changes the other.
 
@@ -47,6 +47,12 @@ const EDGES: [(&str, &[&str]); 9] = [
 /// The layers of `barman-core`, lowest first: each may use the ones before it.
 const LAYERS: [&str; 4] = ["config", "host", "copy", "ops"];
 
+/// Most lines of a source file: it has one subject.
+const LINES: usize = 700;
+
+/// Most lines of a file that is nothing but tests, which are tables for the most part.
+const LINES_OF_TESTS: usize = 900;
+
 /// Runs the task.
 pub fn run() -> Result<()> {
     let mut command = run::cargo();
@@ -60,6 +66,20 @@ pub fn run() -> Result<()> {
         faults.extend(upward_uses(relative, text));
     })?;
     ensure!(files > 0, "no source file below {}", source.display());
+    let mut all = 0;
+    for (name, _) in EDGES {
+        let place = run::root().join(directory_of(name));
+        for part in ["src", "tests", "examples", "benches"] {
+            let part = place.join(part);
+            if part.is_dir() {
+                each_source(&part, &part, &mut |relative, text| {
+                    all += 1;
+                    let path = part.join(relative);
+                    faults.extend(too_long(path.strip_prefix(run::root()).unwrap_or(&path), text));
+                })?;
+            }
+        }
+    }
     for fault in &faults {
         eprintln!("arch: {fault}");
     }
@@ -67,7 +87,7 @@ pub fn run() -> Result<()> {
         bail!("{} violation(s) of docs/architecture.md", faults.len());
     }
     println!(
-        "arch: {} crates and {files} files of barman-core keep to docs/architecture.md",
+        "arch: {} crates and {files} files of barman-core keep to docs/architecture.md; none of {all} files is too long",
         metadata.packages.len()
     );
     Ok(())
@@ -110,6 +130,30 @@ fn wrong_edges(metadata: &Metadata) -> Vec<String> {
     faults
 }
 
+/// The directory of one of our crates.
+fn directory_of(name: &str) -> String {
+    match name {
+        "testkit" | "parsers" => format!("xtask/{name}"),
+        name => name.to_owned(),
+    }
+}
+
+/// What is said of a file, by its path from the root of the repository, that has more lines than it may.
+fn too_long(file: &Path, text: &str) -> Option<String> {
+    let named = |part: &std::ffi::OsStr| part == "tests" || part == "tests.rs";
+    let most = match file.iter().any(named) {
+        true => LINES_OF_TESTS,
+        false => LINES,
+    };
+    let lines = text.lines().count();
+    (lines > most).then(|| {
+        format!(
+            "{}: {lines} lines, at most {most}: split it by subject",
+            file.display()
+        )
+    })
+}
+
 fn each_source(root: &Path, dir: &Path, action: &mut impl FnMut(&Path, &str)) -> Result<()> {
     for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
         let path = entry?.path();
@@ -123,7 +167,7 @@ fn each_source(root: &Path, dir: &Path, action: &mut impl FnMut(&Path, &str)) ->
     Ok(())
 }
 
-/// Places in one file where a layer names a higher one, by `crate::<layer>`.
+/// Places in one file where a layer names a higher one, by `crate::<layer>` or by as many `super::` as lead out of it.
 fn upward_uses(file: &Path, text: &str) -> Vec<String> {
     let first = file
         .components()
@@ -137,32 +181,56 @@ fn upward_uses(file: &Path, text: &str) -> Vec<String> {
         return Vec::new();
     };
     let code = without_comments(text);
+    let depth = depth(file);
     let mut faults = Vec::new();
-    for (at, path) in code.match_indices("crate::") {
-        // Not the end of a longer word.
-        if code
-            .get(..at)
-            .and_then(|before| before.chars().next_back())
-            .is_some_and(|c| c.is_alphanumeric() || c == '_')
-        {
-            continue;
-        }
-        let rest = code.get(at + path.len()..).unwrap_or_default();
+    let mut look = |at: usize, rest: &str, by: &str| {
         for name in first_names(rest) {
-            if LAYERS
-                .iter()
-                .position(|layer| *layer == name)
-                .is_some_and(|rank| rank > own)
-            {
+            let rank = LAYERS.iter().position(|layer| *layer == name);
+            if rank.is_some_and(|rank| rank > own) {
                 let line = code.get(..at).unwrap_or_default().matches('\n').count() + 1;
                 faults.push(format!(
-                    "barman-core/src/{}:{line}: layer `{first}` uses `crate::{name}`",
+                    "barman-core/src/{}:{line}: layer `{first}` uses `{by}{name}`",
                     file.display()
                 ));
             }
         }
+    };
+    for (at, path) in code
+        .match_indices("crate::")
+        .filter(|(at, _)| begins_word(&code, *at))
+    {
+        look(at, code.get(at + path.len()..).unwrap_or_default(), "crate::");
+    }
+    for (at, path) in code
+        .match_indices("super::")
+        .filter(|(at, _)| begins_word(&code, *at))
+    {
+        let mut rest = code.get(at + path.len()..).unwrap_or_default();
+        let mut ups = 1;
+        while let Some(further) = rest.trim_start().strip_prefix(path) {
+            (rest, ups) = (further, ups + 1);
+        }
+        // The second `super::` of a path is no path of its own.
+        let is_first = !code.get(..at).unwrap_or_default().trim_end().ends_with("::");
+        // A module inside the file may go up once more.
+        if is_first && (depth..=depth + 1).contains(&ups) {
+            look(at, rest, &path.repeat(ups));
+        }
     }
     faults
+}
+
+/// Whether what is there is not the end of a longer word.
+fn begins_word(code: &str, at: usize) -> bool {
+    let before = code.get(..at).and_then(|before| before.chars().next_back());
+    !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// How many modules are above what is in this file, which is below `src`: one for `config.rs` and `config/mod.rs`.
+fn depth(file: &Path) -> usize {
+    let parts = file.components().count();
+    let is_mod = file.file_stem().is_some_and(|stem| stem == "mod");
+    parts - usize::from(is_mod && parts > 1)
 }
 
 /// The first names of the paths that follow `crate::`: one, or those of a `{a::b, c}` group.
@@ -271,10 +339,35 @@ mod tests {
             ("host/mod.rs", "/// Used by [`crate::ops`].\n// crate::copy", 0),
             ("host/mod.rs", "use my_crate::ops; use crate::operations;", 0),
             ("context.rs", "use crate::ops;", 0),
+            ("copy/mod.rs", "use super::ops::backup;", 1),
+            ("copy.rs", "use super::{host, ops};", 1),
+            ("copy/tree.rs", "use super::super::ops;", 1),
+            ("copy/deep/tree.rs", "use super::super::super::ops;", 1),
+            // Of this layer: one that has the name of another.
+            ("copy/tree.rs", "use super::ops;", 0),
+            ("ops/mod.rs", "use super::copy;", 0),
+            ("copy/mod.rs", "use super::host; use super::config;", 0),
         ];
         for (file, text, expected) in cases {
             let faults = upward_uses(Path::new(file), text);
             assert_eq!(faults.len(), expected, "{file}: {text}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_may_not_be_long() {
+        let lines = |count: usize| "x\n".repeat(count);
+        for (file, count, faults) in [
+            ("barman-core/src/a.rs", 700, 0),
+            ("barman-core/src/a.rs", 701, 1),
+            ("barman-core/src/ops/tests.rs", 900, 0),
+            ("barman-core/src/ops/tests.rs", 901, 1),
+            ("barman-cli/tests/restore.rs", 900, 0),
+            ("barman-cli/tests/restore.rs", 901, 1),
+            ("barman-core/src/tests_of.rs", 701, 1),
+        ] {
+            let found = too_long(Path::new(file), &lines(count));
+            assert_eq!(found.iter().count(), faults, "{file} with {count} lines");
         }
     }
 
@@ -315,11 +408,7 @@ mod tests {
         let text = fs::read_to_string(run::root().join("docs/architecture.md")).unwrap();
         let (places, missing) = named_places(&text);
         assert!(missing.is_empty(), "docs/architecture.md names {missing:?}");
-        let crates = EDGES.iter().map(|(name, _)| match *name {
-            "testkit" => "xtask/testkit",
-            "parsers" => "xtask/parsers",
-            name => name,
-        });
+        let crates = EDGES.iter().map(|(name, _)| directory_of(name));
         for source in crates.map(|name| run::root().join(name).join("src")) {
             each_source(&source, &source, &mut |relative, _| {
                 let file = source.join(relative);

@@ -10,7 +10,7 @@ use clap::Args;
 use testkit::ALL_MAJORS;
 use testkit::executed::{self, Counts};
 
-use crate::{conformance, crash, fuzz, run, setup};
+use crate::{arch, conformance, crash, fuzz, run, setup};
 
 /// What to test.
 #[derive(Debug, Args)]
@@ -29,6 +29,9 @@ const KIT: &str = "testkit";
 pub fn run(options: &Options) -> Result<()> {
     setup::run()?;
     let start = Instant::now();
+    if options.filter.is_none() {
+        arch::run()?;
+    }
     let record = run::executed_record();
     match fs::remove_file(&record) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
