@@ -36,11 +36,7 @@ pub fn run(options: &Options) -> Result<()> {
             .with_context(|| format!("find {}", path.display()))?,
         None => build()?,
     };
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // The second one ends the program at once; the first makes every wait fail, and all is cleaned up on the way out.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, interrupt_flag().clone())?;
-        signal_hook::flag::register(signal, interrupt_flag().clone())?;
-    }
+    run::watch_signals()?;
     let result = Demo::new(options.major, &barman).and_then(Demo::play);
     if interrupt_flag().load(Ordering::Relaxed) {
         bail!("interrupted; the servers are stopped and their files removed");
@@ -50,16 +46,10 @@ pub fn run(options: &Options) -> Result<()> {
 
 fn build() -> Result<PathBuf> {
     say("Building barman, optimised (the first time this takes some minutes).");
-    run::visible(run::cargo().args([
-        "build",
-        "--profile",
-        "fast",
-        "--package",
-        "barman-cli",
-        "--bin",
+    run::built(
+        &["--profile", "fast", "--package", "barman-cli", "--bin", "barman"],
         "barman",
-    ]))?;
-    Ok(run::target_dir().join("fast/barman"))
+    )
 }
 
 fn say(text: &str) {

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use testkit::interrupt_flag;
 
 /// Root of the repository.
 pub fn root() -> &'static Path {
@@ -12,9 +14,10 @@ pub fn root() -> &'static Path {
         .unwrap_or_else(|| Path::new("."))
 }
 
-/// Where cargo puts what it builds.
+/// Where this task keeps what it leaves: cargo's own directory for what it builds. Ask [`built`] for a program in it.
 pub fn target_dir() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    // A relative one is relative to where cargo is run.
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// The record of which test ran on which PostgreSQL version, of the last run of `cargo xtask test`.
@@ -27,6 +30,60 @@ pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
+}
+
+/// Builds one of our programs and returns the path that cargo tells: where it lies depends on more than the target
+/// directory, and a path that is guessed may be that of an older build. `choice` is what is said behind `cargo build`.
+///
+/// # Errors
+/// The build fails, or makes no such program.
+pub fn built(choice: &[&str], program: &str) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
+    command.args(choice);
+    let line = text(&command);
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("start `{line}`"))?;
+    ensure!(output.status.success(), "`{line}` failed ({})", output.status);
+    let path = executable(&String::from_utf8_lossy(&output.stdout), program);
+    path.with_context(|| format!("`{line}` made no program called {program}"))
+}
+
+/// The path of a program or example of this name in cargo's messages, one JSON object a line.
+fn executable(messages: &str, program: &str) -> Option<PathBuf> {
+    #[derive(Deserialize)]
+    struct Message {
+        target: Option<Target>,
+        executable: Option<PathBuf>,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        name: String,
+    }
+    messages.lines().find_map(|line| {
+        let message: Message = serde_json::from_str(line).ok()?;
+        message
+            .executable
+            .filter(|_| message.target.is_some_and(|target| target.name == program))
+    })
+}
+
+/// From now on the first SIGINT, SIGTERM or SIGHUP makes every wait of the kit fail, so that all is cleaned up on the way
+/// out; the second one ends the program at once.
+///
+/// # Errors
+/// The signals cannot be watched for.
+pub fn watch_signals() -> Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, interrupt_flag().clone())
+            .and_then(|_| signal_hook::flag::register(signal, interrupt_flag().clone()))
+            .context("watch for signals")?;
+    }
+    Ok(())
 }
 
 /// Whether a program of this name is in `PATH`.
@@ -78,4 +135,30 @@ pub fn quiet(command: &mut Command) -> Result<String> {
         );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_that_cargo_names_is_taken() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"barman_wal\"},\"executable\":null}\n\
+            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"other\"},\"executable\":\"/t/debug/other\"}\n\
+            no JSON\n\
+            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"barman\"},\"executable\":\"/t/x86/debug/barman\"}\n\
+            {\"reason\":\"build-finished\",\"success\":true}\n";
+        assert_eq!(executable(messages, "barman"), Some("/t/x86/debug/barman".into()));
+        assert_eq!(executable(messages, "barman_wal"), None);
+    }
+
+    #[test]
+    fn a_build_names_the_program_that_it_made() {
+        let built = built(&["--package", "parsers", "--bin", "parsers"], "parsers").unwrap();
+        assert!(
+            built.is_file() && built.ends_with("parsers"),
+            "{}",
+            built.display()
+        );
+    }
 }

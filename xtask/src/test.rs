@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use testkit::ALL_MAJORS;
 use testkit::executed::{self, Counts};
+use testkit::{ALL_MAJORS, dirs, interrupt_flag};
 
 use crate::{arch, conformance, crash, fuzz, run, setup};
 
@@ -28,6 +29,17 @@ const KIT: &str = "testkit";
 /// Runs the task.
 pub fn run(options: &Options) -> Result<()> {
     setup::run()?;
+    run::watch_signals()?;
+    let result = everything(options);
+    if interrupt_flag().load(Ordering::Relaxed) {
+        // Tests that were ended in the middle have left their directories.
+        dirs::sweep_now();
+        bail!("interrupted; what was started is stopped and its files removed");
+    }
+    result
+}
+
+fn everything(options: &Options) -> Result<()> {
     let start = Instant::now();
     if options.filter.is_none() {
         arch::run()?;
@@ -58,8 +70,10 @@ pub fn run(options: &Options) -> Result<()> {
         workshop("crashes", || crash::for_test(options.long))?;
         workshop("fuzzing", || fuzz::for_test(options.long))?;
     }
-    let counts = executed::count(&fs::read_to_string(&record).unwrap_or_default());
+    let recorded = fs::read_to_string(&record).unwrap_or_default();
+    let counts = executed::count(&recorded);
     println!("\nTests run on each PostgreSQL version\n{}", table(&counts));
+    print!("{}", gaps(&recorded));
     println!("All passed in {:.0?}.", start.elapsed());
     let missing = untested(&counts);
     if options.filter.is_none() && !missing.is_empty() {
@@ -97,6 +111,18 @@ fn table(counts: &Counts) -> String {
     text
 }
 
+/// What tests could not show on this machine, though they passed.
+fn gaps(record: &str) -> String {
+    let mut text = String::new();
+    for (why, tests) in executed::not_proved(record) {
+        let _ = writeln!(text, "NOT PROVED on this machine: {why}");
+        for test in tests {
+            let _ = writeln!(text, "    {test}");
+        }
+    }
+    text
+}
+
 /// The versions that no test of the product ran on.
 fn untested(counts: &Counts) -> Vec<u16> {
     let ran = |major: &u16| {
@@ -124,6 +150,11 @@ mod tests {
             "suite                10   11   12   13   14   15   16   17   18\n\
              barman-pg::streams    2    0    0    0    0    0    0    0    0\n\
              testkit::clusters     1    1    1    1    1    1    1    1    1\n"
+        );
+        assert_eq!(gaps(&record), "");
+        assert_eq!(
+            gaps("-\ta::x\tone\tno loop devices\n"),
+            "NOT PROVED on this machine: no loop devices\n    a::x one\n"
         );
         assert_eq!(untested(&counts), [11, 12, 13, 14, 15, 16, 17, 18]);
     }

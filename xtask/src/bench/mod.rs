@@ -24,7 +24,7 @@ use self::contest::{RowResult, State};
 use self::record::{Machine, Record, Revision, SCHEMA};
 use self::row::{Body, Row};
 use self::world::{Size, World};
-use crate::setup;
+use crate::{run, setup};
 
 /// What to measure.
 #[derive(Debug, Args)]
@@ -86,11 +86,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     setup::run()?;
     setup::peers();
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // The second one ends the program at once; the first makes every wait fail, and all is cleaned up on the way out.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, interrupt_flag().clone())?;
-        signal_hook::flag::register(signal, interrupt_flag().clone())?;
-    }
+    run::watch_signals()?;
     let record = measure_all(options, &rows)?;
     if let Some(path) = &options.json {
         record.save(path)?;

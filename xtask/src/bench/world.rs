@@ -55,18 +55,11 @@ impl World {
         let bin = dir.join("bin");
         fs::create_dir(&bin)?;
         for (package, kind, name) in PROGRAMS {
-            let mut cargo = run::cargo();
-            cargo.args(["build", "--quiet", "--release", "--package", package, kind, name]);
+            let mut choice = vec!["--release", "--package", package, kind, name];
             if package == "barman-wal" {
-                cargo.args(["--features", "gzip"]);
+                choice.extend(["--features", "gzip"]);
             }
-            run::visible(&mut cargo)?;
-            let sub = if kind == "--example" {
-                "release/examples"
-            } else {
-                "release"
-            };
-            let built = run::target_dir().join(sub).join(name);
+            let built = run::built(&choice, name)?;
             fs::copy(&built, bin.join(name)).with_context(|| format!("copy {}", built.display()))?;
         }
         Ok(Self {

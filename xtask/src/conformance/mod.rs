@@ -105,11 +105,7 @@ pub fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     setup::run()?;
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // The second one ends the program at once; the first makes every wait fail, and all is cleaned up on the way out.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, interrupt_flag().clone())?;
-        signal_hook::flag::register(signal, interrupt_flag().clone())?;
-    }
+    run::watch_signals()?;
     let ours = match &options.barman {
         Some(path) => path
             .canonicalize()
@@ -154,8 +150,7 @@ pub fn for_test(long: bool) -> Result<()> {
 }
 
 fn build() -> Result<PathBuf> {
-    run::visible(run::cargo().args(["build", "--quiet", "--package", "barman-cli", "--bin", "barman"]))?;
-    Ok(run::target_dir().join("debug/barman"))
+    run::built(&["--package", "barman-cli", "--bin", "barman"], "barman")
 }
 
 struct Suite {

@@ -133,11 +133,11 @@ pub fn for_test(long: bool) -> Result<()> {
 
 /// Everything, with the program of this build.
 fn defaults() -> Result<Settings> {
-    run::visible(run::cargo().args(["build", "--quiet", "--package", "barman-cli", "--bin", "barman"]))?;
+    let program = run::built(&["--package", "barman-cli", "--bin", "barman"], "barman")?;
     let keep = run::target_dir().join("crash");
     kept::sweep(&keep);
     Ok(Settings {
-        program: run::target_dir().join("debug/barman"),
+        program,
         kinds: Kind::ALL.to_vec(),
         calls: Vec::new(),
         at: None,
@@ -152,12 +152,9 @@ fn defaults() -> Result<Settings> {
     })
 }
 
-/// The first signal makes every wait fail, and all is cleaned up on the way out; the second ends the program at once.
+/// Says that it was interrupted, whatever else that has broken.
 fn interruptible(work: impl FnOnce() -> Result<()>) -> Result<()> {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, interrupt_flag().clone())?;
-        signal_hook::flag::register(signal, interrupt_flag().clone())?;
-    }
+    run::watch_signals()?;
     let result = work();
     if interrupt_flag().load(Ordering::Relaxed) {
         bail!("interrupted; what was started is stopped and its files are removed");

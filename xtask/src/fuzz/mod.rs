@@ -14,12 +14,12 @@ mod parsers;
 mod report;
 mod target;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
+use testkit::interrupt_flag;
 
 use crate::run;
 use report::Table;
@@ -85,10 +85,8 @@ pub fn run(options: &Options) -> Result<()> {
         );
     }
 
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("watch for signals")?;
-    }
+    run::watch_signals()?;
+    let stop = interrupt_flag();
     let scratch = target::Scratch::new()?;
     let total = Duration::from_secs(options.seconds * (names.len() as u64).div_ceil(options.jobs));
     println!(
@@ -135,6 +133,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if options.minimise {
         for row in &chosen {
+            ensure!(!stop.load(Ordering::Relaxed), "interrupted");
             minimise::one(row, &programs, &scratch)?;
         }
     }

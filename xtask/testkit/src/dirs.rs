@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
@@ -13,8 +14,11 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Environment variable that marks every process started for a directory, so that strays can be found.
 pub const MARK: &str = "BARMAN_RS_TEST_DIR";
 
-/// Environment variable: when set, directories are left behind for inspection.
+/// Environment variable: when set, directories are left behind for inspection, for a week.
 pub const KEEP: &str = "BARMAN_RS_KEEP";
+
+/// How long a directory is kept for somebody to look at.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A temporary directory, mode 0755.
 #[derive(Debug)]
@@ -43,11 +47,16 @@ impl TestDir {
             fs::create_dir_all(&base).with_context(|| format!("create {}", base.display()))?;
             let _ = fs::set_permissions(&base, fs::Permissions::from_mode(0o1777));
         }
+        // Mounts and processes are found by their true path.
+        let base = fs::canonicalize(&base).with_context(|| format!("find {}", base.display()))?;
         SWEEP.call_once(|| sweep(&base));
         for _ in 0..10_000 {
             let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
             let path = base.join(&name);
             let lock_path = base.join(format!("{name}.lock"));
+            if path.exists() {
+                continue; // one that was kept
+            }
             let Ok(lock) = OpenOptions::new().write(true).create_new(true).open(&lock_path) else {
                 continue;
             };
@@ -69,7 +78,7 @@ impl TestDir {
         bail!("cannot make a directory in {}", base.display())
     }
 
-    /// Leaves the directory behind for inspection, as [`KEEP`] does for all.
+    /// Leaves the directory behind for inspection, as [`KEEP`] does for all. A week later the next run removes it.
     pub fn keep(&mut self) {
         self.keep = true;
     }
@@ -100,7 +109,8 @@ impl Drop for TestDir {
     fn drop(&mut self) {
         kill_marked(&self.path);
         if self.keep {
-            eprintln!("testkit: {} is kept", self.path.display());
+            mark_kept(&self.path);
+            eprintln!("testkit: {} is kept for a week", self.path.display());
         } else if !remove(&self.path) {
             // With its lock left behind, a later run's sweep finds it.
             return;
@@ -130,11 +140,44 @@ fn remove(path: &Path) -> bool {
     false
 }
 
-/// Removes the directories of test processes that were killed, with the processes that they left.
+/// The file beside a directory that says since when it is kept.
+fn kept_mark(dir: &Path) -> PathBuf {
+    dir.with_extension("kept")
+}
+
+fn mark_kept(dir: &Path) {
+    if let Err(error) = File::create(kept_mark(dir)) {
+        eprintln!("testkit: cannot note that {} is kept: {error}", dir.display());
+    }
+}
+
+/// Removes now what a run does at its first directory: what killed test processes have left.
+pub fn sweep_now() {
+    if let Ok(base) = fs::canonicalize(base()) {
+        sweep(&base);
+    }
+}
+
+/// Removes what was kept longer ago than [`KEPT`].
+fn sweep_kept(mark: &Path) {
+    let since = fs::metadata(mark).and_then(|found| found.modified());
+    let age = since
+        .ok()
+        .and_then(|since| SystemTime::now().duration_since(since).ok());
+    if age.is_some_and(|age| age > KEPT) && remove(&mark.with_extension("")) {
+        let _ = fs::remove_file(mark);
+    }
+}
+
+/// Removes the directories of test processes that were killed, with the processes that they left, and what was kept long ago.
 fn sweep(base: &Path) {
     let Ok(entries) = fs::read_dir(base) else { return };
     for entry in entries.flatten() {
         let lock_path = entry.path();
+        if lock_path.extension().is_some_and(|e| e == "kept") {
+            sweep_kept(&lock_path);
+            continue;
+        }
         if lock_path.extension().is_none_or(|e| e != "lock") {
             continue;
         }
@@ -144,12 +187,12 @@ fn sweep(base: &Path) {
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() || !is_at(&lock, &lock_path) {
             continue;
         }
-        if std::env::var_os(KEEP).is_none() {
-            let dir = lock_path.with_extension("");
-            kill_marked(&dir);
-            if !remove(&dir) {
-                continue;
-            }
+        let dir = lock_path.with_extension("");
+        kill_marked(&dir);
+        if std::env::var_os(KEEP).is_some() {
+            mark_kept(&dir);
+        } else if !remove(&dir) {
+            continue;
         }
         let _ = fs::remove_file(&lock_path);
     }
@@ -226,6 +269,32 @@ mod tests {
         drop(dir);
         assert!(!path.exists());
         assert!(!child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn what_is_kept_goes_after_a_week() {
+        let base = TestDir::new().unwrap();
+        let kept = |name: &str, age: Duration| {
+            let dir = base.join(name);
+            fs::create_dir_all(dir.join("sub")).unwrap();
+            mark_kept(&dir);
+            let since = SystemTime::now() - age;
+            File::open(kept_mark(&dir)).unwrap().set_modified(since).unwrap();
+            dir
+        };
+        let day = Duration::from_secs(24 * 60 * 60);
+        let (new, old) = (kept("1-1", 6 * day), kept("1-2", 8 * day));
+        sweep(base.path());
+        assert!(new.exists() && kept_mark(&new).exists());
+        assert!(!old.exists() && !kept_mark(&old).exists());
+
+        let mut dir = TestDir::new().unwrap();
+        let path = dir.path().to_owned();
+        dir.keep();
+        drop(dir);
+        assert!(path.exists() && kept_mark(&path).exists() && !path.with_extension("lock").exists());
+        fs::remove_dir_all(&path).unwrap();
+        fs::remove_file(kept_mark(&path)).unwrap();
     }
 
     #[test]

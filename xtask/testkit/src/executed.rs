@@ -1,4 +1,5 @@
-//! Which test ran on which PostgreSQL major: the record from which `cargo xtask test` prints its table.
+//! Which test ran on which PostgreSQL major, and what no test could show on this machine: the record from which
+//! `cargo xtask test` prints its table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
@@ -23,6 +24,45 @@ pub(crate) fn note(major: u16) {
     if let Ok(mut file) = OpenOptions::new().append(true).create(true).open(path) {
         let _ = file.write_all(line.as_bytes());
     }
+}
+
+/// First field of a line that says what was not shown; no suite is called so.
+const UNPROVED: &str = "-";
+
+/// Notes that the running test passes without having shown what it is for, because this machine lacks something. Also
+/// said on standard error, for whoever runs the test alone.
+pub(crate) fn unproved(why: &str) {
+    let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    eprintln!("NOT PROVED HERE: {why}");
+    let of_nextest = |name: &str| std::env::var(name).unwrap_or_else(|_| "?".to_owned());
+    let line = unproved_line(
+        &of_nextest("NEXTEST_BINARY_ID"),
+        &of_nextest("NEXTEST_TEST_NAME"),
+        &why,
+    );
+    let Some(path) = std::env::var_os(RECORD_ENV).filter(|path| !path.is_empty()) else {
+        return;
+    };
+    if let Ok(mut file) = OpenOptions::new().append(true).create(true).open(path) {
+        let _ = file.write_all(line.as_bytes());
+    }
+}
+
+fn unproved_line(suite: &str, test: &str, why: &str) -> String {
+    format!("{UNPROVED}\t{suite}\t{test}\t{why}\n")
+}
+
+/// What a record says was not shown: reasons, each with the tests.
+pub fn not_proved(record: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in record.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        if let [UNPROVED, suite, test, why] = fields[..] {
+            let tests = found.entry(why.to_owned()).or_default();
+            tests.insert(format!("{suite} {test}"));
+        }
+    }
+    found
 }
 
 /// Adds a test of `suite` that used a server of `major` to the record `path`: for what runs outside of the test runner.
@@ -69,6 +109,22 @@ mod tests {
                 ("a::x".to_owned(), BTreeMap::from([(15, 2), (18, 1)])),
                 ("b::y".to_owned(), BTreeMap::from([(10, 1)])),
             ])
+        );
+    }
+
+    #[test]
+    fn what_was_not_shown_is_told_and_counts_for_nothing() {
+        let record = [
+            unproved_line("a::x", "one", "no loop devices"),
+            unproved_line("a::x", "two", "no loop devices"),
+            "a::x\tone\t15\n".to_owned(),
+        ]
+        .concat();
+        assert_eq!(count(&record).len(), 1);
+        let tests = ["a::x one", "a::x two"].map(str::to_owned).into();
+        assert_eq!(
+            not_proved(&record),
+            BTreeMap::from([("no loop devices".to_owned(), tests)])
         );
     }
 }
