@@ -189,13 +189,8 @@ mod tests {
         assert!(!archive.is_archived(segment));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let header = |number: u64, magic: u16| {
-            let mut bytes = vec![0u8; 1 << 20];
+            let mut bytes = testkit::Segment::small(number).whole(0);
             bytes[..2].copy_from_slice(&magic.to_le_bytes());
-            bytes[2] = 2;
-            bytes[4] = 1;
-            bytes[8..16].copy_from_slice(&(number << 20).to_le_bytes());
-            bytes[32..36].copy_from_slice(&(1u32 << 20).to_le_bytes());
-            bytes[36..40].copy_from_slice(&8192u32.to_le_bytes());
             bytes
         };
         let good = header(3, 0xD118);

@@ -11,23 +11,11 @@ use anyhow::{Context, Result, ensure};
 use barman_wal::WalFileName;
 use barman_wal::codec::{self, Algorithm};
 use testkit::strace::{self, Fault};
-use testkit::{Finished, Mode, Sandbox};
+use testkit::{Finished, Mode, Sandbox, Segment};
 
-const SEGMENT: usize = 1 << 20;
-
-/// The content of a segment as PostgreSQL 18 writes it, with 1 MiB segments.
+/// A segment whose content depends on its number.
 fn segment(number: u64) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(SEGMENT);
-    bytes.extend(0xD118u16.to_le_bytes());
-    bytes.extend(2u16.to_le_bytes());
-    bytes.extend(1u32.to_le_bytes());
-    bytes.extend((number * SEGMENT as u64).to_le_bytes());
-    bytes.extend([0; 8]);
-    bytes.extend(7u64.to_le_bytes());
-    bytes.extend((1u32 << 20).to_le_bytes());
-    bytes.extend(8192u32.to_le_bytes());
-    bytes.resize(SEGMENT, u8::try_from(number & 0xFF).unwrap());
-    bytes
+    Segment::small(number).whole(u8::try_from(number & 0xFF).unwrap())
 }
 
 /// A server to which these files are delivered, over and over.
@@ -202,7 +190,7 @@ fn a_file_that_is_written_again_after_a_crash_is_waited_for() -> Result<()> {
     );
 
     // What `cp` does to a file that exists.
-    fs::write(&path, &content[..SEGMENT / 2])?;
+    fs::write(&path, &content[..content.len() / 2])?;
     let old = SystemTime::now() - Duration::from_secs(3600);
     fs::File::options().write(true).open(&path)?.set_modified(old)?;
     bench.archive()?;

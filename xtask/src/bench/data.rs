@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use testkit::{Background, Cluster, Finished, PgTree, Stop, user, wait_until};
+use testkit::{Background, Cluster, Finished, PgTree, Segment, Stop, user, wait_until};
 
 use super::world::{PATIENCE, World, data_dir, remove};
 
@@ -179,41 +179,23 @@ pub fn place(files: &[PathBuf], dir: &Path) -> Result<()> {
     super::world::settle(dir)
 }
 
-/// Sparse WAL segments of 1 MiB with the page header of PostgreSQL 15 (`xlog_internal.h`) and nothing else: for queues
+/// Sparse WAL segments of 1 MiB with their page header and nothing else: for queues
 /// whose length matters, not their content.
 ///
 /// # Errors
 /// A file cannot be written.
 pub fn sparse_segments(dir: &Path, count: u64) -> Result<()> {
-    const SIZE: u64 = 1 << 20;
-    const PER_LOG: u64 = (1 << 32) / SIZE;
     for number in 1..=count {
-        let path = dir.join(format!(
-            "00000001{:08X}{:08X}",
-            number / PER_LOG,
-            number % PER_LOG
-        ));
+        let segment = Segment {
+            major: u32::from(MAJOR),
+            ..Segment::small(number)
+        };
+        let path = dir.join(segment.name());
         let file = fs::File::create(&path).with_context(|| format!("create {}", path.display()))?;
-        std::os::unix::fs::FileExt::write_all_at(&file, &long_header(number * SIZE, SIZE as u32), 0)?;
-        file.set_len(SIZE)?;
+        std::os::unix::fs::FileExt::write_all_at(&file, &segment.header(), 0)?;
+        file.set_len(segment.size)?;
     }
     super::world::settle(dir)
-}
-
-/// `XLogLongPageHeaderData` of the first page of a segment, little-endian.
-fn long_header(address: u64, segment: u32) -> Vec<u8> {
-    const MAGIC_15: u16 = 0xD110;
-    const LONG_HEADER: u16 = 0x0002;
-    let mut header = Vec::with_capacity(40);
-    header.extend(MAGIC_15.to_le_bytes());
-    header.extend(LONG_HEADER.to_le_bytes());
-    header.extend(1_u32.to_le_bytes()); // timeline
-    header.extend(address.to_le_bytes());
-    header.extend([0; 8]); // no record continues; padding
-    header.extend(7_000_000_000_000_000_000_u64.to_le_bytes()); // system identifier
-    header.extend(segment.to_le_bytes());
-    header.extend(8192_u32.to_le_bytes());
-    header
 }
 
 /// Bytes of the regular files below a directory.

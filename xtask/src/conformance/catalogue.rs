@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use testkit::Segment;
 
 /// Size of the segments (bytes).
 const SEGMENT: u64 = 1024 * 1024;
@@ -222,19 +223,16 @@ impl Server {
     }
 }
 
-/// A segment of PostgreSQL 15: a long page header (PostgreSQL, `xlog_internal.h`), then nothing.
+/// A segment of PostgreSQL 15: its header, then nothing.
 fn segment_file(path: &Path, number: u64) -> Result<()> {
-    let mut header = Vec::new();
-    header.extend(0xD110_u16.to_le_bytes()); // XLOG_PAGE_MAGIC
-    header.extend(2_u16.to_le_bytes()); // XLP_LONG_HEADER
-    header.extend(1_u32.to_le_bytes()); // timeline
-    header.extend((number * SEGMENT).to_le_bytes());
-    header.extend([0; 8]); // nothing continues, padding
-    header.extend(SYSTEM.to_le_bytes());
-    header.extend(1_048_576_u32.to_le_bytes());
-    header.extend(8192_u32.to_le_bytes());
+    let segment = Segment {
+        major: 15,
+        size: SEGMENT,
+        system: SYSTEM,
+        ..Segment::small(number)
+    };
     let mut file = File::create(path).with_context(|| format!("create {}", path.display()))?;
-    file.write_all(&header)?;
+    file.write_all(&segment.header())?;
     file.set_len(SEGMENT)?;
     file.set_modified(moment(number * 3600))?;
     Ok(())

@@ -64,7 +64,8 @@ impl SmallFs {
                 let dir = TestDir::new()?;
                 Self::new(FsKind::Tmpfs, FsSize::mib(1), dir.path()).map(drop)
             };
-            attempt().map_err(|error| format!("{error:#}"))
+            // Without the path, which is another one in each test.
+            attempt().map_err(|error| format!("mount a tmpfs: {}", error.root_cause()))
         });
         match tried {
             Ok(()) => Ok(()),

@@ -20,15 +20,11 @@ const SIZE: u32 = 1 << 20;
 
 /// The first bytes of a segment of timeline 1 as PostgreSQL 18 writes it.
 pub(super) fn segment_header(segment: u64, size: u32) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    bytes.extend(0xD118u16.to_le_bytes());
-    bytes.extend(2u16.to_le_bytes());
-    bytes.extend(1u32.to_le_bytes());
-    bytes.extend((segment * u64::from(size)).to_le_bytes());
-    bytes.extend([0; 8]);
-    bytes.extend(7u64.to_le_bytes());
-    bytes.extend(size.to_le_bytes());
-    bytes.extend(8192u32.to_le_bytes());
+    let segment = testkit::Segment {
+        size: u64::from(size),
+        ..testkit::Segment::small(segment)
+    };
+    let mut bytes = segment.header();
     bytes.resize(codec::DETECT_LENGTH, 1);
     bytes
 }

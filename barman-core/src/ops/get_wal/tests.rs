@@ -15,18 +15,7 @@ const SEGMENT: &str = "000000010000000000000003";
 const STORED: &str = "wals/0000000100000000/000000010000000000000003";
 
 fn segment(number: u64) -> Vec<u8> {
-    const SIZE: u32 = 1 << 20;
-    let mut bytes = Vec::new();
-    bytes.extend(0xD110u16.to_le_bytes());
-    bytes.extend(2u16.to_le_bytes());
-    bytes.extend(1u32.to_le_bytes());
-    bytes.extend((number * u64::from(SIZE)).to_le_bytes());
-    bytes.extend([0; 8]);
-    bytes.extend(7u64.to_le_bytes());
-    bytes.extend(SIZE.to_le_bytes());
-    bytes.extend(8192u32.to_le_bytes());
-    bytes.resize(SIZE as usize, 5);
-    bytes
+    testkit::Segment::small(number).whole(5)
 }
 
 fn gzip(content: &[u8], level: CodecLevel) -> Vec<u8> {

@@ -52,20 +52,15 @@ fn segment(number: u32) -> SegmentName {
     }
 }
 
-/// A WAL segment as far as its first page header goes.
+/// A WAL segment that is right as far as its first page header goes.
 fn wal(name: SegmentName) -> Vec<u8> {
-    let size = SegmentSize::new(1 << 20).unwrap();
-    let mut bytes = Vec::new();
-    bytes.extend(0xD110_u16.to_le_bytes());
-    bytes.extend(2_u16.to_le_bytes());
-    bytes.extend(name.timeline.get().to_le_bytes());
-    bytes.extend(name.start_lsn(size).0.to_le_bytes());
-    bytes.extend([0; 8]);
-    bytes.extend(SYSTEM.to_le_bytes());
-    bytes.extend(size.bytes().to_le_bytes());
-    bytes.extend(8192_u32.to_le_bytes());
-    bytes.resize(1 << 20, 0);
-    bytes
+    let number = name.start_lsn(SegmentSize::new(1 << 20).unwrap()).0 >> 20;
+    let segment = testkit::Segment {
+        timeline: name.timeline.get(),
+        system: SYSTEM,
+        ..testkit::Segment::small(number)
+    };
+    segment.whole(0)
 }
 
 impl Node {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use testkit::{Finished, Mode, Program, Sandbox};
+use testkit::{Finished, Mode, Program, Sandbox, Segment};
 
 use crate::crash::disk;
 use crate::crash::planted::damage::{Damage, Edit};
@@ -37,19 +37,9 @@ struct Queues {
     strange: BTreeMap<String, Vec<u8>>,
 }
 
-/// A segment as PostgreSQL 18 writes it, with 1 MiB segments.
+/// A segment whose content depends on its number.
 fn segment(number: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    bytes.extend(0xD118_u16.to_le_bytes());
-    bytes.extend(2_u16.to_le_bytes());
-    bytes.extend(1_u32.to_le_bytes());
-    bytes.extend((number * SEGMENT).to_le_bytes());
-    bytes.extend([0; 8]);
-    bytes.extend(7_u64.to_le_bytes());
-    bytes.extend((1_u32 << 20).to_le_bytes());
-    bytes.extend(8192_u32.to_le_bytes());
-    bytes.resize(1 << 20, u8::try_from(number & 0xFF).unwrap_or_default());
-    bytes
+    Segment::small(number).whole(u8::try_from(number & 0xFF).unwrap_or_default())
 }
 
 impl Queues {

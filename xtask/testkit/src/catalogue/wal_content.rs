@@ -8,46 +8,20 @@ use flate2::write::GzEncoder;
 
 use super::blueprint::{Codec, Server, WalFile};
 use super::wal_name::WalName;
-
-/// `XLOG_PAGE_MAGIC` by major version (`xlog_internal.h`).
-const MAGIC: [(u32, u16); 10] = [
-    (9, 0xD093),
-    (10, 0xD097),
-    (11, 0xD098),
-    (12, 0xD101),
-    (13, 0xD106),
-    (14, 0xD10D),
-    (15, 0xD110),
-    (16, 0xD113),
-    (17, 0xD116),
-    (18, 0xD118),
-];
-
-/// The long page header with which a segment begins, 40 bytes.
-pub fn segment_header(server: &Server, timeline: u32, number: u64) -> Vec<u8> {
-    let major = server.version / 10_000;
-    let magic = MAGIC
-        .iter()
-        .find(|(m, _)| *m == major)
-        .map_or(0xD118, |(_, magic)| *magic);
-    let size = server.geometry.segment_size;
-    let mut header = Vec::with_capacity(40);
-    header.extend(magic.to_le_bytes());
-    header.extend(2u16.to_le_bytes()); // XLP_LONG_HEADER
-    header.extend(timeline.to_le_bytes());
-    header.extend((number * size).to_le_bytes());
-    header.extend([0; 8]); // xlp_rem_len and padding
-    header.extend(server.system_id.to_le_bytes());
-    header.extend((size as u32).to_le_bytes());
-    header.extend(8_192u32.to_le_bytes());
-    header
-}
+use crate::Segment;
 
 /// What a file holds before compression, and how many zeros follow.
 fn plain(server: &Server, name: WalName) -> (Vec<u8>, u64) {
     match name {
         WalName::Segment { timeline, number } | WalName::Partial { timeline, number } => {
-            let header = segment_header(server, timeline, number);
+            let header = Segment {
+                major: server.version / 10_000,
+                timeline,
+                number,
+                size: server.geometry.segment_size,
+                system: server.system_id,
+            }
+            .header();
             let rest = server.geometry.segment_size - header.len() as u64;
             (header, rest)
         }
