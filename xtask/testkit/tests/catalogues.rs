@@ -1,6 +1,8 @@
 //! Generated catalogues are Barman's: it reads each of them without an error.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+use std::time::Duration;
+
 use testkit::TestDir;
 use testkit::catalogue::{self, Blueprint, Recipe, WriteOptions};
 
@@ -12,7 +14,8 @@ fn the_oracle_reads_every_catalogue() {
         Blueprint::joined(recipes.map(|recipe| (recipe.to_string().replace(':', "-"), recipe.blueprint())));
     let dir = TestDir::new().unwrap();
     let home = catalogue::write(&blueprint, dir.path(), &WriteOptions::default()).unwrap();
-    let oracle = home.oracle().unwrap();
+    // Barman needs about a second for five servers, more where other tests run beside it.
+    let oracle = home.oracle().unwrap().timeout(Duration::from_secs(600));
     let listed = oracle.ok(["list-backups", "all"]).unwrap();
     assert_eq!(listed.stderr, "");
     let all: usize = blueprint.servers.iter().map(|s| s.backups.len()).sum();
