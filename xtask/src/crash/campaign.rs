@@ -20,6 +20,9 @@ use super::{disk, kept, planted, readers};
 /// Fewer faults than this that did not happen are chance.
 const FEW: usize = 20;
 
+/// So often a kind of fault may not happen at all.
+const NEVER: usize = 5;
+
 /// What to do.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -82,8 +85,8 @@ pub struct Report {
     pub injected: BTreeMap<(Kind, String), (usize, usize)>,
     /// How many points were to be tried.
     pub chosen: usize,
-    /// Faults whose call was not made this time, or hit another file.
-    pub missed: usize,
+    /// Faults whose call was not made this time, or hit another file, by their kind.
+    pub missed: BTreeMap<Kind, usize>,
     /// How many catalogues Barman has read.
     pub read: usize,
     /// What broke.
@@ -107,9 +110,29 @@ impl Report {
     }
 
     /// Whether so many faults did not happen that the campaign says little: more than half. Of a few this may be
-    /// chance.
+    /// chance. A kind of fault that never happens, though it was meant to several times, is no chance.
     pub fn misses_much(&self) -> bool {
-        self.missed >= FEW && self.missed > self.tried()
+        let missed = self.missed();
+        missed >= FEW && missed > self.tried() || !self.kinds_without_effect().is_empty()
+    }
+
+    /// How many faults did not happen.
+    pub fn missed(&self) -> usize {
+        self.missed.values().sum()
+    }
+
+    /// The kinds of faults that were meant to happen several times, and did not once.
+    pub fn kinds_without_effect(&self) -> Vec<Kind> {
+        let happened = |kind: Kind| {
+            self.injected
+                .iter()
+                .any(|((of, _), (done, _))| *of == kind && *done > 0)
+        };
+        let missed = self.missed.iter().filter(|(_, missed)| **missed >= NEVER);
+        missed
+            .map(|(kind, _)| *kind)
+            .filter(|kind| !happened(*kind))
+            .collect()
     }
 
     /// How many faults were injected.
@@ -197,6 +220,7 @@ impl Site {
             home: self.scene.sandbox().home(),
             before: Some(self.saved.clone()),
             destination: self.scene.destination(),
+            tablespaces: self.scene.tablespaces(),
             segment_size: self.scene.segment_size(),
             mounts: order::mounts(),
         }
@@ -257,11 +281,14 @@ impl Site {
 
     /// Whether this path is one of the scenario's.
     fn concerns(&self, path: &Path) -> bool {
-        path.starts_with(self.scene.sandbox().home())
-            || self
-                .scene
-                .destination()
-                .is_some_and(|destination| path.starts_with(destination))
+        let restored = self
+            .scene
+            .destination()
+            .into_iter()
+            .chain(self.scene.tablespaces());
+        std::iter::once(self.scene.sandbox().home())
+            .chain(restored)
+            .any(|place| path.starts_with(place))
     }
 
     fn judge(&mut self, point: &Point, found: &mut Tortured) {
@@ -484,7 +511,7 @@ fn work(
                 let key = (point.kind, point.call.clone());
                 report.injected.entry(key).or_default().0 += 1;
             } else {
-                report.missed += 1;
+                *report.missed.entry(point.kind).or_default() += 1;
             }
         }
         note(scenario, settings, site, &point, found, shared)?;
@@ -592,7 +619,7 @@ mod tests {
             (101, 100, false),
         ] {
             let mut report = Report {
-                missed,
+                missed: BTreeMap::from([(Kind::Kill, missed)]),
                 chosen: missed + tried,
                 ..Report::default()
             };
@@ -600,6 +627,21 @@ mod tests {
                 .injected
                 .insert((Kind::Kill, "fsync".to_owned()), (tried, missed + tried));
             assert_eq!(report.is_good(), good, "{missed} missed, {tried} tried");
+        }
+    }
+
+    #[test]
+    fn a_kind_of_fault_that_never_happens_is_not_good() {
+        for (kills, killed, good) in [(4, 0, true), (5, 0, false), (5, 1, true)] {
+            let mut report = Report {
+                missed: BTreeMap::from([(Kind::Kill, kills)]),
+                chosen: 100,
+                ..Report::default()
+            };
+            let mut done = |kind, count| report.injected.insert((kind, "fsync".to_owned()), (count, 50));
+            done(Kind::Eio, 50);
+            done(Kind::Kill, killed);
+            assert_eq!(report.is_good(), good, "{kills} missed, {killed} tried");
         }
     }
 }

@@ -75,20 +75,28 @@ pub fn text(scenario: &Scenario, report: &Report, elapsed: Duration) -> String {
             meaning(kind)
         );
     }
-    if report.missed > 0 {
+    if report.missed() > 0 {
         let _ = writeln!(
             text,
             "  {} more were not met: with several threads a run does not always make the same calls",
-            report.missed
+            report.missed()
         );
     }
-    if report.misses_much() {
+    for kind in report.kinds_without_effect() {
+        let _ = writeln!(
+            text,
+            "  NEVER HAPPENED: {} ({}) was meant to happen several times and did not once: nothing is known of it",
+            kind.name(),
+            meaning(kind)
+        );
+    }
+    if report.missed() > report.tried() && report.misses_much() {
         let _ = writeln!(
             text,
             "  TOO MANY WERE NOT MET: {} of {} faults did not happen, more than half, so that little is proved; the \
              runs differ more than they should from the recorded one",
-            report.missed,
-            report.missed + report.tried()
+            report.missed(),
+            report.missed() + report.tried()
         );
     }
     let _ = writeln!(

@@ -90,6 +90,11 @@ pub trait Scene: Send {
         None
     }
 
+    /// Where it puts tablespaces.
+    fn tablespaces(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// Bytes of a WAL segment.
     fn segment_size(&self) -> u64 {
         16 << 20

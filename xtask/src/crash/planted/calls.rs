@@ -427,6 +427,14 @@ impl Record<'_> {
                         "1 mmap(NULL, 9, PROT_READ|PROT_WRITE, MAP_SHARED, 9<{db}>, 0) = 0x7f0000000000\n"
                     ),
                 ),
+                (
+                    UNFOLLOWED,
+                    "mapped for reading, then for writing",
+                    format!(
+                        "1 mmap(NULL, 9, PROT_READ, MAP_SHARED, 9<{db}>, 0) = 0x100000\n\
+                         1 mprotect(0x100000, 9, PROT_READ|PROT_WRITE) = 0\n"
+                    ),
+                ),
             ];
             if !listed.is_empty() {
                 let written = [
@@ -502,8 +510,23 @@ impl Record<'_> {
         found.map(|(_, names)| names).unwrap_or_default()
     }
 
-    /// The last directory sync that puts a new name of the catalogue on stable storage is not made.
+    /// The last directory sync that puts a new name of the catalogue, or of what was restored, on stable storage is not made.
     fn forgotten_at_end(&self) -> Vec<Plant> {
+        let control = self
+            .places
+            .destination
+            .as_ref()
+            .map(|to| to.join("global/pg_control"));
+        let named = self.calls.iter().find(|call| {
+            call.outcome == Outcome::Done && control.is_some() && names(call).map(|(_, to)| to) == control
+        });
+        if let (Some(call), Some(control)) = (named, &control) {
+            return vec![Plant {
+                rule: AT_END,
+                what: format!("nothing is synced after {} is there", control.display()),
+                calls: self.without(|c| synced(c).is_some() && c.begin > call.end),
+            }];
+        }
         let last = self.calls.iter().rev().find_map(|call| {
             let (_, to) = names(call).filter(|_| call.outcome == Outcome::Done)?;
             let (_, part) = self.part(&to)?;

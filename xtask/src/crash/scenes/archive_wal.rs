@@ -227,7 +227,15 @@ impl Scene for Queues {
                 Ok(_) => String::new(),
                 Err(error) => bail!("{name}: {error}"),
             };
-            state.insert(name, text);
+            // Two of one name and different times are two.
+            let mut other = name.clone();
+            for number in 2.. {
+                if !state.contains_key(&other) {
+                    break;
+                }
+                other = format!("{name} ({number})");
+            }
+            state.insert(other, text);
         }
         for (name, size) in disk::listed(&server)? {
             state.insert(format!("line {name}"), size.to_string());

@@ -1,6 +1,7 @@
 //! `barman backup` of a running server.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -88,11 +89,15 @@ impl Backup {
             );
             disk::check_manifest(&data).with_context(|| format!("{id} is {status}"))?;
             if status == "DONE" {
-                for name in ["begin_wal", "end_wal"] {
-                    let wal = disk::field(&server, &id, name)?;
+                let (begin, end) = (
+                    disk::field(&server, &id, "begin_wal")?,
+                    disk::field(&server, &id, "end_wal")?,
+                );
+                for wal in between(&begin, &end)? {
+                    let size = fs::metadata(disk::archived(&server, &wal)).map(|found| found.len());
                     ensure!(
-                        disk::archived(&server, &wal).exists(),
-                        "{id} is DONE without {wal}"
+                        size.is_ok_and(|size| size == self.segment_size()),
+                        "{id} is DONE without {wal}, or with a part of it"
                     );
                 }
             }

@@ -101,7 +101,7 @@ pub const ALL: &[Scenario] = &[
         name: "restore",
         about: "a backup of PostgreSQL 15 with a tablespace into an empty directory, to a point in time",
         build: restore::to_a_time,
-        rules: &[CONTROL_LAST],
+        rules: &[CONTROL_LAST, AT_END],
         barman: None,
     },
 ];

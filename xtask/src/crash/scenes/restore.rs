@@ -147,6 +147,10 @@ impl Scene for Restore {
         Some(self.to())
     }
 
+    fn tablespaces(&self) -> Vec<PathBuf> {
+        vec![self.space.clone()]
+    }
+
     fn damages(&self) -> Result<Vec<Damage>> {
         let damage = |what, seen_by, path, edit| Damage {
             what,
@@ -168,6 +172,16 @@ impl Scene for Restore {
                 WHOLE,
                 self.to().join("global/pg_control"),
                 Edit::Halve,
+            ),
+            damage(
+                "a file of a restored tablespace is gone",
+                WHOLE,
+                self.space.join(
+                    disk::files(&self.space)?
+                        .first()
+                        .context("the tablespace is empty")?,
+                ),
+                Edit::Remove,
             ),
             damage(
                 "nothing tells the server to recover",

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,16 @@ impl Call {
     /// The bytes of the text that is the `index`-th argument.
     pub fn bytes(&self, index: usize) -> Option<Vec<u8>> {
         unescape(self.arguments.get(index)?)
+    }
+
+    /// The `index`-th argument as an address: `0x7f00`.
+    pub fn address(&self, index: usize) -> Option<u64> {
+        address(self.arguments.get(index)?)
+    }
+
+    /// The address that the call has returned.
+    pub fn mapped(&self) -> Option<u64> {
+        address(&self.result)
     }
 
     /// The `index`-th argument as a number.
@@ -126,6 +136,10 @@ impl Call {
             None => text,
         }
     }
+}
+
+fn address(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
 
 /// Without `.`, `..` and doubled slashes.
@@ -254,23 +268,39 @@ fn split(arguments: &str) -> Vec<String> {
 /// Reads what [`super::recorded`] wrote: all calls, in the order in which they ended.
 ///
 /// # Errors
-/// The log cannot be read.
+/// The log cannot be read, or a line of it is not understood: a call that is left out would count as not made.
 pub fn calls(log: &Path) -> Result<Vec<Call>> {
     let text = fs::read(log).with_context(|| format!("read {}", log.display()))?;
-    Ok(parse(&String::from_utf8_lossy(&text)))
+    let text = String::from_utf8_lossy(&text);
+    let (calls, odd) = read(&text);
+    if let Some(number) = odd.first() {
+        let line = text.lines().nth(*number).unwrap_or_default();
+        bail!(
+            "line {} of {} is not understood: {line}",
+            number + 1,
+            log.display()
+        );
+    }
+    Ok(calls)
 }
 
-/// [`calls()`] of a log that is in memory.
+/// [`calls()`] of a log that is in memory; what is not understood is left out.
 pub fn parse(text: &str) -> Vec<Call> {
-    let mut calls = Vec::new();
+    read(text).0
+}
+
+/// All calls, and the numbers of the lines that are not understood.
+fn read(text: &str) -> (Vec<Call>, Vec<usize>) {
+    let (mut calls, mut odd) = (Vec::new(), Vec::new());
     let mut unfinished: HashMap<u32, (usize, String)> = HashMap::new();
     let mut last = 0;
     for (number, line) in text.lines().enumerate() {
         last = number;
-        let Some((thread, rest)) = line.split_once(' ') else {
+        let parts = line.split_once(' ').map(|(thread, rest)| (thread.parse(), rest));
+        let Some((Ok(thread), rest)) = parts else {
+            odd.push(number);
             continue;
         };
-        let Ok(thread) = thread.parse() else { continue };
         let rest = rest.trim_start();
         if let Some(begun) = rest.strip_suffix(" <unfinished ...>") {
             unfinished.insert(thread, (number, begun.to_owned()));
@@ -284,12 +314,18 @@ pub fn parse(text: &str) -> Vec<Call> {
                 let end = resumed.split_once(" resumed>").map_or("", |(_, end)| end);
                 match unfinished.remove(&thread) {
                     Some((begin, begun)) => (begin, begun + end),
-                    None => continue,
+                    None => {
+                        odd.push(number);
+                        continue;
+                    }
                 }
             }
             None => (number, rest.to_owned()),
         };
-        calls.extend(finished(thread, &whole, begin, number));
+        match finished(thread, &whole, begin, number) {
+            Some(call) => calls.push(call),
+            None => odd.push(number),
+        }
     }
     let mut cut: Vec<_> = unfinished.into_iter().collect();
     cut.sort_by_key(|(_, (begin, _))| *begin);
@@ -308,7 +344,7 @@ pub fn parse(text: &str) -> Vec<Call> {
         }
     }
     follow(&mut calls);
-    calls
+    (calls, odd)
 }
 
 /// Finds the working directory of each call: what a process shows with `AT_FDCWD`, goes to with `chdir`, and what its
@@ -426,6 +462,28 @@ mod tests {
                 end
             ))
         );
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_an_error() {
+        let dir = crate::TestDir::new().unwrap();
+        let log = dir.join("log");
+        let good = "10 fsync(3</a>) = 0\n10 +++ exited with 0 +++\n10 --- SIGCHLD {si_signo=SIGCHLD} ---\n\
+                    10 exit_group(0) = ?\n10 write(3</a>, \"x\", 1 <unfinished ...>\n";
+        for (more, line) in [
+            ("", None),
+            ("fsync(3</a>) = 0\n", Some("line 6 ")),
+            ("10 fsync(3</a>)\n", Some("line 6 ")),
+            ("11 <... fsync resumed>) = 0\n", Some("line 6 ")),
+            ("10 rename something\n", Some("line 6 ")),
+        ] {
+            fs::write(&log, format!("{good}{more}")).unwrap();
+            let told = calls(&log).map_err(|error| error.to_string());
+            match line {
+                None => assert_eq!(told.unwrap().len(), 3),
+                Some(line) => assert!(told.unwrap_err().contains(line), "{more}"),
+            }
+        }
     }
 
     #[test]

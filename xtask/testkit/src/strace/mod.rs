@@ -70,8 +70,17 @@ pub const SEND_CALLS: [&str; 3] = ["sendto", "sendmsg", "sendmmsg"];
 /// What says where a relative path is: who works in which directory, and who is whose child.
 pub const DIRECTORY_CALLS: [&str; 6] = ["chdir", "fchdir", "clone", "clone3", "fork", "vfork"];
 
-/// What says where in a file a write goes, and what writes without a call for each write.
-pub const WRITING_CALLS: [&str; 3] = ["lseek", "mmap", "io_uring_setup"];
+/// What says where in a file a write goes, and what writes without a call for each write: maps of files, which may become
+/// writable later, and queues of requests.
+pub const WRITING_CALLS: [&str; 7] = [
+    "lseek",
+    "mmap",
+    "mprotect",
+    "mremap",
+    "munmap",
+    "io_uring_setup",
+    "io_setup",
+];
 
 /// All calls that the order checker has to know of.
 #[must_use]

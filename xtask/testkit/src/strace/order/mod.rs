@@ -99,7 +99,7 @@ pub const UNKNOWN: Rule = Rule {
 /// Every write is a call in the record.
 pub const UNFOLLOWED: Rule = Rule {
     name: "writes-not-followed",
-    what: "nothing is written in ways that cannot be followed: no shared writable mapping of a file, no io_uring",
+    what: "nothing is written in ways that cannot be followed: no shared writable mapping of a file, no io_uring, no AIO",
 };
 
 /// All rules.
@@ -128,6 +128,8 @@ pub struct Places {
     pub before: Option<PathBuf>,
     /// Where a restore writes.
     pub destination: Option<PathBuf>,
+    /// Where it puts tablespaces.
+    pub tablespaces: Vec<PathBuf>,
     /// The size of a WAL segment in bytes; 16 MiB if 0.
     pub segment_size: u64,
     /// Mount points, for `syncfs`, which covers one file system.

@@ -61,6 +61,8 @@ pub(super) struct Model {
     open: BTreeMap<(usize, String), Open>,
     /// The names in `xlog.db` as it is now, for each such file.
     listed: BTreeMap<PathBuf, BTreeSet<String>>,
+    /// Files that are mapped and shared, and where: from an address up to another one.
+    maps: Vec<(u64, u64, PathBuf)>,
 }
 
 impl Model {
@@ -76,17 +78,55 @@ impl Model {
             unnamed: HashMap::new(),
             open: BTreeMap::new(),
             listed: BTreeMap::new(),
+            maps: Vec::new(),
         }
     }
 
     /// Whether the rules speak of this path.
     pub(super) fn concerns(&self, path: &Path) -> bool {
-        let restored = self
-            .places
-            .destination
-            .as_ref()
-            .is_some_and(|destination| path.starts_with(destination));
+        let restored = self.restored().any(|place| path.starts_with(place));
         (restored || path.starts_with(&self.places.home)) && !name_of(path).ends_with(".lock")
+    }
+
+    /// Where a restore writes, tablespaces included.
+    pub(super) fn restored(&self) -> impl Iterator<Item = &PathBuf> {
+        self.places.destination.iter().chain(&self.places.tablespaces)
+    }
+
+    /// The file of which a part is mapped and shared in this range of addresses.
+    pub(super) fn mapped(&self, begin: u64, length: u64) -> Option<&PathBuf> {
+        let end = begin.saturating_add(length);
+        let found = self.maps.iter().find(|(from, to, _)| *from < end && begin < *to);
+        found.map(|(_, _, path)| path)
+    }
+
+    /// Follows what is mapped where. All processes count as one: what one maps and another one changes at the same address
+    /// is rather told than overlooked.
+    fn map(&mut self, call: &Call) {
+        let (begin, length) = match call.name.as_str() {
+            "mmap" => (call.mapped(), call.number(1)),
+            _ => (call.address(0), call.number(1)),
+        };
+        let (Some(begin), Some(length)) = (begin, length) else {
+            return;
+        };
+        let moved = self.mapped(begin, length).cloned();
+        let end = begin.saturating_add(length);
+        let apart = |from: u64, to: u64| to <= begin || end <= from;
+        self.maps.retain(|(from, to, _)| apart(*from, *to));
+        match call.name.as_str() {
+            "mmap" if call.arguments.get(3).is_some_and(|a| a.contains("MAP_SHARED")) => {
+                if let Some(path) = call.descriptor(4).filter(|path| self.concerns(path)) {
+                    self.maps.push((begin, end, path));
+                }
+            }
+            "mremap" => {
+                if let (Some(path), Some(begin), Some(length)) = (moved, call.mapped(), call.number(2)) {
+                    self.maps.push((begin, begin.saturating_add(length), path));
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The path in the copy from before the run.
@@ -253,6 +293,11 @@ impl Model {
     }
 
     /// Names at or below this one that are not yet on stable storage.
+    pub(super) fn all_fresh_below<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a PathBuf> {
+        self.fresh.keys().filter(move |name| name.starts_with(path))
+    }
+
+    /// The first of them.
     pub(super) fn fresh_below(&self, path: &Path) -> Option<&PathBuf> {
         self.fresh.keys().find(|name| name.starts_with(path))
     }
@@ -349,6 +394,7 @@ impl Model {
                     self.forget(&path, line);
                 }
             }
+            "mmap" | "munmap" | "mremap" => self.map(call),
             "lseek" => {
                 let id = call.descriptor(0).and_then(|path| self.names.get(&path));
                 let key = id.zip(call.arguments.first()).map(|(id, a)| (*id, number_of(a)));

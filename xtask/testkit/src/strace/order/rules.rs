@@ -59,7 +59,14 @@ fn unfollowed(model: &Model, call: &Call) -> Option<String> {
             (has(2, "PROT_WRITE") && has(3, "MAP_SHARED"))
                 .then(|| format!("{} is mapped for writing", path.display()))
         }
+        "mprotect" => {
+            let writable = call.arguments.get(2).is_some_and(|a| a.contains("PROT_WRITE"));
+            let (begin, length) = call.address(0).zip(call.number(1)).filter(|_| writable)?;
+            let path = model.mapped(begin, length)?;
+            Some(format!("{} is mapped, and made writable later", path.display()))
+        }
         "io_uring_setup" => Some("a ring may write to any file".to_owned()),
+        "io_setup" => Some("requests of asynchronous I/O may write to any file".to_owned()),
         _ => None,
     }
 }
@@ -68,6 +75,11 @@ fn unfollowed(model: &Model, call: &Call) -> Option<String> {
 pub(super) fn at_end(model: &Model) -> Found {
     let mut found = Found::new();
     for path in model.all() {
+        if model.restored().any(|place| path.starts_with(place)) {
+            let why = model.at_risk(path).filter(|_| !name_of(path).starts_with('.'));
+            found.extend(why.map(|why| (AT_END, why)));
+            continue;
+        }
         let Some((_, part, _)) = model.place(path) else {
             continue;
         };
@@ -93,12 +105,16 @@ pub(super) fn at_end(model: &Model) -> Found {
 /// A name is about to point to a file.
 fn named(model: &Model, from: &Path, to: &Path, found: &mut Found) {
     let name = name_of(to);
-    if let Some(destination) = &model.places.destination
-        && to.starts_with(destination)
-    {
+    if model.restored().any(|place| to.starts_with(place)) {
         if to.ends_with("global/pg_control") {
-            let others = model.known_below(destination).filter(|path| *path != from);
-            found.extend(first_risk(model, others).map(|why| (CONTROL_LAST, why)));
+            let others = model.restored().flat_map(|place| model.known_below(place));
+            let risk = first_risk(model, others.filter(|path| *path != from)).or_else(|| {
+                // Directories without files: the server does not start without some of them.
+                let mut made = model.restored().flat_map(|place| model.all_fresh_below(place));
+                made.find(|path| *path != from)
+                    .and_then(|path| model.name_at_risk(path))
+            });
+            found.extend(risk.map(|why| (CONTROL_LAST, why)));
             found.extend(model.content_at_risk(from).map(|why| (CONTROL_LAST, why)));
         }
         return;
@@ -307,7 +323,10 @@ fn emptied(model: &Model, call: &Call, found: &mut Found) {
 fn acknowledged(model: &Model, call: &Call, found: &mut Found) {
     let Some(bytes) = call.payload() else { return };
     let mut rest = bytes.as_slice();
-    while let [b'd', a, b, c, d, body @ ..] = rest {
+    // Other messages may come before it; the first ones of a connection have no type.
+    while let [kind, a, b, c, d, body @ ..] = rest
+        && kind.is_ascii_alphabetic()
+    {
         let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
         let Some((message, more)) = length
             .checked_sub(4)
@@ -318,6 +337,7 @@ fn acknowledged(model: &Model, call: &Call, found: &mut Found) {
         rest = more;
         let Some(flushed) = message
             .strip_prefix(b"r")
+            .filter(|_| *kind == b'd')
             .and_then(|fields| fields.get(8..16))
             .and_then(|field| <[u8; 8]>::try_from(field).ok())
             .map(u64::from_be_bytes)

@@ -180,7 +180,12 @@ fn every_way_to_tell_the_server_is_heard() {
             "sendmsg(4<socket:[7]>, {{msg_name=NULL, msg_iov=[{{iov_base=\"{told}\", iov_len=39}}], msg_iovlen=1}}, 0) = 39"
         ),
     ];
-    for way in ways {
+    // Behind another message in one piece.
+    let behind = ways.clone().map(|way| {
+        way.replace(&told, &format!("Q\\0\\0\\0\\6x\\0{told}"))
+            .replace("39", "46")
+    });
+    for way in ways.into_iter().chain(behind) {
         let log = |first: &str, then: &str| {
             format!(
                 "1 openat(AT_FDCWD</>, \"{path}\", O_RDWR|O_CREAT, 0600) = 3<{path}>\n\
@@ -203,7 +208,26 @@ fn what_a_record_cannot_show_is_said() {
     };
     let both = "PROT_READ|PROT_WRITE";
     let db = "/h/main/wals/main-xlog.db";
-    let cases: [(&[&str], String); 8] = [
+    let later = |what: &str| format!("{}{what}", map("PROT_READ", "MAP_SHARED", db));
+    let cases: [(&[&str], String); 14] = [
+        (
+            &[UNFOLLOWED.name],
+            later("1 mprotect(0x7f0000000000, 4096, PROT_READ|PROT_WRITE) = 0\n"),
+        ),
+        (
+            &[UNFOLLOWED.name],
+            later(
+                "1 mremap(0x7f0000000000, 4096, 8192, MREMAP_MAYMOVE) = 0x7e0000000000\n\
+                   1 mprotect(0x7e0000001000, 4096, PROT_WRITE) = 0\n",
+            ),
+        ),
+        (&[], later("1 mprotect(0x7f0000000000, 4096, PROT_NONE) = 0\n")),
+        (&[], later("1 mprotect(0x7f0000001000, 4096, PROT_WRITE) = 0\n")),
+        (
+            &[],
+            later("1 munmap(0x7f0000000000, 4096) = 0\n1 mprotect(0x7f0000000000, 4096, PROT_WRITE) = 0\n"),
+        ),
+        (&[UNFOLLOWED.name], "1 io_setup(8, [0x7f00]) = 0\n".to_owned()),
         (&[UNFOLLOWED.name], map(both, "MAP_SHARED", db)),
         (&[], map(both, "MAP_PRIVATE", db)),
         (&[], map("PROT_READ", "MAP_SHARED", db)),
@@ -230,4 +254,59 @@ fn what_a_record_cannot_show_is_said() {
     for (expected, log) in cases {
         assert_eq!(broken(&places, &log), expected, "{log}");
     }
+}
+
+#[test]
+fn a_restore_is_on_disk_with_its_tablespaces_before_pg_control_and_at_the_end() {
+    let places = Places {
+        home: "/h".into(),
+        destination: Some("/r/data".into()),
+        tablespaces: vec!["/r/space".into()],
+        ..Places::default()
+    };
+    let make = |path: &str| {
+        format!(
+            "1 openat(AT_FDCWD</>, \"{path}\", O_WRONLY|O_CREAT|O_EXCL, 0600) = 3<{path}>\n1 write(3<{path}>, \"x\", 1) = 1\n"
+        )
+    };
+    let sync = |path: &str| format!("1 fsync(3<{path}>) = 0\n");
+    let (data, space) = ("/r/data/base/1", "/r/space/PG_15/1");
+    let begin = "1 mkdir(\"/r/data\", 0700) = 0\n1 mkdir(\"/r/data/base\", 0700) = 0\n1 mkdir(\"/r/data/global\", 0700) = 0\n\
+                 1 mkdir(\"/r/data/pg_twophase\", 0700) = 0\n1 mkdir(\"/r/space\", 0700) = 0\n1 mkdir(\"/r/space/PG_15\", 0700) = 0\n";
+    let control = "/r/data/global/.pg_control";
+    let whole = [
+        begin.to_owned(),
+        make(data),
+        sync(data),
+        make(space),
+        sync(space),
+        make(control),
+        sync(control),
+        [
+            "/r",
+            "/r/data",
+            "/r/data/base",
+            "/r/data/global",
+            "/r/space",
+            "/r/space/PG_15",
+        ]
+        .map(sync)
+        .concat(),
+        format!("1 rename(\"{control}\", \"/r/data/global/pg_control\") = 0\n"),
+        sync("/r/data/global"),
+    ]
+    .concat();
+    assert_eq!(broken(&places, &whole), [""; 0]);
+    for (lost, rule) in [
+        (data, CONTROL_LAST),
+        (space, CONTROL_LAST),
+        (control, CONTROL_LAST),
+        ("/r/data", CONTROL_LAST),
+        ("/r/space/PG_15", CONTROL_LAST),
+    ] {
+        let found = broken(&places, &whole.replacen(&sync(lost), "", 1));
+        assert_eq!(found.first(), Some(&rule.name), "{lost}: {found:?}");
+    }
+    let at_end = whole.strip_suffix(&sync("/r/data/global")).unwrap();
+    assert_eq!(broken(&places, at_end), [AT_END.name]);
 }
