@@ -11,7 +11,7 @@ use barman_catalog::xlogdb::{self, CustomMagic, Tag, WalRecord, XlogDb, inspect}
 use barman_catalog::{BackupId, BackupInfo, Catalog, Layout, Timestamp, annotations, identity, ids};
 use barman_wal::{TimelineId, codec};
 
-use crate::input::{Dripping, choice, fresh_directory, text};
+use crate::input::{Dripping, choice, fresh_directory, reached, text};
 
 fn an_id() -> BackupId {
     "20261121T044724".parse().expect("an id")
@@ -24,6 +24,7 @@ pub fn backup_info(bytes: &[u8]) {
     };
     let _ = (info.label_text(), info.backup_type(), info.fields());
     if let Ok(text) = info.to_text() {
+        reached();
         let again = BackupInfo::parse(an_id(), "main", text.as_bytes()).expect("what we write we can read");
         assert_eq!(again.to_text().as_ref(), Ok(&text));
         assert_eq!(again.unknown, info.unknown);
@@ -36,6 +37,7 @@ pub fn python(bytes: &[u8]) {
     let Ok(value) = python_literal::parse(text) else {
         return;
     };
+    reached();
     assert!(depth(&value) <= MAX_DEPTH + 1, "nested too deep");
     let shown = value.to_string();
     let again = python_literal::parse(&shown).unwrap_or_else(|error| panic!("{shown}: {error}"));
@@ -72,6 +74,7 @@ pub fn timestamp(bytes: &[u8]) {
     let zone = ZONE.get_or_init(|| jiff::tz::TimeZone::fixed(jiff::tz::offset(-5)));
     for read in [text.parse::<Timestamp>(), Timestamp::parse_in(text, zone)] {
         let Ok(time) = read else { continue };
+        reached();
         let shown = time.to_string();
         assert_eq!(shown.parse::<Timestamp>().map(|time| time.to_string()), Ok(shown));
         let _ = (time.ctime(), time.epoch_seconds());
@@ -82,6 +85,7 @@ pub fn timestamp(bytes: &[u8]) {
 pub fn backup_ids(bytes: &[u8]) {
     let Some(text) = text(bytes) else { return };
     if let Ok(id) = text.parse::<BackupId>() {
+        reached();
         assert_eq!(id.to_string(), text);
         let wall = jiff::civil::date(2026, 11, 21).at(4, 47, 24, 0);
         let next = BackupId::next(wall, Some(id));
@@ -122,6 +126,7 @@ pub fn xlog_db(bytes: &[u8]) {
     let lines = bytes.split(|byte| *byte == b'\n').count();
     assert!(whole.len() <= lines);
     for record in whole.iter() {
+        reached();
         let line = record.to_string();
         assert_eq!(WalRecord::parse(line.as_bytes()), Ok(record), "{line}");
         assert!(whole.find(&record.name).is_some());
@@ -146,6 +151,7 @@ pub fn archived_head(bytes: &[u8]) {
         let (compression, encryption) = inspect(rest, &custom);
         assert!(compression.is_none() || encryption.is_none());
         for word in [compression, encryption].into_iter().flatten() {
+            reached();
             assert!(Tag::new(word).is_some(), "{word}");
         }
     }
@@ -159,6 +165,7 @@ pub fn small_files(bytes: &[u8]) {
     fs::create_dir_all(layout.meta_directory()).expect("make a directory");
     fs::write(layout.identity(), bytes).expect("write a file");
     if let Ok(Some(found)) = identity::read(&layout) {
+        reached();
         identity::write(&layout, &found).expect("write a file");
         assert_eq!(
             identity::read(&layout).expect("what we write we can read"),
@@ -202,6 +209,7 @@ pub fn catalogue_tree(bytes: &[u8]) {
         return;
     };
     for record in rebuilt.iter() {
+        reached();
         let directory = record.name.archive_directory().unwrap_or_default();
         let path = layout
             .wals_directory

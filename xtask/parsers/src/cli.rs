@@ -7,7 +7,7 @@ use barman_cli::args::{self, values};
 use barman_cli::logging::layout::{Layout, Record};
 use barman_cli::{logging, redact};
 
-use crate::input::text;
+use crate::input::{reached, text};
 
 /// Words as a shell would pass them, one a line, at most so many.
 fn words(bytes: &[u8]) -> impl Iterator<Item = OsString> {
@@ -18,9 +18,12 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = OsString> {
 /// The command line of `barman`, and each kind of option value.
 pub fn barman_arguments(bytes: &[u8]) {
     let given = std::iter::once(OsString::from("barman")).chain(words(bytes));
-    if let Err(early) = args::parse(given) {
-        assert!(matches!(early.exit_code, 0 | 2));
-        assert!(!early.text.is_empty());
+    match args::parse(given) {
+        Ok(_) => reached(),
+        Err(early) => {
+            assert!(matches!(early.exit_code, 0 | 2));
+            assert!(!early.text.is_empty());
+        }
     }
     let Some(text) = text(bytes) else { return };
     if let Ok(number) = values::integer(text) {
@@ -40,8 +43,9 @@ pub fn barman_arguments(bytes: &[u8]) {
 
 /// The command line of `patroni_barman`.
 pub fn patroni_arguments(bytes: &[u8]) {
-    if let Err(usage) = patroni_barman::args::parse(words(bytes)) {
-        assert!(!usage.is_empty());
+    match patroni_barman::args::parse(words(bytes)) {
+        Ok(_) => reached(),
+        Err(usage) => assert!(!usage.is_empty()),
     }
 }
 
@@ -50,6 +54,7 @@ pub fn log_format(bytes: &[u8]) {
     let Some(text) = text(bytes) else { return };
     let _ = logging::parse_level(text);
     let Ok(layout) = Layout::parse(text) else { return };
+    reached();
     let time: jiff::Zoned = "2026-11-21T04:47:24.5+01:00[+01:00]".parse().expect("a time");
     let line = layout.format(&Record {
         time: &time,
@@ -73,6 +78,7 @@ pub fn redacted(bytes: &[u8]) {
         .take(20)
         .collect();
     if word.len() >= 12 {
+        reached();
         for line in [
             format!("cannot connect: host=h password={word} user=u"),
             format!("cannot connect: host=h password = '{word}' user=u"),

@@ -14,7 +14,7 @@ use barman_core::ops::restore::{
     Target, TargetAction, TargetTexts, TargetTimeline, settings, tablespaces, time,
 };
 
-use crate::input::{fresh_directory, text};
+use crate::input::{fresh_directory, reached, text};
 
 /// A configuration file: sections and entries, written in the plainest way and read again.
 pub fn ini_file(bytes: &[u8]) {
@@ -25,6 +25,7 @@ pub fn ini_file(bytes: &[u8]) {
     for section in &file.sections {
         plain.push_str(&format!("[{}]\n", section.name));
         for entry in &section.entries {
+            reached();
             assert!(!ini::unquote(&entry.value).contains('\0') || entry.value.contains('\0'));
             let value = entry.value.replace('\n', "\n  ");
             plain.push_str(&format!("{} = {value}\n", entry.key));
@@ -54,6 +55,9 @@ pub fn interpolated(bytes: &[u8]) {
             .map(|(_, value)| (*value).to_owned())
     };
     if let Ok(expanded) = interpolation::expand(value, &lookup) {
+        if asked.get() > 0 {
+            reached();
+        }
         assert!(
             expanded.len() <= (2 << 20) + text.len(),
             "grows to {}",
@@ -84,6 +88,7 @@ pub fn option_values(bytes: &[u8]) {
         parse::cloud_provider(text),
     );
     if let Some(policy) = types::parse_retention_policy(text) {
+        reached();
         assert_eq!(
             types::parse_retention_policy(&policy.to_string()),
             Some(policy),
@@ -117,6 +122,7 @@ pub fn configuration(bytes: &[u8]) {
         return;
     };
     for server in &config.servers {
+        reached();
         assert_eq!(
             config.server(&server.name).map(|found| &found.name),
             Some(&server.name)
@@ -132,6 +138,7 @@ pub fn target_time(bytes: &[u8]) {
     let Ok(target) = time::parse(text, &now) else {
         return;
     };
+    reached();
     let shown = target.to_string();
     let again = time::parse(&shown, &now).unwrap_or_else(|error| panic!("{shown}: {error}"));
     assert_eq!(
@@ -175,6 +182,9 @@ pub fn restore_options(bytes: &[u8]) {
     }
     let rules: Vec<String> = text.lines().map(str::to_owned).collect();
     if let Ok(rules) = tablespaces::parse_rules(&rules) {
+        if !rules.is_empty() {
+            reached();
+        }
         assert!(rules.iter().all(|(_, place)| !place.as_os_str().is_empty()));
         let _ = tablespaces::place(&[], &rules);
     }
@@ -206,6 +216,8 @@ pub fn postgresql_conf(bytes: &[u8]) {
         assert_eq!(appended.changes, rewritten.changes);
         if rewritten.changes.is_empty() {
             assert_eq!(rewritten.content, bytes);
+        } else {
+            reached();
         }
     }
     let _ = conf::includes(bytes);

@@ -1,9 +1,25 @@
 //! What the functions of all parsers use: text of bytes, a reader in odd pieces, a place for files.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::OnceLock;
+
+thread_local! {
+    static REACHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Said by each parser where an input has passed its checks and something was made of it. A corpus of which no input comes
+/// so far has nothing to mutate that would: the tests refuse it.
+pub(crate) fn reached() {
+    REACHED.set(true);
+}
+
+/// Whether an input has come so far in this thread since this was asked.
+pub fn take_reached() -> bool {
+    REACHED.take()
+}
 
 /// The input as text; most parsers of text get it from a file that is not read further when it is none.
 pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
@@ -49,14 +65,32 @@ impl Read for Dripping<'_> {
 pub(crate) fn scratch() -> &'static PathBuf {
     static PLACE: OnceLock<PathBuf> = OnceLock::new();
     PLACE.get_or_init(|| {
+        sweep();
         let place = scratch_name();
         fs::create_dir_all(&place).expect("make the scratch directory");
         place
     })
 }
 
+/// What the names of scratch directories begin with; the process id follows.
+const SCRATCH: &str = "parsers-";
+
 fn scratch_name() -> PathBuf {
-    std::env::temp_dir().join(format!("parsers-{}", std::process::id()))
+    std::env::temp_dir().join(format!("{SCRATCH}{}", std::process::id()))
+}
+
+/// Removes the scratch directories of processes that were killed.
+fn sweep() {
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(SCRATCH));
+        let dead = pid
+            .and_then(|pid| pid.parse::<u32>().ok())
+            .is_some_and(|pid| !PathBuf::from(format!("/proc/{pid}")).exists());
+        if dead && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Removes what parsers wrote. Nothing may run parsers afterwards.
@@ -70,4 +104,24 @@ pub(crate) fn fresh_directory(name: &str) -> PathBuf {
     let _ = fs::remove_dir_all(&place);
     fs::create_dir(&place).expect("make a directory");
     place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_killed_processes_left_is_removed_and_nothing_else() {
+        let own = scratch().clone();
+        // More than the kernel gives out.
+        let dead = std::env::temp_dir().join(format!("{SCRATCH}{}", u32::MAX - std::process::id()));
+        let other = std::env::temp_dir().join(format!("{SCRATCH}x{}", std::process::id()));
+        for place in [&dead, &other] {
+            fs::create_dir_all(place.join("sub")).unwrap();
+        }
+        sweep();
+        assert!(own.is_dir() && other.is_dir() && !dead.exists());
+        fs::remove_dir_all(other).unwrap();
+        remove_scratch();
+    }
 }

@@ -32,7 +32,7 @@ pub mod scan;
 mod table;
 pub mod wal;
 
-pub use input::remove_scratch;
+pub use input::{remove_scratch, take_reached};
 pub use table::PARSERS;
 
 /// A parser of the product with its properties.

@@ -10,7 +10,7 @@ use std::panic;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
-use parsers::{PARSERS, Parser, corpus, find, remove_scratch, scan};
+use parsers::{PARSERS, Parser, corpus, find, remove_scratch, scan, take_reached};
 
 const USAGE: &str = "usage: parsers list | scan | replay [FILTER] | run NAME FILE...";
 
@@ -57,12 +57,19 @@ fn replay(filter: &str) -> Result<()> {
     for parser in PARSERS.iter().filter(|parser| parser.name.contains(filter)) {
         let inputs =
             corpus::inputs(parser.name).with_context(|| format!("read the corpus of {}", parser.name))?;
+        let mut reached = 0;
         for (file, bytes) in &inputs {
+            let _ = take_reached();
             if !holds(parser, bytes) {
                 failed.push(format!("{}/{file}", parser.name));
             }
+            reached += usize::from(take_reached());
         }
-        println!("{:<22} {:>4} inputs", parser.name, inputs.len());
+        println!(
+            "{:<22} {:>4} inputs, {reached:>4} of them past the first checks",
+            parser.name,
+            inputs.len()
+        );
     }
     if !failed.is_empty() {
         bail!("failed: {}", failed.join(", "));

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::panic::catch_unwind;
 
-use parsers::{PARSERS, Parser, corpus, remove_scratch, scan};
+use parsers::{PARSERS, Parser, corpus, remove_scratch, scan, take_reached};
 
 /// Sum of all corpora in the repository, bytes.
 const ALL: u64 = 2 << 20;
@@ -73,6 +73,13 @@ fn corpora_are_small() {
                 parser.name,
                 bytes.len()
             );
+            assert!(
+                bytes.len() <= parser.max_length,
+                "{}/{file} has {} bytes: a fuzzer would cut it to {}",
+                parser.name,
+                bytes.len(),
+                parser.max_length
+            );
             all += bytes.len() as u64;
         }
     }
@@ -91,14 +98,17 @@ impl Drop for Scratch {
 /// Every saved input, and damaged copies of it, through the parsers of a module.
 fn replay(module: &str, copies: usize) {
     let _scratch = Scratch;
-    let mut failed = Vec::new();
+    let (mut failed, mut shallow) = (Vec::new(), Vec::new());
     let mut inputs = 0;
     for parser in PARSERS.iter().filter(|parser| parser.module == module) {
+        let mut reached = 0;
         for (number, (file, bytes)) in corpus::inputs(parser.name).unwrap().into_iter().enumerate() {
             inputs += 1;
+            let _ = take_reached();
             if catch_unwind(|| (parser.run)(&bytes)).is_err() {
                 failed.push(format!("{}/{file}", parser.name));
             }
+            reached += usize::from(take_reached());
             for (turn, copy) in corpus::damaged(&bytes, number as u64, copies).enumerate() {
                 if catch_unwind(|| (parser.run)(&copy)).is_err() {
                     let kept = std::env::temp_dir().join(format!("{}-{file}-{turn}", parser.name));
@@ -107,7 +117,14 @@ fn replay(module: &str, copies: usize) {
                 }
             }
         }
+        if reached == 0 {
+            shallow.push(parser.name);
+        }
     }
+    assert!(
+        shallow.is_empty(),
+        "no saved input passes the first checks of {shallow:?}"
+    );
     assert!(inputs > 0, "no input for {module}");
     assert!(failed.is_empty(), "{} failed: {failed:#?}", failed.len());
     let status = fs::read_to_string("/proc/self/status").unwrap();

@@ -9,7 +9,7 @@ mod tls;
 use barman_pg::sql::{parse_synchronous_standby_names, version_text};
 use barman_pg::{ConnInfo, PgVersion, PostgresConnection, StreamingConnection, conninfo, major_of_text};
 
-use crate::input::text;
+use crate::input::{reached, text};
 pub use search::{password_file, require_auth, scram_messages, service_file};
 pub use session::{
     base_backup_archive, base_backup_compressed, base_backup_messages, manifest_upload, replication_answers,
@@ -24,6 +24,7 @@ pub fn connection_string(bytes: &[u8]) {
     let Ok(info) = ConnInfo::parse(text) else { return };
     assert_eq!(ConnInfo::parse(&info.expose()).as_ref(), Ok(&info), "{text:?}");
     for (keyword, value) in info.iter() {
+        reached();
         assert!(conninfo::is_keyword(keyword), "{keyword}");
         if !ConnInfo::is_secret(keyword) {
             continue;
@@ -53,6 +54,7 @@ pub fn connection_string(bytes: &[u8]) {
 pub fn server_texts(bytes: &[u8]) {
     let Some(text) = text(bytes) else { return };
     if let Some(version) = PgVersion::from_report(text) {
+        reached();
         assert!(!version.to_string().is_empty());
         let _ = version.major();
     }

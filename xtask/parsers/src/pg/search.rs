@@ -9,7 +9,7 @@ use barman_pg::conninfo::{is_keyword, service};
 use barman_pg::{ConnInfo, ConnectOptions, Error, ReplicationClient};
 
 use super::server::{self, Turn, frames};
-use crate::input::{choice, scratch, text};
+use crate::input::{choice, reached, scratch, text};
 
 /// The most rounds of hashing that an input may ask for; the product allows far more, which only takes time.
 const ROUNDS: u32 = 100_000;
@@ -56,6 +56,7 @@ pub fn service_file(bytes: &[u8]) {
     let Some(hello) = heard.first().filter(|hello| hello.len() < 8192) else {
         return;
     };
+    reached();
     let sent = parameters(hello);
     let user = sent.get("user").map(String::as_str);
     match options.get("user").map(String::as_str) {
@@ -122,6 +123,7 @@ pub fn password_file(bytes: &[u8]) {
         let _ = ReplicationClient::connect(&info.clone().streaming(), &options);
     });
     if let (Some(sent), Some(_)) = (heard.get(1).and_then(|message| password(message)), text(bytes)) {
+        reached();
         let sent = String::from_utf8_lossy(sent).into_owned();
         assert!(
             told.contains(&sent.replace('\\', "")),
@@ -183,6 +185,7 @@ pub fn require_auth(bytes: &[u8]) {
     }
     let method = ["none", "password", "md5", "scram-sha-256", "sspi"][request];
     // An empty list is one of `none`.
+    reached();
     let named = words.contains(&method) || list.is_empty() && method == "none";
     let allowed = named != list.starts_with('!');
     let answered = heard.iter().any(|message| message.first() == Some(&b'p'));
@@ -213,11 +216,20 @@ pub fn scram_messages(bytes: &[u8]) {
         code = 12;
     }
     script.push(Turn::greeting("18.4"));
-    server::play(script, |info, options| {
+    let heard = server::play(script, |info, options| {
         let info = info.clone().with("password", "secret").expect("a keyword");
         let connected = ReplicationClient::connect(&info.streaming(), options);
         assert!(connected.is_err(), "a session with somebody who proved nothing");
     });
+    // The client has taken the challenge for one, and answered it.
+    if heard
+        .iter()
+        .filter(|message| message.first() == Some(&b'p'))
+        .count()
+        > 1
+    {
+        reached();
+    }
 }
 
 /// The largest number in the message that could be a number of iterations.

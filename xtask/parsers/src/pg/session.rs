@@ -11,7 +11,7 @@ use barman_pg::{BaseBackupOptions, Error, ReplicationClient, SqlClient, WalEvent
 use barman_wal::{Lsn, TimelineId};
 
 use super::server::{Turn, play, turns};
-use crate::input::{choice, fresh_directory};
+use crate::input::{choice, fresh_directory, reached};
 
 const VERSIONS: [&str; 4] = ["10.23", "14.23", "15.18 (Debian 15.18-0+deb12u1)", "18.4"];
 
@@ -24,6 +24,7 @@ pub fn replication_startup(bytes: &[u8]) {
             .expect("a keyword")
             .streaming();
         if let Ok(client) = ReplicationClient::connect(&info, options) {
+            reached();
             let _ = (client.version(), client.parameter("server_version"));
         }
     });
@@ -42,6 +43,9 @@ pub fn replication_answers(bytes: &[u8]) {
                 client.show("data_directory_mode").map(drop),
                 client.drop_slot("barman"),
             ];
+            if outcomes.iter().any(Result::is_ok) {
+                reached();
+            }
             let _ = streaming_status(Ok(&mut client));
             if outcomes
                 .iter()
@@ -72,6 +76,7 @@ pub fn wal_stream(bytes: &[u8]) {
         for turn in 0..2000 {
             match stream.next(Duration::from_secs(5)) {
                 Ok(WalEvent::Data { start, bytes, .. }) => {
+                    reached();
                     assert_eq!(start, next, "a gap");
                     assert!(!bytes.is_empty());
                     next = start
@@ -153,6 +158,7 @@ pub fn manifest_upload(bytes: &[u8]) {
         let manifest = vec![b'x'; [0, 10, 70_000, 200_000][length]];
         if let Ok(backup) = client.incremental_backup(&BaseBackupOptions::default(), &mut manifest.as_slice())
         {
+            reached();
             let _ = (backup.start(), backup.tablespaces().len());
         }
         let _ = client.identify_system();
@@ -261,6 +267,9 @@ fn take_backup(mut client: ReplicationClient, method: Option<CompressionMethod>)
     }
     let outcome = extract(backup, &targets, &|_| {});
     if let Ok(report) = outcome {
+        if report.files > 0 {
+            reached();
+        }
         assert!(report.files < 100_000);
     }
     let mut beside: Vec<_> = fs::read_dir(&place)
@@ -302,7 +311,7 @@ pub fn sql_session(bytes: &[u8]) {
 
 /// One of the questions.
 fn ask(client: &mut SqlClient, number: usize) {
-    let _ = match number {
+    let outcome = match number {
         0 => client.is_in_recovery().map(drop),
         1 => client.current_position().map(drop),
         2 => client.current_timeline().map(drop),
@@ -335,4 +344,7 @@ fn ask(client: &mut SqlClient, number: usize) {
             }
         }),
     };
+    if outcome.is_ok() && !matches!(number, 20 | 22) {
+        reached();
+    }
 }
