@@ -10,6 +10,9 @@ use super::stats::{Bound, Summary};
 /// Change of a median below which nothing is said to have changed.
 const NOTABLE: f64 = 0.05;
 
+/// So many runs are the least that a verdict can stand on.
+const ENOUGH: usize = 5;
+
 /// The whole table.
 pub fn table(record: &Record) -> String {
     let mut out = String::new();
@@ -29,11 +32,7 @@ pub fn table(record: &Record) -> String {
             ""
         },
         record.runs,
-        if record.quick {
-            "; SMALL SIZES: verdicts are hints only"
-        } else {
-            ""
-        }
+        doubt(record)
     );
     let peers: Vec<String> = record
         .peers
@@ -56,6 +55,15 @@ pub fn table(record: &Record) -> String {
     }
     let _ = write!(out, "\n{}\n", summary(record));
     out
+}
+
+/// Why the verdicts do not stand.
+fn doubt(record: &Record) -> &'static str {
+    match (record.quick, record.runs < ENOUGH) {
+        (true, _) => "; SMALL SIZES: verdicts are hints only",
+        (false, true) => "; FEWER THAN FIVE RUNS: verdicts are hints only",
+        (false, false) => "",
+    }
 }
 
 /// One row with its figures.
@@ -310,6 +318,22 @@ mod tests {
         ];
         for line in expected {
             assert!(text.lines().any(|l| l == line), "no line {line:?} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_makes_verdicts_doubtful_is_in_the_head() {
+        for (runs, quick, expected) in [
+            (5, false, ""),
+            (4, false, "; FEWER THAN FIVE RUNS: verdicts are hints only"),
+            (9, true, "; SMALL SIZES: verdicts are hints only"),
+        ] {
+            let mut record = example(&vec![0.3; runs]);
+            record.quick = quick;
+            let head = table(&record);
+            let line = head.lines().nth(2).unwrap_or_default();
+            let all = format!("{runs} runs of each side in turn after a warm-up{expected}");
+            assert!(line.ends_with(&all), "{line}");
         }
     }
 

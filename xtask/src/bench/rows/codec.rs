@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use testkit::Program;
 
 use super::super::row::{Contest, OURS, Row, Side, rate_of};
@@ -121,6 +121,11 @@ fn contest(world: &mut World, codec: &'static Codec) -> Result<Contest> {
     match tool(codec) {
         Ok(program) => {
             program.ok([&input, &to_peer])?;
+            // Quick and wrong does not count.
+            let back = peers::shell(&format!("{} -dc < \"$1\" | cmp - \"$2\"", codec.name))?;
+            let ours = to.join("wal");
+            back.ok([&ours, &input])
+                .with_context(|| format!("{} does not get back what ours has compressed", codec.name))?;
             contest = contest.note(sizes(&input, &to.join("wal"), &to_peer)?);
             Ok(contest.against(Side::new(codec.name, move || {
                 Ok(measure::run(&program, [input.clone(), to_peer.clone()])?.0)

@@ -39,7 +39,9 @@ pub fn rows() -> Vec<Row> {
 fn get_wal(world: &mut World, compression: &'static str) -> Result<Contest> {
     let segments = data::segments(world.sized(100, 10))?;
     let segments: Vec<PathBuf> = segments.into_iter().rev().take(4).collect();
-    let wanted = data::name(segments.first().context("no segment")?)?.to_owned();
+    let source = segments.first().context("no segment")?;
+    let wanted = data::name(source)?.to_owned();
+    let content = Rc::new(std::fs::read(source).with_context(|| format!("read {}", source.display()))?);
     let sandbox = Rc::new(sandbox(world, compression)?);
     data::place(&segments, &sandbox.server_dir().join("incoming"))?;
     // The oracle archives, so that both fetch what Barman stores.
@@ -55,13 +57,13 @@ fn get_wal(world: &mut World, compression: &'static str) -> Result<Contest> {
     settle(&directory)?;
 
     let fetch = |name: &'static str, program: Program| {
-        let (sandbox, wanted) = (Rc::clone(&sandbox), wanted.clone());
+        let (sandbox, wanted, content) = (Rc::clone(&sandbox), wanted.clone(), Rc::clone(&content));
         Side::new(name, move || {
             let _ = &sandbox;
             let (sample, done) = measure::run(&program, ["get-wal", "main", wanted.as_str()])?;
             ensure!(
-                done.stdout_bytes.len() as u64 == data::SEGMENT,
-                "{} bytes came: {}",
+                done.stdout_bytes == *content,
+                "{} bytes came, and not those of the segment: {}",
                 done.stdout_bytes.len(),
                 done.stderr
             );

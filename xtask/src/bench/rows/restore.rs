@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use testkit::wait_until;
 
+use super::super::data;
 use super::super::measure::{self, Sample};
 use super::super::peers;
 use super::super::row::{Contest, OURS, Row, Side, memory, wall_of};
@@ -62,12 +63,18 @@ fn backed(world: &World) -> Result<Backed> {
 fn plain(world: &mut World) -> Result<Contest> {
     let backed = world.shared("a server that is backed up", backed)?;
     let target = world.scratch("restored")?;
+    // Settings are rewritten and WAL comes along: some bytes more or less.
+    let least = data::size(&backed.data)?.saturating_sub(1 << 16);
     let restore = |name: &'static str, program: testkit::Program| {
         let (program, to) = (program.timeout(PATIENCE), target.clone());
         side(name, &backed, &target, move || {
             let args = ["restore", "main", "latest"].map(std::ffi::OsString::from);
             let (sample, _) = measure::run(&program, args.into_iter().chain([to.clone().into_os_string()]))?;
-            ensure!(to.join("global/pg_control").exists(), "nothing was restored");
+            let came = data::size(&to)?;
+            ensure!(
+                to.join("global/pg_control").exists() && came >= least,
+                "{came} of {least} bytes were restored"
+            );
             Ok(sample)
         })
     };

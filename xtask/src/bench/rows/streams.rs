@@ -125,9 +125,20 @@ fn copy(
     mut run: impl FnMut() -> Result<Sample> + 'static,
 ) -> Side {
     let (server, target) = (Rc::clone(server), target.to_owned());
+    let filled = target.clone();
     Side::new(name, move || {
-        let _ = &server;
-        run()
+        let sample = run()?;
+        // The same work: all files but those that the server leaves out.
+        let data = server.cluster().data_dir();
+        let (whole, came) = (
+            data::size(data)? - data::size(&data.join("pg_wal"))?,
+            data::size(&filled)?,
+        );
+        ensure!(
+            filled.join("global/pg_control").exists() && came > whole / 10 * 9,
+            "{came} of {whole} bytes came"
+        );
+        Ok(sample)
     })
     .reset(move || {
         empty(&target)?;
@@ -193,7 +204,7 @@ fn receiver(
     Side::new(name, move || {
         let cluster = &of_run.cluster;
         let mut receiver = start(&dir)?;
-        let sample = under_load(cluster, &mut receiver, seconds);
+        let sample = under_load(cluster, &mut receiver, seconds, &dir);
         receiver.signal(Signal::INT)?;
         let ended = receiver.wait(SOON)?;
         sample.with_context(|| format!("{ended}"))
@@ -213,7 +224,7 @@ fn receiver(
     })
 }
 
-fn under_load(cluster: &Cluster, receiver: &mut Background, seconds: u64) -> Result<Sample> {
+fn under_load(cluster: &Cluster, receiver: &mut Background, seconds: u64, dir: &Path) -> Result<Sample> {
     let streaming = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
     wait_until("WAL is streamed", SOON, || {
         ensure!(receiver.is_running()?, "the receiver has ended");
@@ -226,7 +237,7 @@ fn under_load(cluster: &Cluster, receiver: &mut Background, seconds: u64) -> Res
         cluster,
         &["-n", "-c", "4", "-R", "1500", "--random-seed=1", "-T", &time],
     )?;
-    caught_up(cluster)?;
+    received(cluster, dir)?;
     let after = running(receiver.pid())?;
     Ok(Sample {
         wall: start.elapsed().as_secs_f64(),
@@ -235,12 +246,25 @@ fn under_load(cluster: &Cluster, receiver: &mut Background, seconds: u64) -> Res
     })
 }
 
-/// Waits until everything that is written has been sent and acknowledged as written.
+/// Closes the segment, and waits until it is whole in the receiver's directory: whoever has not done all the work yet must
+/// not be looked at.
+fn received(cluster: &Cluster, dir: &Path) -> Result<()> {
+    let closed = cluster.switch_wal()?;
+    let path = dir.join(&closed);
+    wait_until(&format!("{closed} is received"), SOON, || Ok(path.exists()))?;
+    let original = std::fs::read(cluster.data_dir().join("pg_wal").join(&closed));
+    ensure!(
+        std::fs::read(&path)? == original.with_context(|| format!("read {closed}"))?,
+        "{closed} is not as the server has it"
+    );
+    Ok(())
+}
+
+/// Waits until everything that is written so far has been sent.
 fn caught_up(cluster: &Cluster) -> Result<()> {
     let end = cluster.current_lsn()?;
-    let query =
-        format!("SELECT count(*) FROM pg_stat_replication WHERE write_lsn >= '{end}' OR sent_lsn >= '{end}'");
-    wait_until("everything is received", SOON, || {
+    let query = format!("SELECT count(*) FROM pg_stat_replication WHERE sent_lsn >= '{end}'");
+    wait_until("everything is sent", SOON, || {
         Ok(cluster.sql_value(&query)? == "1")
     })
 }
