@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::Read as _;
 
+use flate2::read::GzDecoder;
 use serde_json::Value;
 
 use super::capture::{Capture, Content, Found, Run};
@@ -24,7 +26,11 @@ pub enum Words {
 pub enum Look {
     /// By kind, mode and content.
     Content,
-    /// By kind and mode: the content is a live server's.
+    /// By kind, mode and what it holds without gzip: two implementations of a codec do not write the same bytes.
+    Unpacked,
+    /// By kind, mode and size: the content is a live server's.
+    Size,
+    /// By kind and mode: size and content are a live server's.
     Presence,
     /// Not at all.
     Nothing,
@@ -142,6 +148,11 @@ pub fn compare(what: &Compare, ours: &Side<'_>, oracle: &Side<'_>) -> Vec<Differ
             (theirs, oracle.normaliser),
             &mut found,
         );
+        let (raw_ours, raw_oracle) = (&mine.stderr, &theirs.stderr);
+        if (is_binary(raw_ours) || is_binary(raw_oracle)) && raw_ours != raw_oracle {
+            found.push(binary(Place::Stderr(step), raw_ours, raw_oracle));
+            continue;
+        }
         let text = |run: &Run, side: &Side<'_>| words(what.stderr, &side.normaliser.text(&utf8(&run.stderr)));
         hunks(
             &Place::Stderr(step),
@@ -164,6 +175,17 @@ fn utf8(bytes: &[u8]) -> String {
     })
 }
 
+fn is_binary(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_err()
+}
+
+/// What is no text differs as a whole.
+fn binary(place: Place, ours: &[u8], oracle: &[u8]) -> Difference {
+    let at = ours.iter().zip(oracle).take_while(|(x, y)| x == y).count();
+    let shown = |bytes: &[u8]| vec![format!("({} bytes, other ones from byte {at} on)", bytes.len())];
+    Difference::Lines(place, shown(ours), shown(oracle))
+}
+
 fn hunks(place: &Place, ours: &str, oracle: &str, found: &mut Vec<Difference>) {
     for (mine, theirs) in lines::hunks(ours, oracle) {
         found.push(Difference::Lines(place.clone(), mine, theirs));
@@ -174,14 +196,8 @@ type Output<'a> = (&'a Run, &'a Normaliser);
 
 fn stdout(how: Words, step: usize, ours: Output<'_>, oracle: Output<'_>, found: &mut Vec<Difference>) {
     let (raw_ours, raw_oracle) = (&ours.0.stdout, &oracle.0.stdout);
-    let binary = |bytes: &[u8]| std::str::from_utf8(bytes).is_err();
-    if (binary(raw_ours) || binary(raw_oracle)) && raw_ours != raw_oracle {
-        let size = |bytes: &[u8]| vec![format!("({} bytes)", bytes.len())];
-        found.push(Difference::Lines(
-            Place::Stdout(step),
-            size(raw_ours),
-            size(raw_oracle),
-        ));
+    if (is_binary(raw_ours) || is_binary(raw_oracle)) && raw_ours != raw_oracle {
+        found.push(binary(Place::Stdout(step), raw_ours, raw_oracle));
         return;
     }
     let mine = words(how, &ours.1.text(&utf8(raw_ours)));
@@ -198,7 +214,8 @@ fn stdout(how: Words, step: usize, ours: Output<'_>, oracle: Output<'_>, found: 
             oracle: oracle.1,
         };
         values.compare("", Some(&a), Some(&b), found);
-        if found.len() == before {
+        // Values that differ must not hide that it is also written otherwise.
+        if found.len() == before || json_form(&mine) != json_form(&theirs) {
             found.push(Difference::JsonForm(step, mine, theirs));
         }
         return;
@@ -209,6 +226,43 @@ fn stdout(how: Words, step: usize, ours: Output<'_>, oracle: Output<'_>, found: 
 /// An object that is all of the output.
 fn json(bytes: &[u8]) -> Option<Value> {
     serde_json::from_slice(bytes).ok().filter(Value::is_object)
+}
+
+/// How a JSON text is written, whatever it says: whether there is one blank behind each colon and comma and no other
+/// outside of its texts, whether keys are in order and each is there once, whether all is ASCII.
+fn json_form(text: &str) -> [bool; 3] {
+    let (mut spaced, mut sorted) = (true, true);
+    // For each object or list around: the last key in it.
+    let mut around: Vec<Option<String>> = Vec::new();
+    let mut last: Option<String> = None;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => {
+                let mut word = String::new();
+                while let Some(c) = chars.next().filter(|c| *c != '"') {
+                    word.push(c);
+                    if c == '\\' {
+                        word.extend(chars.next());
+                    }
+                }
+                last = Some(word);
+            }
+            '{' | '[' => around.push(None),
+            '}' | ']' => drop(around.pop()),
+            ':' | ',' => {
+                if c == ':'
+                    && let (Some(key), Some(before)) = (last.take(), around.last_mut())
+                {
+                    sorted &= before.as_ref().is_none_or(|before| *before < key);
+                    *before = Some(key);
+                }
+                spaced &= chars.next_if_eq(&' ').is_some() && chars.peek() != Some(&' ');
+            }
+            c => spaced &= !c.is_whitespace(),
+        }
+    }
+    [spaced, sorted, text.is_ascii()]
 }
 
 struct Values<'a> {
@@ -326,6 +380,13 @@ fn files(what: &Compare, ours: &Side<'_>, oracle: &Side<'_>, found: &mut Vec<Dif
                     Some(format!("mode {n:o}")),
                 ));
             }
+            if look == Look::Size && size != other {
+                let shown = |size: &u64| Some(format!("{size} bytes"));
+                found.push(Difference::File(path.clone(), shown(size), shown(other)));
+            }
+            if look == Look::Unpacked {
+                unpacked(path, x, y, found);
+            }
             if look == Look::Content && x != y {
                 contents(
                     path,
@@ -360,10 +421,31 @@ fn contents(path: &str, ours: Bytes<'_>, oracle: Bytes<'_>, found: &mut Vec<Diff
     found.push(Difference::File(path.to_owned(), shown(ours.1), shown(oracle.1)));
 }
 
+fn unpacked(path: &str, ours: &[u8], oracle: &[u8], found: &mut Vec<Difference>) {
+    let plain = |bytes: &[u8]| {
+        let mut plain = Vec::new();
+        let read = GzDecoder::new(bytes).read_to_end(&mut plain);
+        read.map(|_| plain).map_err(|error| error.to_string())
+    };
+    let (a, b) = (plain(ours), plain(oracle));
+    // What neither can unpack says nothing.
+    if a == b && a.is_ok() {
+        return;
+    }
+    let shown = |plain: &Result<Vec<u8>, String>| {
+        Some(match plain {
+            Ok(bytes) => format!("{} bytes without gzip", bytes.len()),
+            Err(error) => format!("no gzip: {error}"),
+        })
+    };
+    found.push(Difference::File(path.to_owned(), shown(&a), shown(&b)));
+}
+
 fn described(found: &Found, look: Look) -> String {
     match found {
         Found::Directory(mode) => format!("directory, mode {mode:o}"),
         Found::File(mode, _, _) if look == Look::Presence => format!("file, mode {mode:o}"),
+        Found::File(mode, size, _) if look == Look::Size => format!("file, mode {mode:o}, {size} bytes"),
         Found::File(mode, size, Content::Bytes(_)) => format!("file, mode {mode:o}, {size} bytes"),
         Found::File(mode, size, Content::Digest(digest)) => {
             let digest: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
@@ -440,7 +522,7 @@ mod tests {
         let a = capture(
             run(0, "took 1 second\n", ""),
             &[
-                ("home/x", file(0o600, "1 day")),
+                ("home/x", file(0o600, "1 second")),
                 ("home/data/f", file(0o600, "a")),
                 ("home/log", file(0o600, "a")),
             ],
@@ -448,7 +530,7 @@ mod tests {
         let b = capture(
             run(0, "took 2 seconds\n", ""),
             &[
-                ("home/x", file(0o600, "3 days")),
+                ("home/x", file(0o600, "3 seconds")),
                 ("home/data/f", file(0o600, "b")),
             ],
         );
@@ -571,6 +653,81 @@ mod tests {
                 .collect::<String>(),
             "@@ home/x.<instant>.error (2)\n-(nothing)\n+file, mode 600, 1 bytes\n"
         );
+    }
+
+    #[test]
+    fn another_value_does_not_hide_another_form_of_the_json() {
+        let of = |stdout: &str| capture(run(0, stdout, ""), &[]);
+        let form = |ours: &str, oracle: &str| {
+            let found = differences(&exact(), &of(ours), &of(oracle));
+            let forms = found.iter().filter(|one| matches!(one, Difference::JsonForm(..)));
+            (found.len(), forms.count())
+        };
+        let oracle = r#"{"a": ["x, y:z", 1], "b": {"c": {}, "d": 2}}"#;
+        for (ours, expected) in [
+            (r#"{"a": ["x, y:z", 1], "b": {"c": {}, "d": 3}}"#, (1, 0)),
+            (r#"{"a": ["x, y:z", 1], "b": {"c": {},"d": 3}}"#, (2, 1)),
+            (r#"{"a": ["x, y:z", 1],  "b": {"c": {}, "d": 3}}"#, (2, 1)),
+            ("{\"a\": [\"x, y:z\", 1], \"b\": {\"c\": {}, \"d\": 3}}\n", (2, 1)),
+            (r#"{"b": {"c": {}, "d": 3}, "a": ["x, y:z", 1]}"#, (2, 1)),
+            (r#"{"a": ["x, y:z", 1], "b": {"c": {}, "d": 2, "d": 3}}"#, (2, 1)),
+            (r#"{"a": ["x, \"é:z", 1], "b": {"c": {}, "d": 2}}"#, (2, 1)),
+            (r#"{"a": ["x, \"e:z", 1], "b": {"c": {}, "d": 2}}"#, (1, 0)),
+        ] {
+            assert_eq!(form(ours, oracle), expected, "{ours}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_compared_byte_by_byte() {
+        let of = |stderr: &[u8]| {
+            let mut run = run(0, "", "");
+            run.stderr = stderr.to_vec();
+            capture(run, &[])
+        };
+        let (a, b) = (
+            [b"0123456789abcdef\xff1".as_slice()],
+            [b"0123456789abcdef\xfe1".as_slice()],
+        );
+        assert_eq!(differences(&exact(), &of(a[0]), &of(b[0])).len(), 1);
+        assert_eq!(differences(&exact(), &of(a[0]), &of(a[0])), []);
+    }
+
+    #[test]
+    fn a_file_is_looked_at_as_far_as_the_scenario_says() {
+        let packed = |level: u32, content: &[u8]| {
+            use std::io::Write as _;
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+            encoder.write_all(content).unwrap();
+            encoder.finish().unwrap()
+        };
+        let other: Vec<u8> = [b"a".repeat(299), b"b".to_vec()].concat();
+        let (fast, best) = (packed(1, &b"a".repeat(300)), packed(9, &b"a".repeat(300)));
+        assert_ne!(fast, best);
+        let of = |content: &[u8]| {
+            let found = Found::File(0o600, content.len() as u64, Content::Bytes(content.to_vec()));
+            capture(run(0, "", ""), &[("home/x", found)])
+        };
+        for (look, ours, oracle, count) in [
+            (Look::Unpacked, &fast[..], &best[..], 0),
+            (Look::Unpacked, &packed(1, &other)[..], &best[..], 1),
+            (Look::Unpacked, &fast[..fast.len() - 1], &best[..], 1),
+            (Look::Unpacked, b"plain", b"plain", 1),
+            (Look::Content, &fast[..], &best[..], 1),
+            (Look::Size, b"abc", b"xyz", 0),
+            (Look::Size, b"abc", b"", 1),
+            (Look::Presence, b"abc", b"", 0),
+        ] {
+            let what = Compare {
+                files: vec![("home/*", look)],
+                ..exact()
+            };
+            assert_eq!(
+                differences(&what, &of(ours), &of(oracle)).len(),
+                count,
+                "{look:?}"
+            );
+        }
     }
 
     #[test]

@@ -196,7 +196,7 @@ fn act(step: &Step, stage: &Stage, ids: &[String]) -> Result<Option<(Vec<String>
         }
         Step::Barman(line) | Step::Interrupted(line, ..) => (line, stage.barman.clone()),
     };
-    let words = words(line, &stage.root, ids);
+    let words = words(line, &stage.root, ids)?;
     let Step::Interrupted(_, signal, when) = step else {
         let done = program.run(&words)?;
         return Ok(Some((words, done)));
@@ -228,7 +228,7 @@ fn run(args: Vec<String>, done: &Finished) -> Run {
         args,
         code,
         stdout: done.stdout_bytes.clone(),
-        stderr: done.stderr.clone().into_bytes(),
+        stderr: done.stderr_bytes.clone(),
     }
 }
 

@@ -20,12 +20,13 @@ pub enum Rule {
     /// A moment between the beginning of the run and a minute after its end, in any of Barman's forms, of which the form is kept: separator, zone, whether there are fractions of a
     /// second. Other moments stay: a wrong time zone is seen.
     Instant,
-    /// How long something took, in words (`1 second`) or as a number of seconds, and the speed that follows from it.
+    /// How long something took, in words (`1 second`) or as a number of seconds, and the speed that follows from it: at most
+    /// as long as the run. Of an age of days the days stay; an interval that was configured stays as it is.
     Duration,
     /// The id of a backup that was made during the run, by its time: `<backup 1>`, `<backup 2>`, in order.
     BackupId,
     /// The size of a live cluster, or of a backup of one, in the places where such a size stands: how much a server has written to its own files is its own
-    /// affair. Other sizes stay, those of WAL among them.
+    /// affair. Other sizes stay, those of WAL among them, and what is smaller than any cluster.
     Size,
     /// A position in the WAL of a live cluster, within its segment: how much a server has logged is its own affair. The segment stays.
     Position,
@@ -66,16 +67,16 @@ static COMPACT: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(\d{8}T\d{6})Z\b"))
 static UNIX: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(\d{10})(\.\d+)?\b"));
 static INTERVAL: LazyLock<Regex> = LazyLock::new(|| {
     regex(
-        r"less than one second|\b\d+ (?:day|hour|minute|second)s?\b(?:, \d+ (?:day|hour|minute|second)s?\b)*",
+        r"(interval provided: )?(?:less than one second|\b\d+ (?:day|hour|minute|second)s?\b(?:, \d+ (?:day|hour|minute|second)s?\b)*)",
     )
 });
 static SECONDS: LazyLock<Regex> =
-    LazyLock::new(|| regex(r#"((?:_seconds"|_time'|"(?:copy|total|analysis)_time"): )[\d.]+(?:e-?\d+)?"#));
+    LazyLock::new(|| regex(r#"((?:_seconds"|_time'|"(?:copy|total|analysis)_time"): )([\d.]+(?:e-?\d+)?)"#));
 static SPEED: LazyLock<Regex> =
     LazyLock::new(|| regex(r#"[\d.]+ (?:[KMGT]i)?B/s|("throughput_bytes": )\d+"#));
 static BACKUP_ID: LazyLock<Regex> = LazyLock::new(|| regex(r"\b\d{8}T\d{6}\b"));
 static SIZE: LazyLock<Regex> = LazyLock::new(|| {
-    let value = r"[\d.]+(?: (?:[KMGT]i)?B\b)?";
+    let value = r"([\d.]+(?: (?:[KMGT]i)?B\b)?)";
     let places = [
         // `backup.info`
         "^(?:cluster_|deduplicated_)?size=",
@@ -101,7 +102,7 @@ static POSITION: LazyLock<Regex> = LazyLock::new(|| {
 
 static COMPRESSED: LazyLock<Regex> = LazyLock::new(|| {
     regex(
-        r"(?m)^((?:[0-9A-F]{24}\S*|[0-9A-F]{8}\.history)\t)\d+(\t[\d.]+\t(?:gzip|bzip2|xz|zstd|lz4|pigz)\t)",
+        r"(?m)^((?:[0-9A-F]{24}\S*|[0-9A-F]{8}\.history)\t)\d+(\t[\d.]+\t(?:gzip|bzip2|xz|zstd|lz4|pigz|pygzip|pybzip2)\t)",
     )
 });
 
@@ -194,8 +195,17 @@ impl Normaliser {
             Rule::Pid => with(&PROCESS, "$1(<pid>)"),
             Rule::Instant => self.instants(text),
             Rule::Duration => {
-                let text = INTERVAL.replace_all(text, "<duration>");
-                let text = SECONDS.replace_all(&text, "$1<duration>");
+                let text = INTERVAL.replace_all(text, |found: &Captures<'_>| match found.get(1) {
+                    Some(_) => found[0].to_owned(),
+                    None => self.interval(&found[0]),
+                });
+                let text = SECONDS.replace_all(&text, |found: &Captures<'_>| {
+                    let short = found[2].parse().is_ok_and(|seconds| self.is_short(seconds));
+                    match short {
+                        true => format!("{}<duration>", &found[1]),
+                        false => found[0].to_owned(),
+                    }
+                });
                 SPEED.replace_all(&text, "$1<speed>").into_owned()
             }
             Rule::BackupId => BACKUP_ID
@@ -206,7 +216,16 @@ impl Normaliser {
                         .unwrap_or_else(|| found[0].to_owned())
                 })
                 .into_owned(),
-            Rule::Size => with(&SIZE, "$1$2<size>$3"),
+            Rule::Size => SIZE
+                .replace_all(text, |found: &Captures<'_>| {
+                    let part = |n: usize| found.get(n).map_or("", |m| m.as_str());
+                    let value = [part(2), part(4)].concat();
+                    match is_size_of_cluster(&value) {
+                        true => format!("{}{}<size>{}", part(1), part(3), part(5)),
+                        false => found[0].to_owned(),
+                    }
+                })
+                .into_owned(),
             Rule::Position => POSITION
                 .replace_all(text, |found: &Captures<'_>| {
                     let part = |n: usize| found.get(n).map_or("", |m| m.as_str());
@@ -214,6 +233,32 @@ impl Normaliser {
                 })
                 .into_owned(),
             Rule::CompressedSize => with(&COMPRESSED, "$1<size>$2"),
+        }
+    }
+
+    /// Whether something of this run may have taken so many seconds.
+    fn is_short(&self, seconds: f64) -> bool {
+        let run = self.end.as_second() - self.start.as_second();
+        seconds <= run.saturating_add(MARGIN) as f64
+    }
+
+    /// `1 day, 2 hours, 1 second`
+    fn interval(&self, text: &str) -> String {
+        let seconds = |part: &str| {
+            let (count, unit) = part.split_once(' ')?;
+            let unit = match unit.trim_end_matches('s') {
+                "day" => 86_400,
+                "hour" => 3_600,
+                "minute" => 60,
+                _ => 1,
+            };
+            Some(count.parse::<u64>().ok()?.saturating_mul(unit))
+        };
+        let total: u64 = text.split(", ").filter_map(seconds).sum();
+        match total / 86_400 {
+            _ if self.is_short(total as f64) => "<duration>".to_owned(),
+            0 => text.to_owned(),
+            days => format!("<{days} days or more>"),
         }
     }
 
@@ -265,6 +310,20 @@ impl Normaliser {
         })
         .into_owned()
     }
+}
+
+/// `22.1 MiB` or `23203529`: a cluster has some MiB at least.
+fn is_size_of_cluster(text: &str) -> bool {
+    let (number, unit) = text.split_once(' ').unwrap_or((text, "B"));
+    let unit = match unit {
+        "B" => 1.0,
+        "KiB" => 1024.0,
+        "MiB" => 1_048_576.0,
+        _ => 1_073_741_824.0,
+    };
+    number
+        .parse::<f64>()
+        .is_ok_and(|number| number * unit >= 1_048_576.0)
 }
 
 /// `20261121T120000`
@@ -354,13 +413,18 @@ mod tests {
             ),
             (
                 Rule::Duration,
-                "time: 1 day, 2 hours, 1 second) less than one second, 3 backups",
+                "time: 1 hour, 1 second) less than one second, 3 backups",
                 "time: <duration>) <duration>, 3 backups",
             ),
             (
                 Rule::Duration,
-                "\"recovery_elapsed_time_seconds\": 0.25, {'copy_time': 1.5e-05, 'x': 3}",
-                "\"recovery_elapsed_time_seconds\": <duration>, {'copy_time': <duration>, 'x': 3}",
+                "took 1 hour, 2 minutes; age: 873 days, 3 hours, 1 second; interval provided: 1 day, 2 seconds",
+                "took 1 hour, 2 minutes; age: <873 days or more>; interval provided: 1 day, 2 seconds",
+            ),
+            (
+                Rule::Duration,
+                "\"recovery_elapsed_time_seconds\": 0.25, {'copy_time': 1.5e-05, 'total_time': 86400.0, 'x': 3}",
+                "\"recovery_elapsed_time_seconds\": <duration>, {'copy_time': <duration>, 'total_time': 86400.0, 'x': 3}",
             ),
             (
                 Rule::Duration,
@@ -374,8 +438,8 @@ mod tests {
             ),
             (
                 Rule::Size,
-                "Backup size: 22.1 MiB\nsize=12\nxsize=13\nsize 7 B",
-                "Backup size: <size>\nsize=<size>\nxsize=13\nsize 7 B",
+                "Backup size: 22.1 MiB\nsize=12000000\nsize=0\ncluster_size=12\nxsize=13000000\nsize 7 B",
+                "Backup size: <size>\nsize=<size>\nsize=0\ncluster_size=12\nxsize=13000000\nsize 7 B",
             ),
             (
                 Rule::Size,
@@ -384,8 +448,8 @@ mod tests {
             ),
             (
                 Rule::Size,
-                "{\"size\": 12, \"cluster_size\": 2.0, \"version\": 5, \"size\": \"2 MiB\", \"wal_size\": \"2 MiB\", \"size_bytes\": 5, \"x_bytes\": 6}",
-                "{\"size\": <size>, \"cluster_size\": <size>, \"version\": 5, \"size\": \"<size>\", \"wal_size\": \"2 MiB\", \"size_bytes\": <size>, \"x_bytes\": 6}",
+                "{\"size\": 12000000, \"cluster_size\": 2000000.0, \"version\": 5, \"size\": \"2 MiB\", \"size\": \"0 B\", \"wal_size\": \"2 MiB\", \"size_bytes\": 5000000, \"x_bytes\": 6}",
+                "{\"size\": <size>, \"cluster_size\": <size>, \"version\": 5, \"size\": \"<size>\", \"size\": \"0 B\", \"wal_size\": \"2 MiB\", \"size_bytes\": <size>, \"x_bytes\": 6}",
             ),
             (
                 Rule::Position,
@@ -399,8 +463,8 @@ mod tests {
             ),
             (
                 Rule::CompressedSize,
-                "000000010000000000000003\t16777\t1.5\tgzip\tNone\n000000010000000000000004\t16777\t1.5\tNone\tNone\n",
-                "000000010000000000000003\t<size>\t1.5\tgzip\tNone\n000000010000000000000004\t16777\t1.5\tNone\tNone\n",
+                "000000010000000000000003\t16777\t1.5\tgzip\tNone\n00000002.history\t9\t1\tpygzip\tNone\n000000010000000000000004\t16777\t1.5\tNone\tNone\n",
+                "000000010000000000000003\t<size>\t1.5\tgzip\tNone\n00000002.history\t<size>\t1\tpygzip\tNone\n000000010000000000000004\t16777\t1.5\tNone\tNone\n",
             ),
         ];
         for (rule, given, expected) in cases {

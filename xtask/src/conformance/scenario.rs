@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::compare::{Compare, Look, Place, Words};
 use super::execute::Stage;
@@ -128,6 +128,21 @@ impl Scenario {
         self
     }
 
+    /// Why nothing would come of it: no command, or a pattern by which all files are left out.
+    pub fn compares_too_little(&self) -> Option<String> {
+        if self.steps.iter().all(|step| matches!(step, Step::Then(_))) {
+            return Some("it runs no command".to_owned());
+        }
+        let all = |pattern: &str| {
+            let parts: Vec<&str> = pattern.trim_end_matches('*').split('/').collect();
+            // Below the directory of a run (`home`) or of a server in it (`home/main`) everything.
+            parts.len() <= 3 && parts.last().is_none_or(|part| part.is_empty())
+        };
+        let hides = |(pattern, look): &&(&'static str, Look)| *look == Look::Nothing && all(pattern);
+        let found = self.compare.files.iter().find(hides)?;
+        Some(format!("`{}` leaves out all files of a directory", found.0))
+    }
+
     fn allow(mut self, id: &'static str, effect: Effect) -> Self {
         self.allowed.push(Allowed {
             id,
@@ -207,11 +222,19 @@ impl Scenario {
 }
 
 /// The words of a command line.
-pub fn words(line: &str, root: &Path, ids: &[String]) -> Vec<String> {
+///
+/// # Errors
+/// It names a backup that the state does not have: both programs would refuse it, and nothing be compared but that.
+pub fn words(line: &str, root: &Path, ids: &[String]) -> Result<Vec<String>> {
     let mut line = line.replace("{root}", &root.display().to_string());
     for (n, id) in ids.iter().enumerate() {
         line = line.replace(&format!("{{id {}}}", n + 1), id);
     }
+    ensure!(
+        !line.contains("{id ") && !line.contains("{root"),
+        "`{line}` names what the state does not have: it has {} backups",
+        ids.len()
+    );
     let mut words: Vec<String> = Vec::new();
     let mut word: Option<String> = None;
     let mut quoted = false;
@@ -226,12 +249,37 @@ pub fn words(line: &str, root: &Path, ids: &[String]) -> Vec<String> {
         }
     }
     words.extend(word);
-    words
+    Ok(words)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scenario_compares_something() {
+        let base = || scenario("x", "cli.md 1", crate::conformance::state::PLAIN);
+        let with = |pattern, look| base().run("cron").files(pattern, look);
+        for (scenario, good) in [
+            (base(), false),
+            (base().then(|_| Ok(())), false),
+            (base().run("cron"), true),
+            (with("*", Look::Nothing), false),
+            (with("home/*", Look::Nothing), false),
+            (with("home/main/*", Look::Nothing), false),
+            (with("home/main/incoming/*", Look::Nothing), true),
+            (with("out/x*", Look::Nothing), true),
+            (with("home/*", Look::Presence), true),
+        ] {
+            let found = scenario.compares_too_little();
+            assert_eq!(found.is_none(), good, "{:?}: {found:?}", scenario.compare.files);
+        }
+        let all = crate::conformance::scenarios::all();
+        let idle = all
+            .iter()
+            .filter_map(|one| Some((one.name, one.compares_too_little()?)));
+        assert_eq!(idle.collect::<Vec<_>>(), []);
+    }
 
     #[test]
     fn words_are_quoted_and_filled_in() {
@@ -254,7 +302,10 @@ mod tests {
             ),
         ];
         for (line, expected) in cases {
-            assert_eq!(words(line, root, &ids), expected);
+            assert_eq!(words(line, root, &ids).unwrap(), expected);
+        }
+        for line in ["delete main {id 3}", "restore main {id 1} {root }/out"] {
+            assert!(words(line, root, &ids).is_err(), "{line}");
         }
     }
 }

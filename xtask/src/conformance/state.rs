@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use testkit::catalogue::{Recipe, WriteOptions};
 use testkit::{Cluster, trees, user};
 
@@ -101,6 +101,11 @@ impl State {
         match self.catalogue {
             Catalogue::Archive(major) => copy(&world.archive(major)?.home, &home)?,
             Catalogue::Seeded(recipe) => {
+                let settings = [self.global, self.main, self.servers];
+                ensure!(
+                    self.live == Live::None && settings.iter().all(|text| text.is_empty()),
+                    "a seeded catalogue has a configuration of its own: no cluster and no settings can be added"
+                );
                 let recipe: Recipe = recipe.parse()?;
                 testkit::catalogue::write(&recipe.blueprint(), root, &WriteOptions::default())?;
                 return Ok(None);
@@ -197,6 +202,19 @@ fn own(root: &Path, template: &Path, major: u16) -> Result<Cluster> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_of_a_seeded_catalogue_are_not_lost_in_silence() {
+        let seeded = PLAIN.catalogue(Catalogue::Seeded("small:1"));
+        let world = World::default();
+        for state in [seeded.main("archiver = off"), seeded.live(Live::Shared(15))] {
+            let dir = testkit::TestDir::new().unwrap();
+            let error = state.make(dir.path(), &world).unwrap_err();
+            assert!(error.to_string().contains("of its own"), "{error:#}");
+        }
+        let dir = testkit::TestDir::new().unwrap();
+        seeded.make(dir.path(), &world).unwrap();
+    }
 
     #[test]
     fn lines_replace_those_of_the_same_name() {

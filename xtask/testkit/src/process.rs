@@ -84,6 +84,8 @@ pub struct Finished {
     pub stdout_bytes: Vec<u8>,
     /// Standard output, invalid UTF-8 replaced.
     pub stdout: String,
+    /// Standard error, as bytes.
+    pub stderr_bytes: Vec<u8>,
     /// Standard error, invalid UTF-8 replaced.
     pub stderr: String,
     /// How long it ran.
@@ -350,14 +352,15 @@ impl Background {
     }
 
     fn finished(&self) -> Result<Finished> {
-        let stdout_bytes = contents(&self.stdout)?;
+        let (stdout_bytes, stderr_bytes) = (contents(&self.stdout)?, contents(&self.stderr)?);
         Ok(Finished {
             command: self.command.clone(),
             code: self.status.and_then(|s| s.code()),
             signal: self.status.and_then(|s| s.signal()),
             stdout: String::from_utf8_lossy(&stdout_bytes).into_owned(),
             stdout_bytes,
-            stderr: self.stderr_so_far()?,
+            stderr: String::from_utf8_lossy(&stderr_bytes).into_owned(),
+            stderr_bytes,
             elapsed: self.start.elapsed(),
         })
     }

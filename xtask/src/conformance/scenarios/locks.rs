@@ -26,7 +26,6 @@ pub fn scenarios() -> Vec<Scenario> {
         .run("backup main")
         .run("-f json backup main")
         .rules(&[Pid])
-        .files("home/main/*", Look::Nothing)
         .hint(
             0,
             "HINT: wait until the backup, deletion or import that runs for this server has ended",

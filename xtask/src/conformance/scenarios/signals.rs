@@ -72,7 +72,7 @@ pub fn scenarios() -> Vec<Scenario> {
         .interrupted("backup main", signal, begun)
         .run("list-backups main")
         .rules(&[Pid, Instant, Duration, BackupId])
-        .files("home/main/wals/0*/*", Look::Presence)
+        .files("home/main/wals/0*/*", Look::Size)
         .files("home/main/incoming/*", Look::Nothing)
     };
     let told = |scenario: Scenario, what: &'static str, why: &'static str| {
