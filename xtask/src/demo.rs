@@ -17,8 +17,8 @@ use crate::{run, setup};
 /// How to run the demonstration.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// PostgreSQL major to use
-    #[arg(long, default_value_t = 18)]
+    /// PostgreSQL major to use, 10 to 18
+    #[arg(long, default_value_t = 18, value_parser = clap::value_parser!(u16).range(10..=18))]
     major: u16,
     /// Run this program instead of building ours
     #[arg(long, hide = true)]

@@ -46,7 +46,7 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Write a generated catalogue, and a configuration to look at it with
     Catalogue(catalogue::Options),
-    /// Check which crate may depend on which, and the layers inside barman-core
+    /// Check which crate may depend on which, the layers inside barman-core, and that no file is too long
     Arch,
     /// Show a backup, a disaster and a point-in-time recovery on a throw-away PostgreSQL
     Demo(demo::Options),

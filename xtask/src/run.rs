@@ -78,12 +78,25 @@ fn executable(messages: &str, program: &str) -> Option<PathBuf> {
 /// The signals cannot be watched for.
 pub fn watch_signals() -> Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    // Whoever was started with `nohup` shall outlive its terminal.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let wanted = [SIGINT, SIGTERM, SIGHUP];
+    for signal in wanted
+        .into_iter()
+        .filter(|signal| *signal != SIGHUP || !ignores(&status, *signal))
+    {
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, interrupt_flag().clone())
             .and_then(|_| signal_hook::flag::register(signal, interrupt_flag().clone()))
             .context("watch for signals")?;
     }
     Ok(())
+}
+
+/// Whether a process ignores a signal, by its `/proc/PID/status`.
+fn ignores(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// Whether a program of this name is in `PATH`.
@@ -150,6 +163,13 @@ mod tests {
             {\"reason\":\"build-finished\",\"success\":true}\n";
         assert_eq!(executable(messages, "barman"), Some("/t/x86/debug/barman".into()));
         assert_eq!(executable(messages, "barman_wal"), None);
+    }
+
+    #[test]
+    fn ignored_signals_are_known() {
+        let status = "Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000002\n";
+        assert!(ignores(status, 1) && ignores(status, 13) && !ignores(status, 2));
+        assert!(!ignores("", 1));
     }
 
     #[test]

@@ -46,30 +46,37 @@ pub struct Options {
     /// Which faults
     #[arg(long, value_delimiter = ',', default_values = ["kill", "enospc", "eio", "unsupported"])]
     fault: Vec<Kind>,
-    /// Only at calls of these names
-    #[arg(long, value_delimiter = ',')]
+    /// Only at calls of these names, `fsync` for example
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
     call: Vec<String>,
     /// Only at the call of this number (with --call)
-    #[arg(long, requires = "call")]
+    #[arg(long, requires = "call", value_name = "N")]
     at: Option<u32>,
     /// Only in the threads beside the first one, which is held back
     #[arg(long)]
     other_threads: bool,
-    /// Only every so manieth call
-    #[arg(long, default_value_t = 1)]
+    /// Only every N-th call
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one)]
     stride: usize,
     /// Stop each scenario after so many seconds
-    #[arg(long)]
+    #[arg(long, value_name = "SECONDS")]
     budget: Option<u64>,
     /// How many calls of each kind of those that are alike file by file (the bulk of a backup); 0 for all of them
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_name = "N")]
     bulk: usize,
     /// Decides which calls are chosen when not all are
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How many runs at a time
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = at_least_one)]
     jobs: usize,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("a number from 1 on is wanted".to_owned()),
+    }
 }
 
 /// Runs the task.
@@ -90,6 +97,13 @@ pub fn run(options: &Options) -> Result<()> {
         "there is no scenario {:?}: see `cargo xtask crash --list`",
         options.command.as_deref().unwrap_or_default()
     );
+    let known = testkit::strace::order_calls();
+    if let Some(name) = options.call.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!(
+            "--call {name}: no such call is followed; they are {}",
+            known.join(", ")
+        );
+    }
     setup::run()?;
     let settings = Settings {
         kinds: options.fault.clone(),
@@ -100,7 +114,7 @@ pub fn run(options: &Options) -> Result<()> {
         bulk: (options.bulk > 0).then_some(options.bulk),
         budget: options.budget.map(Duration::from_secs),
         seed: options.seed,
-        jobs: options.jobs.max(1),
+        jobs: options.jobs,
         // Whoever repeats one fault has seen the rest.
         plant: options.at.is_none(),
         ..defaults()?

@@ -39,7 +39,7 @@ pub struct Options {
     /// Run only targets whose names contain this
     filter: Option<String>,
     /// How long each target runs
-    #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     seconds: u64,
     /// How many targets run at once
     #[arg(long, default_value_t = 2, value_name = "J", value_parser = clap::value_parser!(u64).range(1..=64))]

@@ -258,12 +258,16 @@ impl Background {
             .map(|a| a.to_string_lossy().into_owned())
             .collect::<Vec<_>>()
             .join(" ");
-        let stdout = tempfile::tempfile().context("make a file for output")?;
-        let stderr = tempfile::tempfile().context("make a file for output")?;
+        let in_temporary = |what| {
+            let place = std::env::temp_dir();
+            move || format!("make a file for {what} in {}", place.display())
+        };
+        let stdout = tempfile::tempfile().with_context(in_temporary("output"))?;
+        let stderr = tempfile::tempfile().with_context(in_temporary("output"))?;
         match stdin {
             None => command.stdin(Stdio::null()),
             Some(bytes) => {
-                let mut file = tempfile::tempfile().context("make a file for input")?;
+                let mut file = tempfile::tempfile().with_context(in_temporary("input"))?;
                 file.write_all(bytes)
                     .and_then(|()| file.seek(SeekFrom::Start(0)))
                     .context("write the input")?;
