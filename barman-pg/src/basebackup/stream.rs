@@ -281,6 +281,11 @@ impl<'c> BaseBackup<'c> {
         self.client.timeline_history(timeline).map(|(_, content)| content)
     }
 
+    /// Whether the server has to send a manifest.
+    fn expects_manifest(&self) -> bool {
+        self.manifest != ManifestMode::Without && self.version().at_least(13)
+    }
+
     /// What an archive is called: `base.tar`, `16384.tar.zst`, `backup_manifest`.
     pub(super) fn name_of(&self, kind: &ArchiveKind) -> String {
         let suffix = self.compression.map_or("", CompressionMethod::suffix);
@@ -451,6 +456,9 @@ impl<'c> BaseBackup<'c> {
             }
             // The result set with the end position.
             Answer::Columns if !self.copying && self.begun > self.tablespaces.len() => {
+                if self.expects_manifest() && self.current != Some(ArchiveKind::Manifest) {
+                    return Err(self.protocol("no backup manifest although one was asked for"));
+                }
                 self.ended = true;
                 pieces.push(Piece::End);
             }
@@ -534,12 +542,13 @@ impl<'c> BaseBackup<'c> {
     }
 
     fn begin(&mut self, kind: ArchiveKind, pieces: &mut Vec<Piece>) -> Result<(), Error> {
-        let in_turn = match kind {
-            ArchiveKind::Manifest => self.current == Some(ArchiveKind::Main),
-            _ => true,
-        };
-        if !in_turn {
-            return Err(self.protocol("the manifest before the data directory, or twice"));
+        if kind == ArchiveKind::Manifest {
+            if !self.expects_manifest() {
+                return Err(self.protocol("a backup manifest that was not asked for"));
+            }
+            if self.current != Some(ArchiveKind::Main) {
+                return Err(self.protocol("the manifest before the data directory, or twice"));
+            }
         }
         self.begun += 1;
         self.waiting = false;
@@ -579,8 +588,18 @@ impl<'c> BaseBackup<'c> {
             }
         }
         self.done = true;
-        self.end
-            .ok_or_else(|| self.client.odd(&COPYING, "no end position"))
+        let Some(end) = self.end else {
+            return Err(self.client.odd(&COPYING, "no end position"));
+        };
+        let start = self.start;
+        if end.lsn < start.lsn || end.timeline < start.timeline {
+            let what = format!(
+                "a backup that ends at {} (timeline {}) before it begins at {} (timeline {})",
+                end.lsn, end.timeline, start.lsn, start.timeline
+            );
+            return Err(self.client.odd(&COPYING, what));
+        }
+        Ok(end)
     }
 }
 

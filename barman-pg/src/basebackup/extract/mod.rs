@@ -53,7 +53,8 @@ pub enum OwnManifest {
 pub struct ExtractTargets {
     /// The data directory.
     pub data: PathBuf,
-    /// Each tablespace with a location of its own, by object id.
+    /// Each tablespace with a location of its own, by object id. One inside the data directory (its location is relative)
+    /// stays there: a directory for it is not used.
     pub tablespaces: BTreeMap<u32, PathBuf>,
     /// A manifest for servers that send none.
     pub own_manifest: OwnManifest,
@@ -192,7 +193,7 @@ pub fn extract(
     };
     let verified = written.manifest.is_some();
     if let Some(sent) = &written.manifest {
-        manifest::verify(&targets.data, sent.temporary_path(), &written.set, said)?;
+        manifest::verify(&targets.data, sent.temporary_path(), &written.set, said, stop.as_deref())?;
     }
     let own = match written.own {
         Some(own) => Some(finish_own(&mut backup, own, end)?),
