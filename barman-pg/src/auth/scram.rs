@@ -242,16 +242,19 @@ mod tests {
 
     fn answer(scram: &Scram, message: &str) -> Result<(String, Proof), String> {
         let going = || Ok::<(), Infallible>(());
-        scram.answer(message.as_bytes(), going).map_err(|failure| match failure {
-            ScramFailure::Refused(why) => why,
-            ScramFailure::Stopped(never) => match never {},
-        })
+        scram
+            .answer(message.as_bytes(), going)
+            .map_err(|failure| match failure {
+                ScramFailure::Refused(why) => why,
+                ScramFailure::Stopped(never) => match never {},
+            })
     }
 
     /// The example of RFC 7677 without its name, which PostgreSQL leaves empty; proofs as Python's `hashlib` and `hmac`
     /// compute them.
     const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
-    const SERVER: &str = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+    const SERVER: &str =
+        "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
 
     fn pencil(binding: Binding) -> Scram {
         Scram::with_nonce("pencil", binding, NONCE.to_owned())
@@ -290,7 +293,10 @@ mod tests {
                 assert!(expected.check(wrong.as_bytes()).is_err(), "{wrong}");
             }
         }
-        assert_eq!(pencil(Binding::NotOffered).first(), "y,,n=,r=rOprNGfwEbeRWgbNEkqO");
+        assert_eq!(
+            pencil(Binding::NotOffered).first(),
+            "y,,n=,r=rOprNGfwEbeRWgbNEkqO"
+        );
     }
 
     #[test]
@@ -305,9 +311,18 @@ mod tests {
             ("r=rOprNGfwEbeRWgbNEkqO1,s=c2FsdA=,i=1", "invalid salt"),
             ("r=rOprNGfwEbeRWgbNEkqO1,s=c2FsdA==", "no iteration count"),
             ("r=rOprNGfwEbeRWgbNEkqO1,s=c2FsdA==,i=", "invalid iteration count"),
-            ("r=rOprNGfwEbeRWgbNEkqO1,s=c2FsdA==,i=0", "invalid iteration count"),
-            ("r=rOprNGfwEbeRWgbNEkqO1,s=c2FsdA==,i=+1", "invalid iteration count"),
-            ("r=rOprNGfwEbeRWgbNEkqO1,s=c2FsdA==,i=2147483648", "invalid iteration count"),
+            (
+                "r=rOprNGfwEbeRWgbNEkqO1,s=c2FsdA==,i=0",
+                "invalid iteration count",
+            ),
+            (
+                "r=rOprNGfwEbeRWgbNEkqO1,s=c2FsdA==,i=+1",
+                "invalid iteration count",
+            ),
+            (
+                "r=rOprNGfwEbeRWgbNEkqO1,s=c2FsdA==,i=2147483648",
+                "invalid iteration count",
+            ),
             ("r=rOprNGfwEbeRWgbNEkqO1,s=c2FsdA==,i=1,x=1", "garbage at end"),
         ] {
             let told = answer(&pencil(Binding::Unsupported), message).err().unwrap();

@@ -8,7 +8,7 @@ use super::startup::{self, Encryption};
 use super::{ConnectOptions, Deadline, Host, Plan, SocketSettings};
 use crate::error::Error;
 use crate::replication::wire::{Doing, Patience, Wire};
-use crate::tls::TlsSettings;
+use crate::tls::{SslMode, TlsSettings};
 
 /// How long a session that is given up waits for its request to be taken.
 pub(crate) const CANCEL_LIMIT: Duration = Duration::from_secs(2);
@@ -46,7 +46,11 @@ impl Canceller {
             address: address.clone(),
             host,
             socket: plan.socket.clone(),
-            tls: encrypted.then(|| plan.tls.clone()),
+            // The key is a secret of the encrypted session: it does not go out in clear.
+            tls: encrypted.then(|| TlsSettings {
+                mode: plan.tls.mode.max(SslMode::Require),
+                ..plan.tls.clone()
+            }),
             process: key.0,
             secret: key.1,
         }

@@ -175,6 +175,8 @@ where
 {
     pub(crate) make: M,
     pub(crate) show: S,
+    /// Whether the server is in recovery; nothing on sessions that cannot ask that.
+    pub(crate) recovers: fn(&mut T) -> Result<Option<bool>, Error>,
 }
 
 /// Opens a session: tries every address of every host in the order of libpq, and on each the encryption that `sslmode`
@@ -305,7 +307,9 @@ where
                 .find(|(known, _)| *known == name)
                 .map(|(_, value)| *value)
         },
-        |name| Ok((maker.show)(&mut session, name)?.as_ref().map(on)),
+        &mut session,
+        maker.recovers,
+        |session, name| Ok((maker.show)(session, name)?.as_ref().map(on)),
     );
     match verdict {
         Ok(None) => Ok(session),

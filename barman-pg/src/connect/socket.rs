@@ -1,11 +1,13 @@
 //! Sockets: addresses of a host, a connect with a deadline that can be interrupted, and reads and writes that never
 //! block longer than they are told.
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -113,7 +115,7 @@ pub(crate) fn describe(error: &io::Error) -> String {
 /// The addresses that a host stands for. Name resolution happens in a thread of its own because nothing can stop it.
 pub(super) fn addresses(host: &Host, plan: &Plan, options: &ConnectOptions) -> Result<Vec<Address>, Error> {
     let (name, port) = match &host.place {
-        Place::Unix(path) => return Ok(vec![Address::Unix(path.clone())]),
+        Place::Unix { path, .. } => return Ok(vec![Address::Unix(path.clone())]),
         Place::Name(name) => (name.clone(), host.port),
         Place::Address { address, .. } => (address.clone(), host.port),
     };
@@ -125,7 +127,7 @@ pub(super) fn addresses(host: &Host, plan: &Plan, options: &ConnectOptions) -> R
         reason,
         sqlstate: None,
     };
-    if matches!(host.place, Place::Address { .. }) {
+    if matches!(host.place, Place::Address { .. }) && !is_numeric(&name) {
         return Err(failed(format!("could not parse network address \"{name}\"")));
     }
     let (sender, receiver) = mpsc::channel();
@@ -169,6 +171,33 @@ pub(super) fn addresses(host: &Host, plan: &Plan, options: &ConnectOptions) -> R
     }
 }
 
+/// Whether the resolver takes it for an address without asking anybody: IPv6 with a zone (`fe80::1%eth0`), IPv4 in short
+/// (`127.1`).
+fn is_numeric(text: &str) -> bool {
+    match text.split_once('%') {
+        Some((address, _)) => address.parse::<Ipv6Addr>().is_ok(),
+        None => text
+            .split('.')
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())),
+    }
+}
+
+/// A Unix socket's address: a leading `@` stands for the zero byte of one that is not in the file system.
+fn unix_address(path: &Path) -> io::Result<socket2::SockAddr> {
+    let bytes = path.as_os_str().as_bytes();
+    let name = match bytes.strip_prefix(b"@") {
+        Some(rest) => OsString::from_vec([b"\0", rest].concat()),
+        None => path.as_os_str().to_owned(),
+    };
+    socket2::SockAddr::unix(&name).map_err(|_| {
+        let what = format!(
+            "Unix-domain socket path \"{}\" is too long (maximum 107 bytes)",
+            path.display()
+        );
+        io::Error::new(io::ErrorKind::InvalidInput, what)
+    })
+}
+
 /// Opens a connection to one address.
 pub(super) fn connect(
     address: &Address,
@@ -184,7 +213,7 @@ pub(super) fn connect(
         source,
     };
     let (domain, target) = match address {
-        Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path).map_err(broken)?),
+        Address::Unix(path) => (Domain::UNIX, unix_address(path).map_err(broken)?),
         Address::Tcp(address) => (Domain::for_address(*address), SockAddr::from(*address)),
     };
     let socket = socket2::Socket::new(domain, Type::STREAM.nonblocking().cloexec(), None).map_err(broken)?;

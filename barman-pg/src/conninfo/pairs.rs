@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::{ConnInfoError, is_keyword};
+use super::{ConnInfoError, HIDDEN, is_keyword, keywords};
 
 /// Blanks of libpq's parser (`isspace` in the C locale).
 fn is_blank(c: char) -> bool {
@@ -14,10 +14,12 @@ fn skip_blanks(chars: &mut Peekable<Chars<'_>>) {
     while chars.next_if(|c| is_blank(*c)).is_some() {}
 }
 
-/// Splits the string into its pairs, in order; keywords are not checked.
+/// Splits the string into its pairs, in order.
 pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> {
     let mut pairs = Vec::new();
     let mut chars = text.chars().peekable();
+    // Behind a secret without quotes: an unknown word may be the rest of it.
+    let mut doubtful = false;
     loop {
         skip_blanks(&mut chars);
         if chars.peek().is_none() {
@@ -29,13 +31,23 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> 
         }
         skip_blanks(&mut chars);
         if chars.next_if_eq(&'=').is_none() {
-            let word = if is_keyword(&word) { word } else { "...".to_owned() };
+            let word = if is_keyword(&word) {
+                word
+            } else {
+                HIDDEN.to_owned()
+            };
             return Err(ConnInfoError::MissingEquals { word });
+        }
+        if !is_keyword(&word) {
+            let keyword = if doubtful { HIDDEN.to_owned() } else { word };
+            return Err(ConnInfoError::UnknownKeyword { keyword });
         }
         skip_blanks(&mut chars);
         let value = if chars.next_if_eq(&'\'').is_some() {
+            doubtful = false;
             quoted(&mut chars)?
         } else {
+            doubtful = keywords::is_secret(&word);
             bare(&mut chars)
         };
         pairs.push((word, value));
