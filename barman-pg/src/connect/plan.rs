@@ -128,10 +128,11 @@ impl Plan {
     }
 }
 
-/// As in libpq nothing that is about TCP is read if every host is a Unix socket.
+/// As in libpq nothing that is about TCP is read if every host is a Unix socket, or if `keepalives` is off.
 fn socket_settings(values: &Values<'_>, hosts: &[Host]) -> Result<SocketSettings, Error> {
     let require_peer = values.get("requirepeer");
-    if hosts.iter().all(|host| matches!(host.place, Place::Unix { .. })) {
+    let local = hosts.iter().all(|host| matches!(host.place, Place::Unix { .. }));
+    if local || values.integer("keepalives")? == Some(0) {
         return Ok(SocketSettings {
             keepalive: None,
             user_timeout: None,
@@ -139,7 +140,7 @@ fn socket_settings(values: &Values<'_>, hosts: &[Host]) -> Result<SocketSettings
         });
     }
     Ok(SocketSettings {
-        keepalive: keepalive(values)?,
+        keepalive: Some(keepalive(values)?),
         user_timeout: values
             .integer("tcp_user_timeout")?
             .and_then(|ms| u64::try_from(ms).ok())
@@ -178,10 +179,7 @@ fn refuse_unsupported(values: &Values<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn keepalive(values: &Values<'_>) -> Result<Option<KeepAlive>, Error> {
-    if values.integer("keepalives")? == Some(0) {
-        return Ok(None);
-    }
+fn keepalive(values: &Values<'_>) -> Result<KeepAlive, Error> {
     let positive = |keyword: &str, default: u32| -> Result<u32, Error> {
         let number = values
             .integer(keyword)?
@@ -190,11 +188,11 @@ fn keepalive(values: &Values<'_>) -> Result<Option<KeepAlive>, Error> {
         Ok(number.unwrap_or(default))
     };
     // The systems' default notices a dead peer only after two hours; waits for archiving have no other limit.
-    Ok(Some(KeepAlive {
+    Ok(KeepAlive {
         idle: Duration::from_secs(positive("keepalives_idle", 60)?.into()),
         interval: Duration::from_secs(positive("keepalives_interval", 10)?.into()),
         retries: positive("keepalives_count", 6)?,
-    }))
+    })
 }
 
 #[cfg(test)]
@@ -303,6 +301,7 @@ mod tests {
             "client_encoding=latin1",
             // Nobody asks about TCP on a Unix socket.
             "host=/tmp keepalives=x keepalives_idle=x tcp_user_timeout=x",
+            "host=h keepalives=0 keepalives_idle=x tcp_user_timeout=x",
             "max_protocol_version=latest",
             "sslcompression=1",
             "krbsrvname=x",
