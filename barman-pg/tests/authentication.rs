@@ -35,6 +35,16 @@ fn servers_may_want_many_rounds() {
              CREATE ROLE careful LOGIN REPLICATION PASSWORD 'pw'; SELECT pg_reload_conf()",
         )
         .unwrap();
+    let missing: ConnInfo = format!(
+        "host={} port={} user=careful dbname=postgres",
+        cluster.socket_dir().display(),
+        cluster.port()
+    )
+    .parse()
+    .unwrap();
+    let error = SqlClient::connect(&missing, &options(Duration::from_secs(60))).unwrap_err();
+    assert!(error.to_string().ends_with("no password supplied"), "{error}");
+    assert!(error.hint().unwrap().contains("password file"));
     for (password, good) in [("pw", true), ("wrong", false)] {
         let info: ConnInfo = format!(
             "host={} port={} user=careful dbname=postgres password={password}",

@@ -12,7 +12,7 @@ pub(crate) use require::{ChannelBinding, RequireAuth};
 use scram::{Binding, Proof, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, Scram, ScramFailure};
 
 use crate::connect::{Channel, Failure, Host, Plan};
-use crate::error::{Error, sqlstate};
+use crate::error::{Error, NO_PASSWORD, sqlstate};
 use crate::replication::messages::{self, Authentication};
 use crate::replication::session::send;
 use crate::replication::wire::{Doing, Patience, Wire};
@@ -165,9 +165,7 @@ fn say(wire: &mut Wire, message: &impl pgwire::messages::Message, patience: Pati
 }
 
 fn password<'a>(wire: &Wire, host: &'a Host) -> Result<&'a Secret, Failure> {
-    host.password
-        .as_ref()
-        .ok_or_else(|| refuse(wire, "fe_sendauth: no password supplied"))
+    host.password.as_ref().ok_or_else(|| refuse(wire, NO_PASSWORD))
 }
 
 /// A request in words.
