@@ -433,11 +433,7 @@ fn backup_of(archive: &[u8], manifest: Option<&[u8]>) -> Vec<u8> {
 }
 
 /// The same with tablespaces: object id, location, archive.
-fn backup_with(
-    tablespaces: &[(&str, &str, Vec<u8>)],
-    archive: &[u8],
-    manifest: Option<&[u8]>,
-) -> Vec<u8> {
+fn backup_with(tablespaces: &[(&str, &str, Vec<u8>)], archive: &[u8], manifest: Option<&[u8]>) -> Vec<u8> {
     let mut out = [
         message(b'T', &[0, 0]),
         row(&[Some("0/2000028"), Some("1")]),
@@ -610,7 +606,10 @@ fn a_manifest_comes_once_and_only_if_it_was_asked_for() {
     let at = two.windows(end.len()).position(|part| part == end).unwrap();
     two.splice(at..at, [typed(b'm', b""), typed(b'd', &manifest)].concat());
     let mut file_after = backup_of(&archive, Some(&manifest));
-    file_after.splice(at..at, [typed(b'n', b"base.tar\0\0"), typed(b'd', &archive)].concat());
+    file_after.splice(
+        at..at,
+        [typed(b'n', b"base.tar\0\0"), typed(b'd', &archive)].concat(),
+    );
     let early = {
         let mut answer = backup_of(&archive, None);
         let base = typed(b'n', b"base.tar\0\0");
@@ -623,7 +622,12 @@ fn a_manifest_comes_once_and_only_if_it_was_asked_for() {
         ("as asked", &asked, backup_of(&archive, Some(&manifest)), true),
         ("none, as asked", &bare(), backup_of(&archive, None), true),
         ("missing", &asked, backup_of(&archive, None), false),
-        ("not asked for", &bare(), backup_of(&archive, Some(&manifest)), false),
+        (
+            "not asked for",
+            &bare(),
+            backup_of(&archive, Some(&manifest)),
+            false,
+        ),
         ("two", &asked, two, false),
         ("two in one", &asked, backup_of(&archive, Some(&twice)), false),
         ("before the files", &asked, early, false),

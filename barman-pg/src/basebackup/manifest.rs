@@ -114,7 +114,9 @@ pub(super) fn verify(
         Err(other) => ExtractError::Mismatch(other.to_string()),
         Ok(_) if sent.files == received.files => {
             // Each file is as it was sent, as far as its checksum tells, which may be of another kind than wanted.
-            ExtractError::Mismatch("it has other checksums than were asked for, or lists a file twice".to_owned())
+            ExtractError::Mismatch(
+                "it has other checksums than were asked for, or lists a file twice".to_owned(),
+            )
         }
         Ok(_) => ExtractError::Mismatch(format!(
             "{} files were sent and {} received",

@@ -31,6 +31,8 @@ pub(super) struct Taking<'a> {
     pub ctx: &'a Context<'a>,
     pub info: BackupInfo,
     pub interrupted: Option<CancelCause>,
+    /// Whether the server itself archives the WAL of the backup.
+    pub archives: bool,
 }
 
 impl<'a> Taking<'a> {
@@ -53,6 +55,7 @@ impl<'a> Taking<'a> {
             ctx,
             info,
             interrupted: None,
+            archives: false,
         };
         taking.save()?;
         Ok(taking)
@@ -169,9 +172,8 @@ impl<'a> Taking<'a> {
         self.info.end_xlog = Some(copied.end);
         self.info.end_wal = Some(end_wal);
         self.info.end_offset = Some(u64::from(end_offset));
-        source
-            .switch_wal(self.server, self.ctx)
-            .map_err(|error| failed(&error))?;
+        source.switch_wal(self.server).map_err(|error| failed(&error))?;
+        self.archives = source.archives();
         // What is purged is decided by what is on disk.
         self.save().map_err(|error| failed(&error))?;
         purge::first_backup(self.server, self.info.id, purge::Telling::User, self.ctx)
