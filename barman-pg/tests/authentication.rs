@@ -32,7 +32,7 @@ fn servers_may_want_many_rounds() {
     cluster
         .sql(
             "SET password_encryption = 'scram-sha-256'; SET scram_iterations = 150000; \
-             CREATE ROLE careful LOGIN REPLICATION PASSWORD 'pw'; SELECT pg_reload_conf()",
+             CREATE ROLE careful LOGIN REPLICATION PASSWORD 'pw'; CREATE ROLE plain LOGIN PASSWORD 'pw'; SELECT pg_reload_conf()",
         )
         .unwrap();
     let missing: ConnInfo = format!(
@@ -45,6 +45,21 @@ fn servers_may_want_many_rounds() {
     let error = SqlClient::connect(&missing, &options(Duration::from_secs(60))).unwrap_err();
     assert!(error.to_string().ends_with("no password supplied"), "{error}");
     assert!(error.hint().unwrap().contains("password file"));
+    // The server's reason is told in full.
+    let plain = missing
+        .clone()
+        .with("user", "plain")
+        .unwrap()
+        .with("password", "pw")
+        .unwrap();
+    let error =
+        ReplicationClient::connect(&plain.streaming(), &options(Duration::from_secs(60))).unwrap_err();
+    assert!(!error.to_string().contains('\n'), "{error}");
+    assert!(
+        error.hint().unwrap().contains("REPLICATION attribute"),
+        "{:?}",
+        error.hint()
+    );
     for (password, good) in [("pw", true), ("wrong", false)] {
         let info: ConnInfo = format!(
             "host={} port={} user=careful dbname=postgres password={password}",

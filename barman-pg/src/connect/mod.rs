@@ -374,7 +374,16 @@ fn as_connect_failure(error: Error, address: &str) -> Error {
         | Error::ConnInfo(_) => {
             return error;
         }
-        Error::Server { message, .. } => (message.to_string(), Some(message.sqlstate)),
+        Error::Server { message, .. } => {
+            let more = [("DETAIL", &message.detail), ("HINT", &message.hint)];
+            let more = more
+                .into_iter()
+                .filter_map(|(what, text)| Some(format!("\n{what}:  {}", text.as_ref()?)));
+            (
+                std::iter::once(message.to_string()).chain(more).collect(),
+                Some(message.sqlstate),
+            )
+        }
         Error::Io { source, .. } => (socket::describe(&source), None),
         Error::Closed { .. } => ("server closed the connection unexpectedly".to_owned(), None),
         Error::Timeout { .. } => ("timeout expired".to_owned(), None),

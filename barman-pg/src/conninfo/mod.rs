@@ -56,6 +56,32 @@ pub enum ConnInfoError {
     },
 }
 
+/// A keyword, which may be none, and its value.
+struct Pair {
+    keyword: String,
+    value: String,
+    /// The keyword is unknown, and may be the rest of a password that is not quoted or escaped.
+    doubtful: bool,
+}
+
+impl Pair {
+    fn sound(keyword: &str, value: String) -> Self {
+        Self {
+            keyword: keyword.to_owned(),
+            value,
+            doubtful: false,
+        }
+    }
+}
+
+fn split(text: &str) -> Result<Vec<Pair>, ConnInfoError> {
+    if uri::is_uri(text) {
+        uri::parse(text)
+    } else {
+        pairs::parse(text)
+    }
+}
+
 /// A parsed connection string: what the user wrote, nothing filled in. Values are plain (no quotes or escapes).
 ///
 /// `Display` and `Debug` show it re-encoded, keys in byte order, secrets as `*REDACTED*`.
@@ -78,14 +104,13 @@ impl ConnInfo {
     /// # Errors
     /// A string that libpq would refuse; an unknown keyword is named. A value with a null character.
     pub fn parse(text: &str) -> Result<Self, ConnInfoError> {
-        let pairs = if uri::is_uri(text) {
-            uri::parse(text)?
-        } else {
-            pairs::parse(text)?
-        };
         let mut info = Self::default();
-        for (keyword, value) in pairs {
-            info.set(&keyword, value)?;
+        for pair in split(text)? {
+            if pair.doubtful {
+                let keyword = HIDDEN.to_owned();
+                return Err(ConnInfoError::UnknownKeyword { keyword });
+            }
+            info.set(&pair.keyword, pair.value)?;
         }
         Ok(info)
     }
@@ -221,18 +246,14 @@ impl fmt::Debug for ConnInfo {
 /// A connection string as a user wrote it, pairs in their order, with secrets replaced: for messages.
 #[must_use]
 pub fn redact(text: &str) -> String {
-    let parsed = if uri::is_uri(text) {
-        uri::parse(text)
-    } else {
-        pairs::parse(text)
-    };
-    match parsed {
+    match split(text) {
         Ok(pairs) => {
             let words: Vec<String> = pairs
                 .iter()
-                .map(|(keyword, value)| match keywords::is_secret(keyword) {
-                    true => format!("{keyword}=*REDACTED*"),
-                    false => format!("{keyword}={}", pairs::quote(value)),
+                .map(|pair| match (pair.doubtful, keywords::is_secret(&pair.keyword)) {
+                    (true, _) => HIDDEN.to_owned(),
+                    (false, true) => format!("{}=*REDACTED*", pair.keyword),
+                    (false, false) => format!("{}={}", pair.keyword, pairs::quote(&pair.value)),
                 })
                 .collect();
             words.join(" ")
@@ -450,13 +471,19 @@ mod tests {
             "password=my secret=x host=h",
             "password = my secret =x host=h",
             "sslpassword=my secret=x",
+            "password=my top=a secret=x",
             "postgresql://u:top?secret@h/db?a=b=c",
             "postgresql://u:top/x?secret@h/db",
             "postgresql://u:top/x?secret@h/db?a=b=c",
         ] {
             let error = ConnInfo::parse(text).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
+            assert!(!redact(text).contains("secret"), "{}", redact(text));
         }
+        assert_eq!(
+            redact("hots=a password=x y=z user=u"),
+            "hots=a password=*REDACTED* ... user=u"
+        );
         assert_eq!(
             redact("user=u  password=x host=h"),
             "user=u password=*REDACTED* host=h"

@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::{ConnInfoError, HIDDEN, is_keyword, keywords};
+use super::{ConnInfoError, HIDDEN, Pair, is_keyword, keywords};
 
 /// Blanks of libpq's parser (`isspace` in the C locale).
 fn is_blank(c: char) -> bool {
@@ -14,11 +14,11 @@ fn skip_blanks(chars: &mut Peekable<Chars<'_>>) {
     while chars.next_if(|c| is_blank(*c)).is_some() {}
 }
 
-/// Splits the string into its pairs, in order.
-pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> {
+/// Splits the string into its pairs, in order; keywords are not checked.
+pub(super) fn parse(text: &str) -> Result<Vec<Pair>, ConnInfoError> {
     let mut pairs = Vec::new();
     let mut chars = text.chars().peekable();
-    // Behind a secret without quotes: an unknown word may be the rest of it.
+    // Behind a secret without quotes.
     let mut doubtful = false;
     loop {
         skip_blanks(&mut chars);
@@ -38,19 +38,21 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> 
             };
             return Err(ConnInfoError::MissingEquals { word });
         }
-        if !is_keyword(&word) {
-            let keyword = if doubtful { HIDDEN.to_owned() } else { word };
-            return Err(ConnInfoError::UnknownKeyword { keyword });
-        }
         skip_blanks(&mut chars);
-        let value = if chars.next_if_eq(&'\'').is_some() {
-            doubtful = false;
-            quoted(&mut chars)?
-        } else {
-            doubtful = keywords::is_secret(&word);
+        let bare_value = chars.next_if_eq(&'\'').is_none();
+        let value = if bare_value {
             bare(&mut chars)
+        } else {
+            quoted(&mut chars)?
         };
-        pairs.push((word, value));
+        let unknown = !is_keyword(&word);
+        let next_is_doubtful = bare_value && (keywords::is_secret(&word) || doubtful && unknown);
+        pairs.push(Pair {
+            doubtful: doubtful && unknown,
+            keyword: word,
+            value,
+        });
+        doubtful = next_is_doubtful;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The URI form, `postgresql://[user[:password]@][host[:port],...][/dbname][?name=value&...]`, as libpq reads it.
 
-use super::{ConnInfoError, HIDDEN, is_keyword};
+use super::{ConnInfoError, HIDDEN, Pair, is_keyword};
 
 /// The two schemes that libpq takes.
 const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
@@ -15,7 +15,7 @@ fn invalid<T>(what: impl Into<String>) -> Result<T, ConnInfoError> {
 }
 
 /// Takes the URI apart into pairs; keywords of the query part are checked by the caller.
-pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> {
+pub(super) fn parse(text: &str) -> Result<Vec<Pair>, ConnInfoError> {
     let rest = SCHEMES
         .iter()
         .find_map(|scheme| text.strip_prefix(scheme))
@@ -23,7 +23,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> 
     let mut pairs = Vec::new();
     let mut push = |keyword: &str, value: &str| -> Result<(), ConnInfoError> {
         if !value.is_empty() {
-            pairs.push((keyword.to_owned(), decode(value)?));
+            pairs.push(Pair::sound(keyword, decode(value)?));
         }
         Ok(())
     };
@@ -72,12 +72,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> 
             let (name, value) = (decode(name)?, decode(value)?);
             // JDBC's spelling, which libpq takes too.
             if name == "ssl" && value == "true" {
-                pairs.push(("sslmode".to_owned(), "require".to_owned()));
-            } else if is_keyword(&name) {
-                pairs.push((name, value));
+                pairs.push(Pair::sound("sslmode", "require".to_owned()));
             } else {
-                let keyword = if doubtful { HIDDEN.to_owned() } else { name };
-                return Err(ConnInfoError::UnknownKeyword { keyword });
+                pairs.push(Pair {
+                    doubtful: doubtful && !is_keyword(&name),
+                    keyword: name,
+                    value,
+                });
             }
         }
     }
