@@ -175,3 +175,110 @@ fn a_server_that_does_not_know_the_password_is_not_believed() {
         drop(server.join());
     }
 }
+
+/// A server that has the same answer for whoever asks for encryption, and notes what it hears afterwards.
+fn clear_server(answer: Vec<u8>) -> (ConnInfo, JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 8];
+        let _ = stream.read_exact(&mut request);
+        let _ = stream.write_all(&answer);
+        let mut heard = Vec::new();
+        let _ = stream.read_to_end(&mut heard);
+        heard
+    });
+    let info = format!("host=127.0.0.1 port={port} user=u dbname=d password=secret sslmode=require");
+    (info.parse().unwrap(), server)
+}
+
+#[test]
+fn before_the_session_is_encrypted_nothing_is_believed_and_nothing_is_told() {
+    let all_is_well = [message(b'R', &[0; 4]), message(b'Z', b"I")].concat();
+    let ask = message(b'R', &[0, 0, 0, 3]);
+    let after = |first: &[u8], rest: &[u8]| [first, rest].concat();
+    for (what, answer, told) in [
+        ("stuffed", after(b"S", &all_is_well), "SSL"),
+        ("stuffed with a question", after(b"S", &ask), "SSL"),
+        ("several answers", b"SSSSSSSS".to_vec(), "SSL"),
+        (
+            "no, and all is well",
+            after(b"N", &all_is_well),
+            "server does not support SSL",
+        ),
+        (
+            "no, and a question",
+            after(b"N", &ask),
+            "server does not support SSL",
+        ),
+        (
+            "an error",
+            message(b'E', b"SFATAL\0C28000\0Msend your password to example.org\0\0"),
+            "server sent an error response during SSL exchange",
+        ),
+        (
+            "another protocol's yes",
+            b"G".to_vec(),
+            "invalid response to SSL negotiation",
+        ),
+        (
+            "all is well",
+            all_is_well.clone(),
+            "invalid response to SSL negotiation",
+        ),
+        ("nothing", vec![], "timeout expired"),
+    ] {
+        let limit = options(Duration::from_secs(2));
+        let (info, server) = clear_server(answer.clone());
+        let error = ReplicationClient::connect(&info.clone().streaming(), &limit).unwrap_err();
+        let shown = format!("{error} {:?} {error:?}", error.hint());
+        assert!(
+            shown.contains(told) && !shown.contains("example.org"),
+            "{what}: {shown}"
+        );
+        let heard = server.join().unwrap();
+        // A hello of TLS, or nothing: neither a start-up packet nor a password.
+        assert!(heard.is_empty() || heard[0] == 0x16, "{what}: {heard:?}");
+        let (info, server) = clear_server(answer);
+        assert!(SqlClient::connect(&info, &limit).is_err(), "{what}");
+        drop(server.join());
+    }
+}
+
+/// Whoever sends a byte now and then has no more time than who sends nothing.
+#[test]
+fn slow_servers_get_no_extra_time() {
+    let notice = message(b'N', b"SNOTICE\0C00000\0Mnot yet\0\0");
+    let greeting = [
+        message(b'R', &[0; 4]),
+        message(b'S', b"server_version\018.4\0"),
+        message(b'K', &[0; 8]),
+        message(b'Z', b"I"),
+    ]
+    .concat();
+    for (what, at_once) in [("from the start", Vec::new()), ("after the greeting", greeting)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let drops = notice.clone();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            read(&mut stream);
+            let _ = stream.write_all(&at_once);
+            for byte in drops.iter().cycle() {
+                std::thread::sleep(Duration::from_millis(10));
+                if stream.write_all(&[*byte]).is_err() {
+                    break;
+                }
+            }
+        });
+        let info: ConnInfo = format!("host=127.0.0.1 port={port} user=u dbname=d sslmode=disable")
+            .parse()
+            .unwrap();
+        let begin = Instant::now();
+        let error = SqlClient::connect(&info, &options(Duration::from_millis(500))).unwrap_err();
+        assert!(error.to_string().contains("timeout expired"), "{what}: {error}");
+        assert!(begin.elapsed() < Duration::from_secs(5), "{what}");
+        server.join().unwrap();
+    }
+}
