@@ -144,7 +144,8 @@ fn no_number_of_rounds_outlasts_the_deadline_or_the_user() {
 
 #[test]
 fn a_server_that_does_not_know_the_password_is_not_believed() {
-    let cases: [(&str, fn(&str) -> String, &str); 5] = [
+    type First = fn(&str) -> String;
+    let cases: [(&str, First, &str); 5] = [
         (
             "no proof",
             |nonce| format!("r={nonce}x,s=c2FsdA==,i=1"),
@@ -252,7 +253,7 @@ fn slow_servers_get_no_extra_time() {
     let notice = message(b'N', b"SNOTICE\0C00000\0Mnot yet\0\0");
     let greeting = [
         message(b'R', &[0; 4]),
-        message(b'S', b"server_version\018.4\0"),
+        message(b'S', b"server_version\x0018.4\0"),
         message(b'K', &[0; 8]),
         message(b'Z', b"I"),
     ]

@@ -95,9 +95,15 @@ fn check_hosts(hosts: &str, ports: &str) -> Result<(), ConnInfoError> {
     {
         return invalid(format!("a host name has an \"@\"; {REMEDY}"));
     }
-    let is_number = |port: &str| port.trim().bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = |port: &str| {
+        let digits = port.trim();
+        let digits = digits.strip_prefix('+').unwrap_or(digits);
+        digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
     if !ports.split(',').all(is_number) {
-        return invalid(format!("a port is not a number; {REMEDY}"));
+        return invalid(format!(
+            "a port is not a number; {REMEDY}; an IPv6 address is written in brackets"
+        ));
     }
     Ok(())
 }
