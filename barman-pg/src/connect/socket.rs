@@ -130,38 +130,45 @@ pub(super) fn addresses(host: &Host, plan: &Plan, options: &ConnectOptions) -> R
     if matches!(host.place, Place::Address { .. }) && !is_numeric(&name) {
         return Err(failed(format!("could not parse network address \"{name}\"")));
     }
-    let (sender, receiver) = mpsc::channel();
     let query = name.clone();
+    let resolve = move || (query.as_str(), port).to_socket_addrs().map(Iterator::collect);
+    let deadline = Deadline::after(Some(plan.connect_timeout));
+    match look_up(resolve, options, deadline)? {
+        Ok(found) => Ok(found.into_iter().map(Address::Tcp).collect()),
+        Err(reason) => Err(failed(format!(
+            "could not translate host name \"{name}\" to address: {reason}"
+        ))),
+    }
+}
+
+/// Asks the resolver in a thread of its own; the reason if there is no answer.
+fn look_up(
+    resolve: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+    options: &ConnectOptions,
+    deadline: Deadline,
+) -> Result<Result<Vec<SocketAddr>, String>, Error> {
+    let (sender, receiver) = mpsc::channel();
     let spawned = std::thread::Builder::new()
         .name("resolve".to_owned())
         .spawn(move || {
-            let found = (query.as_str(), port)
-                .to_socket_addrs()
-                .map(Iterator::collect::<Vec<SocketAddr>>);
-            let _ = sender.send(found);
+            let _ = sender.send(resolve());
         });
     if let Err(error) = spawned {
-        return Err(failed(describe(&error)));
+        return Ok(Err(describe(&error)));
     }
-    let deadline = Deadline::after(Some(plan.connect_timeout));
     loop {
         let Some(slice) = deadline.slice() else {
-            return Err(failed(format!(
-                "could not translate host name \"{name}\" to address: timeout expired"
-            )));
+            return Ok(Err("timeout expired".to_owned()));
         };
         match receiver.recv_timeout(slice) {
-            Ok(Ok(found)) => return Ok(found.into_iter().map(Address::Tcp).collect()),
+            Ok(Ok(found)) => return Ok(Ok(found)),
             Ok(Err(error)) => {
-                let reason = describe(&error).replace("failed to lookup address information: ", "");
-                return Err(failed(format!(
-                    "could not translate host name \"{name}\" to address: {reason}"
-                )));
+                return Ok(Err(
+                    describe(&error).replace("failed to lookup address information: ", "")
+                ));
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => {
-                return Err(failed(format!(
-                    "could not translate host name \"{name}\" to address"
-                )));
+                return Ok(Err("the resolver has failed".to_owned()));
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
         }
@@ -310,6 +317,48 @@ fn wait_connected(
                 None => Ok(()),
                 Some(error) => Err(broken(error)),
             };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_resolver_that_hangs_is_left() {
+        let (end, ended) = mpsc::channel::<()>();
+        let ended = Arc::new(std::sync::Mutex::new(ended));
+        let hangs = || {
+            let ended = Arc::clone(&ended);
+            move || {
+                let _ = ended.lock().unwrap().recv();
+                Ok(Vec::new())
+            }
+        };
+        let begin = Instant::now();
+        let options = ConnectOptions::default();
+        let short = Deadline::after(Some(Duration::from_millis(100)));
+        let outcome = look_up(hangs(), &options, short).unwrap();
+        assert_eq!(outcome, Err("timeout expired".to_owned()));
+        let stopped = options.with_interrupt(Arc::new(AtomicBool::new(true)));
+        let long = Deadline::after(Some(Duration::from_secs(60)));
+        assert!(look_up(hangs(), &stopped, long).unwrap_err().is_interrupted());
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        drop(end);
+    }
+
+    #[test]
+    fn addresses_are_told_from_names() {
+        for text in ["127.1", "2130706433", "fe80::1%lo", "::1%1"] {
+            assert!(is_numeric(text), "{text}");
+        }
+        for text in ["localhost", "a.b", "1.2.x", "lo%0", "", "1..2", "::1"] {
+            assert!(!is_numeric(text), "{text}");
         }
     }
 }
