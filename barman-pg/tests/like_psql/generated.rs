@@ -87,9 +87,10 @@ const REST: &[Row] = &[
         "-c geqo=off|-cgeqo=off|--geqo=off -c work_mem=1MB|-c nonsense=1||-c search_path=x\\ y",
     ),
     ("keepalives", 12, "", "0|1|2"),
-    // Not 0, with which libpq fails although it is documented.
-    ("keepalives_idle", 12, "", "7|x"),
-    ("tcp_user_timeout", 12, "", "0|60000|x"),
+    // Not 0, with which libpq fails although it is documented. Nothing that is no number: of TCP and socket in one list
+    // libpq takes the socket then, we complain.
+    ("keepalives_idle", 12, "", "7|30"),
+    ("tcp_user_timeout", 12, "", "0|60000|-1"),
     (
         "target_session_attrs",
         14,
@@ -193,6 +194,42 @@ fn encoded(dice: &mut Dice, value: &str) -> String {
         .collect()
 }
 
+/// The front of a URI, made of the pairs that have a place there.
+fn authority(dice: &mut Dice, pairs: &mut Vec<(&'static str, &str)>) -> String {
+    let mut take = |keyword: &str| {
+        let at = pairs.iter().position(|(known, _)| *known == keyword)?;
+        Some(pairs.remove(at).1.to_owned())
+    };
+    let (user, password) = (take("user"), take("password"));
+    let (hosts, ports, dbname) = (take("host"), take("port"), take("dbname"));
+    let mut uri = dice.pick(&["postgresql://", "postgres://"]).to_owned();
+    if user.is_some() || password.is_some() {
+        uri += &encoded(dice, &user.unwrap_or_default());
+        if let Some(password) = password {
+            uri = format!("{uri}:{}", encoded(dice, &password));
+        }
+        uri.push('@');
+    }
+    let hosts = hosts.unwrap_or_default();
+    let ports = ports.unwrap_or_default();
+    let (hosts, ports): (Vec<&str>, Vec<&str>) = (hosts.split(',').collect(), ports.split(',').collect());
+    let places: Vec<String> = (0..hosts.len().max(ports.len()))
+        .map(|at| {
+            let host = encoded(dice, hosts.get(at).unwrap_or(&""));
+            // One port is that of all.
+            match ports.get(at).or(ports.first()).filter(|port| !port.is_empty()) {
+                Some(port) => format!("{host}:{}", encoded(dice, port)),
+                None => host,
+            }
+        })
+        .collect();
+    uri += &places.join(",");
+    if let Some(dbname) = dbname {
+        uri = format!("{uri}/{}", encoded(dice, &dbname));
+    }
+    uri
+}
+
 /// Writes pairs as they are, or as a URI; what has a variable may go to the environment.
 fn write(
     dice: &mut Dice,
@@ -208,12 +245,17 @@ fn write(
         }
     }
     if dice.one_in(3) {
+        let start = match dice.one_in(2) {
+            true => authority(dice, &mut pairs),
+            false => dice
+                .pick(&["postgresql:///", "postgres://", "postgresql:///postgres"])
+                .to_owned(),
+        };
         let query: Vec<String> = pairs
             .iter()
             .map(|(keyword, value)| format!("{keyword}={}", encoded(dice, value)))
             .collect();
-        let start = dice.pick(&["postgresql:///?", "postgres://?", "postgresql:///postgres?"]);
-        return (format!("{start}{}", query.join("&")), variables);
+        return (format!("{start}?{}", query.join("&")), variables);
     }
     let words: Vec<String> = pairs
         .iter()
