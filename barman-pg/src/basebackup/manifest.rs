@@ -170,25 +170,23 @@ enum Difference {
     Stopped,
 }
 
-impl From<String> for Difference {
-    fn from(what: String) -> Self {
-        Self::Found(what)
-    }
-}
-
 fn compare(data: &Path, file: &ManifestFile, stop: Option<&AtomicBool>) -> Result<(), Difference> {
     if file.path == Path::new(TABLESPACE_MAP) {
         return Ok(());
     }
     let shown = file.path.display();
     let path = data.join(&file.path);
-    let mut content = File::open(&path).map_err(|error| format!("\"{shown}\" is missing: {error}"))?;
+    let mut content =
+        File::open(&path).map_err(|error| Difference::Found(format!("\"{shown}\" is missing: {error}")))?;
     let length = content
         .metadata()
-        .map_err(|error| format!("\"{shown}\": {error}"))?
+        .map_err(|error| Difference::Found(format!("\"{shown}\": {error}")))?
         .len();
     if length != file.size {
-        return Err(format!("\"{shown}\" has {length} bytes, {} were sent", file.size).into());
+        return Err(Difference::Found(format!(
+            "\"{shown}\" has {length} bytes, {} were sent",
+            file.size
+        )));
     }
     let Some(checksum) = &file.checksum else {
         return Ok(());
@@ -201,7 +199,7 @@ fn compare(data: &Path, file: &ManifestFile, stop: Option<&AtomicBool>) -> Resul
         }
         let length = content
             .read(&mut buffer)
-            .map_err(|error| format!("\"{shown}\": {error}"))?;
+            .map_err(|error| Difference::Found(format!("\"{shown}\": {error}")))?;
         match buffer.get(..length) {
             None | Some([]) => break,
             Some(bytes) => hasher.update(bytes),
@@ -210,7 +208,9 @@ fn compare(data: &Path, file: &ManifestFile, stop: Option<&AtomicBool>) -> Resul
     if hasher.finish().as_ref() == Some(checksum) {
         Ok(())
     } else {
-        Err(format!("\"{shown}\" does not have the checksum that was sent").into())
+        Err(Difference::Found(format!(
+            "\"{shown}\" does not have the checksum that was sent"
+        )))
     }
 }
 

@@ -127,6 +127,8 @@ fn once(server: &Server, base: &Path, info: &BackupInfo, ctx: &Context<'_>) -> R
     let tablespaces: Vec<(u32, String)> = backup
         .tablespaces()
         .iter()
+        // One without a location of its own is part of the data directory.
+        .filter(|tablespace| tablespace.location.is_absolute())
         .map(|tablespace| (tablespace.oid, tablespace.location.to_string_lossy().into_owned()))
         .collect();
     let mut targets = ExtractTargets {
@@ -135,13 +137,10 @@ fn once(server: &Server, base: &Path, info: &BackupInfo, ctx: &Context<'_>) -> R
         // Barman's backups of these versions have none, and a restored server would send it with its next backup.
         own_manifest: OwnManifest::No,
     };
-    for (oid, location) in &tablespaces {
-        // One without a location of its own is part of the data directory.
-        if location.starts_with('/') {
-            let directory = base.join(oid.to_string());
-            make(&directory)?;
-            targets.tablespaces.insert(*oid, directory);
-        }
+    for (oid, _) in &tablespaces {
+        let directory = base.join(oid.to_string());
+        make(&directory)?;
+        targets.tablespaces.insert(*oid, directory);
     }
     backup.on_notice(|message| notice(message, ctx));
     ctx.progress.begin("base backup", info.cluster_size);

@@ -37,6 +37,7 @@ use crate::ops::check::{self, CheckOptions, CheckResult};
 use crate::server::Server;
 use failed::chain;
 use sequence::{TARGET, Taking};
+use wait::Delivery;
 
 /// How long a busy lock is tried again: other programs look for a moment whether it is held.
 const PROBE: Duration = Duration::from_secs(1);
@@ -97,16 +98,15 @@ pub fn run(server: &Server, options: &BackupOptions, ctx: &Context<'_>) -> Resul
     let Taking {
         info,
         interrupted,
-        archives,
+        delivery,
         ..
     } = taking;
     drop(lock);
 
     // Who wanted to wait has waited.
-    let delivery = if archives && options.wait == Wait::No {
-        Delivery::Awaited
-    } else {
-        Delivery::NotAwaited
+    let delivery = match options.wait {
+        Wait::No => delivery,
+        Wait::Forever | Wait::AtMost(_) => Delivery::Nothing,
     };
     let (status, stopped) = finish(&server, &info, delivery, ctx);
     Ok(BackupReport {
@@ -114,13 +114,6 @@ pub fn run(server: &Server, options: &BackupOptions, ctx: &Context<'_>) -> Resul
         status,
         interrupted: interrupted.or(stopped),
     })
-}
-
-/// Whether the server is about to deliver the last WAL of the backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Delivery {
-    Awaited,
-    NotAwaited,
 }
 
 /// What follows the backup when its lock is free again: archive what has come, look whether the backup is consistent,
@@ -134,8 +127,8 @@ fn finish(
     let mut stopped = None;
     let mut status = info.status;
     match archiving::run(server, archiving::Busy::Told, ctx) {
-        Ok(()) if status == BackupStatus::WaitingForWals && delivery == Delivery::Awaited => {
-            stopped = wait::for_delivery(server, info, ctx);
+        Ok(()) if status == BackupStatus::WaitingForWals => {
+            stopped = wait::for_delivery(server, info, delivery, ctx);
         }
         Ok(()) => {}
         Err(reason) => ctx.say(

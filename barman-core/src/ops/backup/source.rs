@@ -8,6 +8,7 @@ use barman_wal::{Lsn, SegmentName};
 
 use super::failed::chain;
 use super::sequence::TARGET;
+use super::wait::Delivery;
 use crate::context::Context;
 use crate::server::{Server, ServerError};
 
@@ -95,20 +96,22 @@ impl Source {
         Ok(())
     }
 
-    /// Whether the server itself archives the WAL of a backup of it: a standby does so only with `archive_mode = always`.
-    /// What cannot be asked is no; the answer only decides how long the backup waits for its WAL.
-    pub fn archives(&mut self) -> bool {
-        let asked = self.sql.is_in_recovery().and_then(|in_recovery| {
-            let mode = self.sql.setting("archive_mode")?;
-            Ok(matches!(
-                (mode.as_deref(), in_recovery),
-                (Some("always"), _) | (Some("on"), false)
-            ))
-        });
-        asked.unwrap_or_else(|error| {
-            log::warn!(target: TARGET, "whether the server archives is not known: {}", chain(&error));
-            false
-        })
+    /// What the server itself archives of a backup of it; a standby does so only with `archive_mode = always`. What cannot
+    /// be asked is nothing: the answer only decides how long the backup waits for its WAL.
+    pub fn delivery(&mut self) -> Delivery {
+        let asked = self
+            .sql
+            .is_in_recovery()
+            .and_then(|in_recovery| Ok((self.sql.setting("archive_mode")?, in_recovery)));
+        match asked {
+            Ok((Some(mode), true)) if mode == "always" => Delivery::Wal,
+            Ok((Some(mode), false)) if mode == "always" || mode == "on" => Delivery::WalAndHistory,
+            Ok(_) => Delivery::Nothing,
+            Err(error) => {
+                log::warn!(target: TARGET, "whether the server archives is not known: {}", chain(&error));
+                Delivery::Nothing
+            }
+        }
     }
 
     /// Creates a restore point; a failure is logged.

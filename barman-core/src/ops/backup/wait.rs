@@ -1,7 +1,7 @@
 //! Waiting for the WAL that makes a backup consistent: as long as the user wants (`--wait`), or for a moment, because a
 //! server that archives delivers it just when its backup has ended. By then the status on disk is WAITING_FOR_WALS.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use barman_catalog::BackupInfo;
@@ -24,6 +24,8 @@ const ARCHIVER: Duration = Duration::from_secs(60);
 /// The same for a receiver, which cannot be seen at work.
 const RECEIVER: Duration = Duration::from_secs(5);
 
+/// How long the backup history file is waited for when the WAL is there.
+const HISTORY: Duration = Duration::from_secs(1);
 /// How often the server is asked what it has archived.
 const ASK: Duration = Duration::from_secs(1);
 
@@ -41,10 +43,21 @@ enum Outcome {
     Broken(String),
 }
 
-/// Archives what comes until `path` is there, or until `sent` says that nothing more is to be expected.
+/// What the server itself is about to deliver when its backup has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// Nothing: it does not archive.
+    Nothing,
+    /// The WAL: a standby that archives.
+    Wal,
+    /// The WAL, and the backup history file after it: a primary that archives.
+    WalAndHistory,
+}
+
+/// Archives what comes until `there` says that all is there, or until `sent` says that nothing more is to be expected.
 fn until_archived(
     server: &Server,
-    path: &Path,
+    there: &mut dyn FnMut() -> bool,
     limit: Option<Duration>,
     sent: &mut dyn FnMut() -> bool,
     ctx: &Context<'_>,
@@ -59,7 +72,7 @@ fn until_archived(
         // Before the look: what was sent by now is found by it.
         let sent = sent();
         let archived = archiving::run(server, archiving::Busy::Silent, ctx);
-        if path.exists() {
+        if there() {
             return Outcome::Archived;
         }
         if ctx.cancel.is_requested() {
@@ -113,7 +126,7 @@ pub(super) fn for_end(
     ctx.say(Level::Info, TARGET, &line);
 
     let path = server.layout().wal_path(&end.into());
-    let stopped = match until_archived(server, &path, limit, &mut || false, ctx) {
+    let stopped = match until_archived(server, &mut || path.exists(), limit, &mut || false, ctx) {
         Outcome::Archived | Outcome::Elsewhere => None,
         Outcome::Stopped(cause) => after_stop(cause, end, ctx),
         Outcome::Broken(reason) => {
@@ -140,30 +153,67 @@ pub(super) fn for_end(
 /// Without `--wait`, after a backup of a server that archives: gives the last WAL file of the backup the time that
 /// PostgreSQL takes to deliver it, as PostgreSQL itself would before it ended the backup. What does not come is left to
 /// `cron`. Returns who asked to stop, but for Ctrl-C.
-pub(super) fn for_delivery(server: &Server, info: &BackupInfo, ctx: &Context<'_>) -> Option<CancelCause> {
-    let end = info.end_wal?;
+pub(super) fn for_delivery(
+    server: &Server,
+    info: &BackupInfo,
+    delivery: Delivery,
+    ctx: &Context<'_>,
+) -> Option<CancelCause> {
+    let end = info.end_wal.filter(|_| delivery != Delivery::Nothing)?;
     let limit = if server.config().archiver {
         ARCHIVER
     } else {
         RECEIVER
     };
-    let mut archiver = Archiver::new(server, end);
-    delivered(server, end, limit, &mut archiver, ctx)
+    let history = (server.config().archiver && delivery == Delivery::WalAndHistory)
+        .then(|| history_file(info, end))
+        .flatten();
+    let awaited = Awaited {
+        end,
+        history: history.map(|name| server.layout().wal_path(&name)),
+        limit,
+    };
+    delivered(server, &awaited, ctx)
 }
 
-fn delivered(
-    server: &Server,
+/// The backup history file that a primary archives with the WAL of a backup (PostgreSQL, `do_pg_backup_stop`).
+fn history_file(info: &BackupInfo, end: SegmentName) -> Option<WalFileName> {
+    Some(WalFileName::BackupHistory {
+        segment: SegmentName {
+            timeline: end.timeline,
+            ..info.begin_wal?
+        },
+        offset: u32::try_from(info.begin_offset?).ok()?,
+    })
+}
+
+/// What a server is to deliver.
+struct Awaited {
     end: SegmentName,
+    /// Where the backup history file will be.
+    history: Option<PathBuf>,
     limit: Duration,
-    archiver: &mut Archiver<'_>,
-    ctx: &Context<'_>,
-) -> Option<CancelCause> {
+}
+
+fn delivered(server: &Server, awaited: &Awaited, ctx: &Context<'_>) -> Option<CancelCause> {
+    let Awaited { end, history, limit } = awaited;
+    let (end, limit) = (*end, *limit);
     let path = server.layout().wal_path(&end.into());
-    if path.exists() {
+    let mut complete_since = None;
+    let mut there = || {
+        if !path.exists() {
+            return false;
+        }
+        // Nobody needs it to restore: it is only given a chance.
+        history.as_ref().is_none_or(|history| history.exists())
+            || complete_since.get_or_insert_with(Instant::now).elapsed() >= HISTORY.min(limit)
+    };
+    if there() {
         return None;
     }
     log::debug!(target: TARGET, "waiting for PostgreSQL to deliver the WAL file {end}");
-    match until_archived(server, &path, Some(limit), &mut || archiver.has_sent(), ctx) {
+    let mut archiver = Archiver::new(server, end);
+    match until_archived(server, &mut there, Some(limit), &mut || archiver.has_sent(), ctx) {
         Outcome::Archived | Outcome::Elsewhere => None,
         Outcome::Stopped(cause) => after_stop(cause, end, ctx),
         Outcome::Broken(reason) => {
@@ -172,7 +222,7 @@ fn delivered(
             None
         }
         Outcome::Late => {
-            if server.config().archiver {
+            if server.config().archiver && !path.exists() {
                 let line = format!(
                     "PostgreSQL has not archived the WAL file {end} within {} seconds{}",
                     limit.as_secs(),
@@ -245,6 +295,7 @@ fn is_past(last: &str, segment: SegmentName) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
     use std::sync::Mutex;
 
     use barman_catalog::BackupMode;
@@ -268,6 +319,7 @@ mod tests {
     /// What a wait of this length answers and says, while `meanwhile` happens.
     fn wait(
         options: &str,
+        history: Option<&str>,
         limit: Duration,
         meanwhile: impl FnOnce(&Path, &Cancel) + Send,
     ) -> (Option<CancelCause>, Vec<String>) {
@@ -290,17 +342,15 @@ mod tests {
             clock: &SystemClock,
         };
         let end: SegmentName = END.parse().unwrap();
-        let mut info = BackupInfo::new(
-            "20261121T044852".parse().unwrap(),
-            "s",
-            Some(BackupMode::Postgres),
-        );
-        info.end_wal = Some(end);
         let path = server.layout().wal_path(&end.into());
         let outcome = std::thread::scope(|scope| {
             scope.spawn(|| meanwhile(&path, &cancel));
-            let mut archiver = Archiver::new(&server, end);
-            delivered(&server, end, limit, &mut archiver, &ctx)
+            let awaited = Awaited {
+                end,
+                history: history.map(|name| server.layout().wal_path(&name.parse().unwrap())),
+                limit,
+            };
+            delivered(&server, &awaited, &ctx)
         });
         (outcome, heard.0.into_inner().unwrap())
     }
@@ -312,23 +362,45 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "x").unwrap();
         };
-        assert_eq!(wait("archiver = on", long, arrives), (None, vec![]));
+        assert_eq!(wait("archiver = on", None, long, arrives), (None, vec![]));
+        let begun = Instant::now();
+        let history = Some("000000010000000000000003.00000028.backup");
+        assert_eq!(wait("archiver = on", history, long, arrives), (None, vec![]));
+        assert!(
+            (HISTORY..long).contains(&begun.elapsed()),
+            "the history file has its chance"
+        );
         let short = Duration::from_millis(30);
         let late = format!("Warning PostgreSQL has not archived the WAL file {END} within 0 seconds");
-        assert_eq!(wait("archiver = on", short, |_, _| {}), (None, vec![late]));
+        assert_eq!(wait("archiver = on", None, short, |_, _| {}), (None, vec![late]));
         // That a receiver has not got it is told by the status alone.
         let streams = "streaming_archiver = on\nslot_name = s";
-        assert_eq!(wait(streams, short, |_, _| {}), (None, vec![]));
+        assert_eq!(wait(streams, None, short, |_, _| {}), (None, vec![]));
         let stop = |cause| move |_: &Path, cancel: &Cancel| cancel.request(cause);
         let goes_on = format!("Info Got CTRL-C. Continuing without waiting for '{END}' to be archived");
         assert_eq!(
-            wait("archiver = on", long, stop(CancelCause::Interrupt)),
+            wait("archiver = on", None, long, stop(CancelCause::Interrupt)),
             (None, vec![goes_on])
         );
         assert_eq!(
-            wait("archiver = on", long, stop(CancelCause::Terminate)),
+            wait("archiver = on", None, long, stop(CancelCause::Terminate)),
             (Some(CancelCause::Terminate), vec![])
         );
+    }
+
+    #[test]
+    fn the_history_file_begins_with_the_backup_and_has_its_last_timeline() {
+        let mut info = BackupInfo::new(
+            "20261121T044852".parse().unwrap(),
+            "s",
+            Some(BackupMode::Postgres),
+        );
+        let end = "000000020000000000000004".parse().unwrap();
+        assert_eq!(history_file(&info, end), None);
+        info.begin_wal = Some("000000010000000000000003".parse().unwrap());
+        info.begin_offset = Some(0x28);
+        let name = history_file(&info, end).unwrap().to_string();
+        assert_eq!(name, "000000020000000000000003.00000028.backup");
     }
 
     #[test]
