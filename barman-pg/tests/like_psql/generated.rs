@@ -292,7 +292,7 @@ fn strings_made_at_random_end_as_with_psql() {
 
         let mut dice = Dice(20_261_121);
         let (mut complaints, mut sessions) = (Vec::new(), 0);
-        let count = if testkit::is_long() { 1500 } else { 200 };
+        let count = if testkit::is_long() { 1500 } else { 120 };
         for _ in 0..count {
             let chosen: Vec<_> = choose(&mut dice, tree.major())
                 .into_iter()
