@@ -664,6 +664,31 @@ fn a_manifest_comes_once_and_only_if_it_was_asked_for() {
 }
 
 #[test]
+fn a_server_that_need_not_wait_for_its_archiver_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = [member("backup_label", b'0', b"START", ""), vec![0; 1024]].concat();
+    let whole = backup_of(&archive, None);
+    let end = message(b'c', b"");
+    let at = whole.windows(end.len()).position(|part| part == end).unwrap();
+    let begin = Instant::now();
+    // After the archive, and after its COPY.
+    for cut in [at, at + end.len()] {
+        let data = dir.path().join(cut.to_string());
+        std::fs::create_dir(&data).unwrap();
+        let options = BaseBackupOptions {
+            wait: false,
+            ..bare()
+        };
+        let error = take_with(&options, whole[..cut].to_vec(), &data, BTreeMap::new()).unwrap_err();
+        assert!(
+            matches!(error, ExtractError::Connection(Error::Timeout { .. })),
+            "{error}"
+        );
+    }
+    assert!(begin.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
 fn a_tablespace_is_where_its_link_leads_or_in_place_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let fresh = |name: &str| {

@@ -192,13 +192,19 @@ impl ReplicationClient {
             return Err(self.odd(&STARTING, "no data directory among the archives"));
         }
         self.session.wire.set_buffer(BUFFER);
+        // A server that is not to wait for its archiver has no reason to be silent.
+        let archive_wait = if options.wait {
+            options.archive_wait
+        } else {
+            Some(self.session.wire.io_timeout)
+        };
         Ok(BaseBackup {
             client: self,
             system,
             start,
             tablespaces,
             main_size_kb,
-            archive_wait: options.archive_wait,
+            archive_wait,
             compression: options.compression.map(|compression| compression.method),
             manifest: options.manifest,
             sent: 0,
