@@ -285,11 +285,10 @@ impl<'a> Archiver<'a> {
 /// Whether a server whose archiver did `last` at last has archived this segment: it takes them in the order of their
 /// names.
 fn is_past(last: &str, segment: SegmentName) -> bool {
-    let last = match last.parse() {
-        Ok(WalFileName::Segment(last) | WalFileName::BackupHistory { segment: last, .. }) => last,
-        _ => return false,
-    };
-    last >= segment
+    matches!(
+        last.parse(),
+        Ok(WalFileName::Segment(last) | WalFileName::BackupHistory { segment: last, .. }) if last >= segment
+    )
 }
 
 #[cfg(test)]
