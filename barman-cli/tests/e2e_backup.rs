@@ -394,6 +394,30 @@ fn a_backup_is_not_done_before_its_wal_is_there() -> Result<()> {
 }
 
 #[test]
+fn an_archiver_that_needs_a_moment_is_given_it_with_the_copy_on_record() -> Result<()> {
+    let (cluster, sandbox) = archiving(15)?;
+    let first = backup(&sandbox, &["--wait"])?;
+    let command = cluster.sql_value("SHOW archive_command")?;
+    cluster.alter_system("archive_command", &format!("sleep 3; {command}"))?;
+    let running = sandbox
+        .barman()?
+        .spawn(["backup", "--immediate-checkpoint", "main"])?;
+    let id = wait_status(&sandbox, Some(&first), "WAITING_FOR_WALS")?;
+    let done = running.wait(SOON)?;
+    assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{done}");
+    assert_eq!(field(&sandbox, &id, "status")?, "DONE");
+    // One that says that it has done its work is believed, though nothing has come.
+    cluster.alter_system("archive_command", "/bin/true")?;
+    let done = sandbox
+        .barman()?
+        .ok(["backup", "--immediate-checkpoint", "main"])?;
+    ensure!(done.stderr.contains("WAITING_FOR_WALS"), "{done}");
+    ensure!(!done.stderr.contains("has not archived"), "{done}");
+    assert_eq!(field(&sandbox, &id_of(&done)?, "status")?, "WAITING_FOR_WALS");
+    Ok(())
+}
+
+#[test]
 fn ctrl_c_while_waiting_goes_on_and_the_copy_counts_from_its_end() -> Result<()> {
     let (_cluster, sandbox) = losing_wal()?;
     let last = ids(&sandbox).pop();

@@ -245,3 +245,36 @@ fn a_backup_from_a_standby_restores() -> Result<()> {
     assert_eq!(server.sql_value("SELECT string_agg(name, ',') FROM mark")?, "a");
     Ok(())
 }
+
+#[test]
+fn a_tablespace_inside_the_data_directory_is_part_of_it() -> Result<()> {
+    for major in [15, 18] {
+        let (cluster, sandbox) = archiving(major)?;
+        cluster.create_tablespace("outside")?;
+        cluster.alter_system("allow_in_place_tablespaces", "on")?;
+        cluster.sql("CREATE TABLESPACE inside LOCATION ''")?;
+        cluster.sql("CREATE TABLE mark TABLESPACE inside AS SELECT 'a' AS name")?;
+        cluster.sql("CREATE TABLE other TABLESPACE outside AS SELECT 'b' AS name")?;
+        let oid = cluster.sql_value("SELECT oid FROM pg_tablespace WHERE spcname = 'inside'")?;
+        let id = backup(&sandbox, &["--wait"])?;
+        let base = sandbox.server_dir().join("base").join(&id);
+        ensure!(base.join("data/pg_tblspc").join(&oid).is_dir() && !base.join(&oid).exists());
+        assert_eq!(std::fs::read_dir(&base)?.count(), 2);
+        let to = sandbox.dir().join("restored");
+        let aside = format!("outside:{}", sandbox.dir().join("restored.outside").display());
+        sandbox.barman()?.ok([
+            "restore",
+            "--tablespace",
+            &aside,
+            "main",
+            &id,
+            to.to_str().context("path")?,
+        ])?;
+        let server = started(major, &to)?;
+        assert_eq!(
+            server.sql_value("SELECT mark.name || other.name FROM mark, other")?,
+            "ab"
+        );
+    }
+    Ok(())
+}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use barman_catalog::Layout;
+use barman_pg::connection::{PostgresConnection, StandbyConnection};
 use barman_pg::{ConnInfo, ConnectOptions, ReplicationClient, SqlClient};
 
 use crate::config::ServerConfig;
@@ -127,6 +128,21 @@ impl Server {
             }
         };
         Ok(self.primary.insert(client))
+    }
+
+    /// The way to the primary of a standby (`primary_conninfo`); nothing if that is not set. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`ServerError`]: no connections, or connection strings that cannot be read.
+    pub fn standby(&self) -> Result<Option<StandbyConnection>, ServerError> {
+        let Some(primary) = self.config.primary_conninfo.as_deref() else {
+            return Ok(None);
+        };
+        let primary = self.conninfo("primary_conninfo", Some(primary))?;
+        let info = self.conninfo("conninfo", self.config.conninfo.as_deref())?;
+        let standby = PostgresConnection::new(info).with_options(self.options.clone());
+        let timeout = self.config.primary_checkpoint_timeout;
+        Ok(Some(StandbyConnection::new(standby, primary, timeout)))
     }
 
     /// The replication connection for short commands (`IDENTIFY_SYSTEM`, slots).

@@ -11,6 +11,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut session = StreamingConnection::parse(&conninfo)?.session(Some("barman_receive_wal"))?;
     let system = session.identify_system()?;
     let mut stream = session.start_physical(None, system.xlogpos, system.timeline)?;
+    // The server ends a session that does not answer.
+    stream.set_status_interval(Duration::from_secs(10));
     loop {
         let received = match stream.next(Duration::from_secs(10))? {
             WalEvent::Data { start, bytes, .. } => {

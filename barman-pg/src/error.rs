@@ -35,6 +35,9 @@ pub mod sqlstate {
     pub const UNDEFINED_FILE: &str = "58P01";
 }
 
+/// How libpq says that the server wants a password and there is none.
+pub(crate) const NO_PASSWORD: &str = "fe_sendauth: no password supplied";
+
 /// What is being done when a WAL stream is asked for.
 pub(crate) const STARTING_WAL: &str = "starting WAL streaming";
 
@@ -381,6 +384,13 @@ impl Error {
     }
 
     fn advice(&self) -> Option<&'static str> {
+        if let Self::Connect { reason, .. } = self
+            && reason.contains(NO_PASSWORD)
+        {
+            return Some(
+                "give a password in the connection string, or in a line for this host, port, database and user in the password file, which nobody but its owner may be allowed to read",
+            );
+        }
         Some(match self.sqlstate()? {
             sqlstate::INVALID_PASSWORD => {
                 "check the password in the connection string or in the password file"

@@ -1,7 +1,7 @@
 //! Talks to PostgreSQL (10 to 18) about backups, without libpq: connection strings as libpq understands them, one
 //! connector for SQL and replication sessions, slots, WAL streams and base backups.
 //!
-//! The API blocks. Every wait on the network has a limit and looks at an interrupt flag several times a second; every
+//! The API blocks (from asynchronous code it is called on a thread of its own). Every wait on the network has a limit and looks at an interrupt flag several times a second; every
 //! byte that a server sends is checked before it is believed, and costs bounded memory. Nothing here reads a
 //! configuration, prints, installs a logger or writes outside the directories that it is given; the environment is
 //! read in one place ([`process_environment`]), which callers can replace. No error, log line or `Debug` output holds a

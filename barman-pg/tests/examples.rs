@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testkit::{Cluster, PgTree, Program, TestDir};
 
@@ -89,4 +89,62 @@ fn wal_is_streamed_into_segments() {
             assert!(sent == fs::read(target.join(&name)).unwrap(), "{major}: {name}");
         }
     }
+}
+
+#[test]
+fn a_server_is_asked() {
+    for major in [10, 18] {
+        let cluster = Cluster::start_new(major).unwrap();
+        let done = Program::new(example("ask"))
+            .timeout(PATIENCE)
+            .ok([cluster.conninfo().as_str()])
+            .unwrap();
+        let system = cluster
+            .sql_value("SELECT system_identifier FROM pg_control_system()")
+            .unwrap();
+        for line in [
+            format!("version {major}."),
+            format!("system identifier Some(\"{system}\")"),
+            "standby: Some(false)".to_owned(),
+            "may back up: Some(true)".to_owned(),
+            "bytes: Some(".to_owned(),
+            "WAL position Some(".to_owned(),
+        ] {
+            assert!(done.stdout.contains(&line), "{line}: {done}");
+        }
+        let refused = Program::new(example("ask")).run(["host"]).unwrap();
+        assert_eq!(refused.code, Some(1), "{refused}");
+    }
+}
+
+#[test]
+fn wal_is_told_as_it_comes_until_the_timeline_ends() {
+    let primary = Cluster::start_new(15).unwrap();
+    let standby = Cluster::builder(15)
+        .conf("wal_sender_timeout", "1s")
+        .standby_of(&primary)
+        .unwrap();
+    let streaming = Program::new(example("stream"))
+        .timeout(PATIENCE)
+        .spawn([standby.streaming_conninfo().as_str()])
+        .unwrap();
+    let pid = || standby.sql_value("SELECT coalesce(max(pid), 0) FROM pg_stat_replication");
+    testkit::wait_until("it streams", PATIENCE, || Ok(pid()? != "0")).unwrap();
+    // It answers a server that hears nothing of it.
+    let (first, begin) = (pid().unwrap(), Instant::now());
+    testkit::wait_until("several time-outs have passed", PATIENCE, || {
+        Ok(begin.elapsed() > Duration::from_secs(3))
+    })
+    .unwrap();
+    assert_eq!(pid().unwrap(), first);
+    primary
+        .sql("CREATE TABLE t AS SELECT generate_series(1, 1000)")
+        .unwrap();
+    testkit::wait_until("WAL is told", PATIENCE, || {
+        Ok(streaming.stdout_so_far()?.contains(" bytes\n"))
+    })
+    .unwrap();
+    standby.promote().unwrap();
+    let done = streaming.wait(PATIENCE).unwrap();
+    assert_eq!(done.code, Some(0), "{done}");
 }

@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use barman_pg::basebackup::{ExtractError, ExtractTargets, extract};
+use barman_pg::basebackup::{ExtractError, ExtractReport, ExtractTargets, ManifestMode, extract};
 use barman_pg::{BaseBackupOptions, ConnInfo, ConnectOptions, Error, ReplicationClient, SqlClient, WalEvent};
 use barman_wal::manifest::{Algorithm, Hasher, ManifestFile, ManifestWriter, WalRange};
 use barman_wal::{Lsn, TimelineId};
@@ -249,6 +249,40 @@ fn a_stream_that_does_not_continue_is_an_error() {
         let outcome = stream.next(Duration::from_secs(1));
         assert!(outcome.is_err(), "{what}: {outcome:?}");
     }
+    // The timeline that follows begins where this one ends.
+    for (next, switch, good) in [
+        ("2", "0/1000002", true),
+        ("9", "0/1000002", true),
+        ("1", "0/1000002", false),
+        ("2", "0/1000001", false),
+        ("2", "0/1000003", false),
+        ("2", "0/2000000", false),
+    ] {
+        let end = [
+            message(b'T', &[0, 0]),
+            row(&[Some(next), Some(switch)]),
+            message(b'C', b"SELECT\0"),
+            message(b'C', b"START_STREAMING\0"),
+            message(b'Z', b"I"),
+        ]
+        .concat();
+        let sent = [copy.clone(), wal(0x100_0000, b"ab"), message(b'c', b"")].concat();
+        let mut client = connect(vec![greeting("15.1"), sent, end.clone()], true).unwrap();
+        let mut stream = client
+            .start_physical(None, Lsn(0x100_0000), TimelineId::FIRST)
+            .unwrap();
+        stream.next(Duration::from_secs(1)).unwrap();
+        let outcome = stream.next(Duration::from_secs(1));
+        assert_eq!(
+            matches!(outcome, Ok(WalEvent::EndOfTimeline { .. })),
+            good,
+            "{next} {switch}: {outcome:?}"
+        );
+        // Nor is it another if nothing is left to stream.
+        let mut client = connect(vec![greeting("15.1"), end], true).unwrap();
+        let outcome = client.start_physical(None, Lsn(0x100_0002), TimelineId::FIRST);
+        assert_eq!(outcome.is_ok(), good, "{next} {switch}: {outcome:?}");
+    }
     // A server that falls silent is asked, and given up.
     let mut client = connect(vec![greeting("15.1"), copy], true).unwrap();
     let mut stream = client
@@ -334,7 +368,7 @@ fn a_backup_from_a_server_faster_than_the_disk_can_be_interrupted() {
     );
     let mut client =
         ReplicationClient::connect(&info.streaming(), &options().with_interrupt(Arc::clone(&flag))).unwrap();
-    let backup = client.base_backup(&BaseBackupOptions::default()).unwrap();
+    let backup = client.base_backup(&bare()).unwrap();
     let targets = ExtractTargets {
         data: dir.path().to_path_buf(),
         ..ExtractTargets::default()
@@ -388,20 +422,41 @@ fn identity() -> Vec<u8> {
     .concat()
 }
 
+/// A message of the COPY of a server from 15 on.
+fn typed(tag: u8, body: &[u8]) -> Vec<u8> {
+    message(b'd', &[&[tag], body].concat())
+}
+
 /// The answer of a server 15 whose data directory has these members.
 fn backup_of(archive: &[u8], manifest: Option<&[u8]>) -> Vec<u8> {
-    let typed = |tag: u8, body: &[u8]| message(b'd', &[&[tag], body].concat());
+    backup_with(&[], archive, manifest)
+}
+
+/// The same with tablespaces: object id, location, archive.
+fn backup_with(tablespaces: &[(&str, &str, Vec<u8>)], archive: &[u8], manifest: Option<&[u8]>) -> Vec<u8> {
     let mut out = [
         message(b'T', &[0, 0]),
         row(&[Some("0/2000028"), Some("1")]),
         message(b'C', b"SELECT\0"),
         message(b'T', &[0, 0]),
-        row(&[None, None, None]),
-        message(b'C', b"SELECT\0"),
-        message(b'H', &[0, 0, 0]),
-        typed(b'n', b"base.tar\0\0"),
     ]
     .concat();
+    for (oid, location, _) in tablespaces {
+        out.extend(row(&[Some(oid), Some(location), None]));
+    }
+    out.extend(
+        [
+            row(&[None, None, None]),
+            message(b'C', b"SELECT\0"),
+            message(b'H', &[0, 0, 0]),
+        ]
+        .concat(),
+    );
+    for (oid, location, archive) in tablespaces {
+        out.extend(typed(b'n', format!("{oid}.tar\0{location}\0").as_bytes()));
+        out.extend(typed(b'd', archive));
+    }
+    out.extend(typed(b'n', b"base.tar\0\0"));
     for part in archive.chunks(1000) {
         out.extend(typed(b'd', part));
     }
@@ -424,14 +479,37 @@ fn backup_of(archive: &[u8], manifest: Option<&[u8]>) -> Vec<u8> {
     out
 }
 
-fn take(answer: Vec<u8>, data: &Path) -> Result<barman_pg::basebackup::ExtractReport, ExtractError> {
+/// Options that ask for no manifest.
+fn bare() -> BaseBackupOptions {
+    BaseBackupOptions {
+        manifest: ManifestMode::Without,
+        ..BaseBackupOptions::default()
+    }
+}
+
+fn take_with(
+    options: &BaseBackupOptions,
+    answer: Vec<u8>,
+    data: &Path,
+    tablespaces: BTreeMap<u32, PathBuf>,
+) -> Result<ExtractReport, ExtractError> {
     let mut client = connect(vec![greeting("15.1"), identity(), answer], true).unwrap();
-    let backup = client.base_backup(&BaseBackupOptions::default())?;
+    let backup = client.base_backup(options)?;
     let targets = ExtractTargets {
         data: data.to_path_buf(),
+        tablespaces,
         ..ExtractTargets::default()
     };
     extract(backup, &targets, &|_| {})
+}
+
+fn take(answer: Vec<u8>, data: &Path) -> Result<ExtractReport, ExtractError> {
+    take_with(&BaseBackupOptions::default(), answer, data, BTreeMap::new())
+}
+
+/// Takes a backup without a manifest.
+fn take_bare(answer: Vec<u8>, data: &Path) -> Result<ExtractReport, ExtractError> {
+    take_with(&bare(), answer, data, BTreeMap::new())
 }
 
 #[test]
@@ -445,7 +523,7 @@ fn a_backup_never_leaves_its_directory_and_is_never_taken_for_good_when_it_is_no
     let end = vec![0; 1024];
     let label = member("backup_label", b'0', b"START", "");
     let good = [label.clone(), end.clone()].concat();
-    let report = take(backup_of(&good, None), &fresh("good")).unwrap();
+    let report = take_bare(backup_of(&good, None), &fresh("good")).unwrap();
     assert_eq!((report.files, report.bytes, report.verified), (1, 5, false));
 
     let archives = [
@@ -474,7 +552,7 @@ fn a_backup_never_leaves_its_directory_and_is_never_taken_for_good_when_it_is_no
     ];
     for (what, archive) in archives {
         let data = fresh(what);
-        let error = take(backup_of(&archive, None), &data).expect_err(what);
+        let error = take_bare(backup_of(&archive, None), &data).expect_err(what);
         assert!(!error.is_interrupted(), "{what}: {error}");
         assert!(
             !dir.path().join("evil").exists() && !Path::new("/tmp/evil").exists(),
@@ -489,7 +567,7 @@ fn a_backup_never_leaves_its_directory_and_is_never_taken_for_good_when_it_is_no
     ]
     .concat();
     let data = fresh("new tablespace");
-    let report = take(backup_of(&new, None), &data).unwrap();
+    let report = take_bare(backup_of(&new, None), &data).unwrap();
     assert_eq!((report.files, report.new_tablespaces), (1, vec![7]));
     assert_eq!(std::fs::read_dir(data.join("pg_tblspc")).unwrap().count(), 0);
     let error = take(backup_of(&good, Some(b"not a manifest")), &fresh("manifest")).unwrap_err();
@@ -500,7 +578,7 @@ fn a_backup_never_leaves_its_directory_and_is_never_taken_for_good_when_it_is_no
         let data = fresh(&format!("cut{number}"));
         let mut client = connect(vec![greeting("15.1"), identity(), whole[..end].to_vec()], false).unwrap();
         let outcome = client
-            .base_backup(&BaseBackupOptions::default())
+            .base_backup(&bare())
             .map_err(ExtractError::from)
             .and_then(|backup| {
                 extract(
@@ -513,6 +591,191 @@ fn a_backup_never_leaves_its_directory_and_is_never_taken_for_good_when_it_is_no
                 )
             });
         assert!(outcome.is_err(), "cut at {end}");
+    }
+}
+
+#[test]
+fn a_manifest_comes_once_and_only_if_it_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let files: [Sent<'_>; 1] = [("backup_label", b"START")];
+    let archive = [member("backup_label", b'0', b"START", ""), vec![0; 1024]].concat();
+    let manifest = manifest_of(&files);
+    let twice = [manifest.clone(), typed(b'm', b""), typed(b'd', &manifest)].concat();
+    let mut two = backup_of(&archive, Some(&manifest));
+    let end = message(b'c', b"");
+    let at = two.windows(end.len()).position(|part| part == end).unwrap();
+    two.splice(at..at, [typed(b'm', b""), typed(b'd', &manifest)].concat());
+    let mut file_after = backup_of(&archive, Some(&manifest));
+    file_after.splice(
+        at..at,
+        [typed(b'n', b"base.tar\0\0"), typed(b'd', &archive)].concat(),
+    );
+    let early = {
+        let mut answer = backup_of(&archive, None);
+        let base = typed(b'n', b"base.tar\0\0");
+        let at = answer.windows(base.len()).position(|part| part == base).unwrap();
+        answer.splice(at..at, [typed(b'm', b""), typed(b'd', &manifest)].concat());
+        answer
+    };
+    let asked = BaseBackupOptions::default();
+    for (number, (what, options, answer, good)) in [
+        ("as asked", &asked, backup_of(&archive, Some(&manifest)), true),
+        ("none, as asked", &bare(), backup_of(&archive, None), true),
+        ("missing", &asked, backup_of(&archive, None), false),
+        (
+            "not asked for",
+            &bare(),
+            backup_of(&archive, Some(&manifest)),
+            false,
+        ),
+        ("two", &asked, two, false),
+        ("two in one", &asked, backup_of(&archive, Some(&twice)), false),
+        ("before the files", &asked, early, false),
+        ("an archive after it", &asked, file_after, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let data = dir.path().join(number.to_string());
+        std::fs::create_dir(&data).unwrap();
+        let outcome = take_with(options, answer, &data, BTreeMap::new());
+        assert_eq!(outcome.is_ok(), good, "{what}: {outcome:?}");
+        assert_eq!(
+            data.join("backup_manifest").exists(),
+            good && options.manifest != ManifestMode::Without,
+            "{what}"
+        );
+    }
+    // A backup that ends before it begins.
+    for (end, timeline) in [("0/2000027", "1"), ("0/0", "1"), ("0/2000100", "0")] {
+        let told = row(&[Some("0/2000100"), Some("1")]);
+        let mut answer = backup_of(&archive, None);
+        let at = answer.windows(told.len()).position(|part| part == told).unwrap();
+        answer.splice(at..at + told.len(), row(&[Some(end), Some(timeline)]));
+        let data = dir.path().join(end.replace('/', "-"));
+        let _ = std::fs::create_dir(&data);
+        let error = take_bare(answer, &data).unwrap_err();
+        assert!(
+            matches!(error, ExtractError::Connection(Error::Protocol { .. })),
+            "{end}: {error}"
+        );
+        let _ = std::fs::remove_dir_all(&data);
+    }
+}
+
+#[test]
+fn a_server_that_need_not_wait_for_its_archiver_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = [member("backup_label", b'0', b"START", ""), vec![0; 1024]].concat();
+    let whole = backup_of(&archive, None);
+    let end = message(b'c', b"");
+    let at = whole.windows(end.len()).position(|part| part == end).unwrap();
+    let begin = Instant::now();
+    // After the archive, and after its COPY.
+    for cut in [at, at + end.len()] {
+        let data = dir.path().join(cut.to_string());
+        std::fs::create_dir(&data).unwrap();
+        let options = BaseBackupOptions {
+            wait: false,
+            ..bare()
+        };
+        let error = take_with(&options, whole[..cut].to_vec(), &data, BTreeMap::new()).unwrap_err();
+        assert!(
+            matches!(error, ExtractError::Connection(Error::Timeout { .. })),
+            "{error}"
+        );
+    }
+    assert!(begin.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_tablespace_is_where_its_link_leads_or_in_place_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let fresh = |name: &str| {
+        let data = dir.path().join(name);
+        std::fs::create_dir_all(&data).unwrap();
+        data
+    };
+    let content = [
+        member("PG_15_202209061", b'5', b"", ""),
+        member("PG_15_202209061/1", b'0', b"one", ""),
+        vec![0; 1024],
+    ]
+    .concat();
+    let main = |members: &[Vec<u8>]| {
+        [
+            member("backup_label", b'0', b"START", ""),
+            member("pg_tblspc", b'5', b"", ""),
+            members.concat(),
+            vec![0; 1024],
+        ]
+        .concat()
+    };
+    let link = || member("pg_tblspc/7", b'2', b"", "/mnt/x");
+    let run = |name: &str, location: &str, members: &[Vec<u8>]| {
+        let (data, there) = (fresh(name), fresh(&format!("{name}.7")));
+        let answer = backup_with(&[("7", location, content.clone())], &main(members), None);
+        let outcome = take_with(&bare(), answer, &data, BTreeMap::from([(7, there.clone())]));
+        (outcome, data, there)
+    };
+    let file = "PG_15_202209061/1";
+
+    let (outcome, data, there) = run("own", "/mnt/x", &[link()]);
+    assert_eq!(outcome.unwrap().files, 2);
+    assert_eq!(std::fs::read_link(data.join("pg_tblspc/7")).unwrap(), there);
+    assert!(there.join(file).exists());
+    // Without a location of its own it stays in the data directory, whatever directory is there for it.
+    let place = member("pg_tblspc/7", b'5', b"", "");
+    let (outcome, data, there) = run("in place", "pg_tblspc/7", std::slice::from_ref(&place));
+    assert_eq!(outcome.unwrap().files, 2);
+    assert!(data.join("pg_tblspc/7").symlink_metadata().unwrap().is_dir());
+    assert!(data.join("pg_tblspc/7").join(file).exists() && !there.join("PG_15_202209061").exists());
+    // What somebody has put there is no tablespace.
+    let (outcome, data, _) = run(
+        "stray",
+        "/mnt/x",
+        &[
+            link(),
+            member("pg_tblspc/.keep", b'0', b"x", ""),
+            member("pg_tblspc/07", b'5', b"", ""),
+            member("pg_tblspc/07/y", b'0', b"y", ""),
+        ],
+    );
+    assert_eq!(outcome.unwrap().files, 4);
+    assert!(data.join("pg_tblspc/.keep").exists() && data.join("pg_tblspc/07/y").exists());
+
+    for (number, members) in [
+        vec![place],
+        vec![member("pg_tblspc/7", b'0', b"x", "")],
+        vec![link(), link()],
+        vec![link(), member("pg_tblspc/7/x", b'0', b"x", "")],
+        vec![link(), member("pg_tblspc/07", b'2', b"", "/mnt/x")],
+        vec![link(), member("pg_tblspc/+7", b'2', b"", "/mnt/x")],
+        vec![member("pg_tblspc/7/x", b'0', b"x", ""), link()],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (outcome, _, there) = run(&format!("bad{number}"), "/mnt/x", &members);
+        assert!(outcome.is_err(), "{number}");
+        assert_eq!(std::fs::read_dir(&there).unwrap().count(), 1, "{number}");
+    }
+    // An archive that was not announced, or not for this place.
+    let announced = backup_with(&[("7", "/mnt/x", content.clone())], &main(&[link()]), None);
+    for name in [&b"7.tar\0/mnt/y\0"[..], b"8.tar\0/mnt/x\0", b"../7.tar\0/mnt/x\0"] {
+        let data = fresh(&format!("name{}", name.len()));
+        let right = typed(b'n', b"7.tar\0/mnt/x\0");
+        let at = announced
+            .windows(right.len())
+            .position(|part| part == right)
+            .unwrap();
+        let mut answer = announced.clone();
+        answer.splice(at..at + right.len(), typed(b'n', name));
+        let outcome = take_with(&bare(), answer, &data, BTreeMap::from([(7, fresh("other.7"))]));
+        assert!(
+            matches!(outcome, Err(ExtractError::Connection(Error::Protocol { .. }))),
+            "{outcome:?}"
+        );
     }
 }
 
@@ -562,9 +825,8 @@ proptest::proptest! {
             .base_backup(&BaseBackupOptions::default())
             .map_err(ExtractError::from)
             .and_then(|backup| extract(backup, &targets, &|_| {}));
-        if let Ok(report) = outcome
-            && report.verified
-        {
+        if let Ok(report) = outcome {
+            proptest::prop_assert!(report.verified);
             let sent: BTreeMap<String, Vec<u8>> =
                 files.iter().map(|(name, content)| ((*name).to_owned(), content.to_vec())).collect();
             proptest::prop_assert_eq!(files_of(dir.path()), sent);

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use testkit::proxy::{Action, Admission, Direction, Fault, Proxy, What};
 use testkit::{Cluster, Stop, TestDir, wait_until};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// No wait of any test is as long: who waits for it has not been told to end.
 const LONG: Duration = Duration::from_secs(3600);
 

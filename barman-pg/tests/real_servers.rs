@@ -47,6 +47,42 @@ fn fast() -> BaseBackupOptions {
     }
 }
 
+/// Times come with every microsecond that the server shows. Within a transaction `now()` stands still.
+#[test]
+fn times_are_the_servers_to_the_microsecond() {
+    for major in [10, 18] {
+        let cluster = Cluster::start_new(major).unwrap();
+        let mut sql = sql(&cluster);
+        for _ in 0..5 {
+            sql.rows("BEGIN; SET LOCAL TimeZone = 'Asia/Kathmandu'", "beginning")
+                .unwrap();
+            let shown = sql
+                .rows(
+                    "SELECT pg_catalog.to_char(pg_catalog.now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.US')",
+                    "asking",
+                )
+                .unwrap();
+            let read = sql.current_position().unwrap().timestamp;
+            let read = read.strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string();
+            assert_eq!(Some(read.as_str()), shown[0].text(0), "{major}");
+            sql.rows("ROLLBACK", "ending").unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_remote_status_asks_for_the_privileges_once() {
+    let cluster = Cluster::builder(15).conf("log_statement", "all").start().unwrap();
+    let status = sql(&cluster).fetch_remote_status(None);
+    assert_eq!(status.failure, None);
+    assert!(status.current_size.flatten().is_some_and(|size| size > 0));
+    let log = std::fs::read_to_string(cluster.log_path()).unwrap();
+    let asked = log
+        .lines()
+        .filter(|line| line.contains("statement: SELECT COALESCE((SELECT usesuper"));
+    assert_eq!(asked.count(), 1, "{log}");
+}
+
 #[test]
 fn every_major_answers_the_same_questions() {
     for major in ALL_MAJORS {

@@ -4,7 +4,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -128,6 +130,78 @@ fn the_server_of_the_wanted_kind_is_found() {
         }
         assert_eq!(outcomes.len(), 3, "{outcomes:?}");
     }
+}
+
+/// A role whose sessions are read-only is none the less on a primary, also on servers that do not say what they are.
+#[test]
+fn a_primary_is_found_by_a_read_only_role() {
+    let cluster = Cluster::start_new(13).unwrap();
+    cluster
+        .sql("CREATE ROLE reader LOGIN; ALTER ROLE reader SET default_transaction_read_only = on")
+        .unwrap();
+    set_environment(&[HOME]);
+    for target in ["primary", "read-write", "read-only", "standby"] {
+        let text = format!(
+            "host={} port={} user=reader dbname=postgres target_session_attrs={target}",
+            cluster.socket_dir().display(),
+            cluster.port()
+        );
+        assert_eq!(ours(&text).ok(), theirs(&text).ok(), "{target}");
+        assert_eq!(
+            ours(&text).is_ok(),
+            ["primary", "read-only"].contains(&target),
+            "{target}"
+        );
+    }
+}
+
+/// Places that are written in unusual ways.
+#[test]
+fn places_are_found_however_they_are_written() {
+    let cluster = Cluster::start_new(15).unwrap();
+    let (port, directory) = (cluster.port(), cluster.socket_dir());
+    set_environment(&[HOME]);
+    for place in [
+        "host=127.1".to_owned(),
+        "hostaddr=127.1".to_owned(),
+        "hostaddr=2130706433".to_owned(),
+        "host=nowhere.invalid hostaddr=127.0.0.1".to_owned(),
+        format!("host={}/", directory.display()),
+        format!("host={}/.", directory.display()),
+    ] {
+        let text = format!("{place} port={port} user=postgres dbname=postgres");
+        assert_eq!(same(&text), Ok(port.to_string()), "{place}");
+    }
+    // An address with a zone is one; there need not be anybody.
+    let far = "hostaddr=fe80::1%lo port=1 connect_timeout=2 user=u";
+    assert!(!ours(far).unwrap_err().contains("could not parse network address"));
+    for name in ["localhost", "a.b", "::zz", "::1%", "1.2.3.x"] {
+        let told = ours(&format!("hostaddr={name} port={port} connect_timeout=2 user=u")).unwrap_err();
+        assert!(told.contains(&format!("\"{name}\"")), "{told}");
+    }
+    let long = format!("/{}", "x".repeat(200));
+    let told = ours(&format!("host={long} user=u")).unwrap_err();
+    assert!(told.contains("is too long (maximum 107 bytes)"), "{told}");
+
+    // A socket that is not in the file system.
+    let name = format!("barman-pg-test-{}", std::process::id());
+    let address =
+        std::os::unix::net::SocketAddr::from_abstract_name(format!("{name}/.s.PGSQL.5433")).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut hello = [0; 1000];
+        let _ = stream.read(&mut hello).unwrap();
+        stream
+            .write_all(b"E\0\0\0\x1cSFATAL\0C28000\0Mfound\0\0\0\0")
+            .unwrap();
+    });
+    let told = ours(&format!("host=@{name} port=5433 user=u")).unwrap_err();
+    assert_eq!(
+        told,
+        format!("connection to server on socket \"@{name}/.s.PGSQL.5433\" failed: FATAL:  found")
+    );
+    server.join().unwrap();
 }
 
 #[test]

@@ -418,7 +418,9 @@ fn a_slow_consumer_keeps_its_session() {
         .conf("wal_sender_timeout", "1s")
         .start()
         .unwrap();
-    let mut client = connect(&cluster);
+    // Who was busy for longer than this has not listened, which is no silence of the server.
+    let options = options().with_timeouts(Duration::from_secs(20), Duration::from_secs(3));
+    let mut client = ReplicationClient::connect(&info(&cluster).streaming(), &options).unwrap();
     let system = client.identify_system().unwrap();
     let start = segment_start(system.xlogpos);
     let mut stream = client.start_physical(None, start, system.timeline).unwrap();

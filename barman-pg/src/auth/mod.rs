@@ -2,16 +2,17 @@
 //! SCRAM-SHA-256 with and without channel binding, and what needs no word of ours (trust, peer, client certificates).
 
 mod require;
+mod scram;
 
 use bytes::Bytes;
 use pgwire::messages::startup;
 use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{self, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256};
 
 pub(crate) use require::{ChannelBinding, RequireAuth};
+use scram::{Binding, Proof, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, Scram, ScramFailure};
 
 use crate::connect::{Channel, Failure, Host, Plan};
-use crate::error::{Error, sqlstate};
+use crate::error::{Error, NO_PASSWORD, sqlstate};
 use crate::replication::messages::{self, Authentication};
 use crate::replication::session::send;
 use crate::replication::wire::{Doing, Patience, Wire};
@@ -20,23 +21,16 @@ use crate::tls::{CertificateUse, ClientCertificate};
 
 const CONNECTING: Doing = Doing::Borrowed("connecting");
 
-/// The most rounds of hashing that a server may ask for. PostgreSQL's own number is 4096; this many take seconds.
-const MAX_ITERATIONS: u32 = 10_000_000;
-
 /// How far an authentication has come.
 #[derive(Default)]
 struct Exchange {
     scram: Option<Scram>,
+    /// What the server has still to prove.
+    proof: Option<Proof>,
     /// A password has been sent, or SCRAM has been completed.
     finished: bool,
     /// Both sides have proved to be on the same TLS session.
     bound: bool,
-}
-
-struct Scram {
-    state: ScramSha256,
-    binds: bool,
-    continued: bool,
 }
 
 /// Answers the server until it is convinced. Nothing is sent that the user's demands forbid.
@@ -73,18 +67,18 @@ pub(crate) fn authenticate(
             Authentication::Sasl(mechanisms) if exchange.scram.is_none() => {
                 exchange.scram = Some(begin_scram(wire, plan, host, &mechanisms, patience)?);
             }
-            Authentication::SaslContinue(data) => match &mut exchange.scram {
-                Some(scram) if !scram.continued => answer_scram(wire, scram, &data, patience)?,
+            Authentication::SaslContinue(data) => match (&exchange.scram, &exchange.proof) {
+                (Some(scram), None) => exchange.proof = Some(answer_scram(wire, scram, &data, patience)?),
                 _ => return Err(out_of_turn(wire)),
             },
-            Authentication::SaslFinal(data) => match &mut exchange.scram {
-                Some(scram) if scram.continued => {
-                    scram.state.finish(&data).map_err(|error| {
+            Authentication::SaslFinal(data) => match (&exchange.scram, &exchange.proof) {
+                (Some(scram), Some(proof)) => {
+                    proof.check(&data).map_err(|error| {
                         let why = format!("the server could not prove that it knows the password: {error}");
                         refuse(wire, why)
                     })?;
                     exchange.finished = true;
-                    exchange.bound = scram.binds;
+                    exchange.bound = scram.binds();
                 }
                 _ => return Err(out_of_turn(wire)),
             },
@@ -171,9 +165,7 @@ fn say(wire: &mut Wire, message: &impl pgwire::messages::Message, patience: Pati
 }
 
 fn password<'a>(wire: &Wire, host: &'a Host) -> Result<&'a Secret, Failure> {
-    host.password
-        .as_ref()
-        .ok_or_else(|| refuse(wire, "fe_sendauth: no password supplied"))
+    host.password.as_ref().ok_or_else(|| refuse(wire, NO_PASSWORD))
 }
 
 /// A request in words.
@@ -229,60 +221,27 @@ fn begin_scram(
     let password = password(wire, host)?;
     let binding = match wire.channel() {
         Channel::Tls(session) if binds => {
-            let hash = session.server_end_point().map_err(|why| refuse(wire, why))?;
-            sasl::ChannelBinding::tls_server_end_point(hash)
+            Binding::Certificate(session.server_end_point().map_err(|why| refuse(wire, why))?)
         }
-        // Says that we could have, so that nobody in between can have hidden the offer.
-        Channel::Tls(_) if plan.channel_binding != ChannelBinding::Disable => {
-            sasl::ChannelBinding::unrequested()
-        }
-        _ => sasl::ChannelBinding::unsupported(),
+        Channel::Tls(_) if plan.channel_binding != ChannelBinding::Disable => Binding::NotOffered,
+        _ => Binding::Unsupported,
     };
-    let state = ScramSha256::new(password.expose().as_bytes(), binding);
-    let first = Bytes::copy_from_slice(state.message());
+    let scram = Scram::new(password.expose(), binding)
+        .map_err(|error| refuse(wire, format!("could not generate nonce: {error}")))?;
+    let first = Bytes::from(scram.first());
     let mechanism = if binds { SCRAM_SHA_256_PLUS } else { SCRAM_SHA_256 };
     let message = startup::SASLInitialResponse::new(mechanism.to_owned(), Some(first));
     say(wire, &message, patience)?;
-    Ok(Scram {
-        state,
-        binds,
-        continued: false,
-    })
+    Ok(scram)
 }
 
-fn answer_scram(wire: &mut Wire, scram: &mut Scram, data: &[u8], patience: Patience) -> Result<(), Failure> {
-    if iterations(data).is_some_and(|rounds| rounds > MAX_ITERATIONS) {
-        return Err(refuse(
-            wire,
-            format!("SCRAM exchange failed: the server asks for more than {MAX_ITERATIONS} iterations"),
-        ));
-    }
-    scram
-        .state
-        .update(data)
-        .map_err(|error| refuse(wire, format!("SCRAM exchange failed: {error}")))?;
-    scram.continued = true;
-    let answer = Bytes::copy_from_slice(scram.state.message());
-    say(wire, &startup::SASLResponse::new(answer), patience)
-}
-
-/// The number of iterations in the server's first message, `r=...,s=...,i=4096`; a number too large to read counts as
-/// the largest.
-fn iterations(message: &[u8]) -> Option<u32> {
-    let digits = message
-        .split(|byte| *byte == b',')
-        .find_map(|part| part.strip_prefix(b"i="))?;
-    Some(std::str::from_utf8(digits).ok()?.parse().unwrap_or(u32::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_number_of_iterations_is_found() {
-        assert_eq!(iterations(b"r=abc,s=c2FsdA==,i=4096"), Some(4096));
-        assert_eq!(iterations(b"r=i=1,s=x,i=99999999999"), Some(u32::MAX));
-        assert_eq!(iterations(b"r=abc"), None);
-    }
+fn answer_scram(wire: &mut Wire, scram: &Scram, data: &[u8], patience: Patience) -> Result<Proof, Failure> {
+    // The server says how long this takes.
+    let outcome = scram.answer(data, || wire.keep_on(patience, &CONNECTING));
+    let (answer, proof) = outcome.map_err(|failure| match failure {
+        ScramFailure::Refused(why) => refuse(wire, format!("SCRAM exchange failed: {why}")),
+        ScramFailure::Stopped(error) => Failure::of(error),
+    })?;
+    say(wire, &startup::SASLResponse::new(Bytes::from(answer)), patience)?;
+    Ok(proof)
 }

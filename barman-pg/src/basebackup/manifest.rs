@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, Hasher as _};
 use std::io::{self, BufReader, BufWriter, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use barman_wal::durable::AtomicFile;
 use barman_wal::history::TimelineHistory;
@@ -17,6 +18,10 @@ use barman_wal::manifest::{
 
 use super::BackupPosition;
 use super::extract::{ExtractError, TABLESPACE_MAP, file_error};
+use crate::error::Error;
+use crate::replication::wire::Doing;
+
+const COMPARING: Doing = Doing::Borrowed("comparing the received files with the backup manifest");
 
 /// The sum of a set of files, in any order.
 #[derive(Debug, Clone)]
@@ -81,6 +86,7 @@ pub(super) fn verify(
     path: &Path,
     received: &FileSet,
     said: Said<'_>,
+    stop: Option<&AtomicBool>,
 ) -> Result<(), ExtractError> {
     let open = || {
         File::open(path)
@@ -101,12 +107,22 @@ pub(super) fn verify(
         return Ok(());
     }
     // Something differs: now it is worth reading the files again to say what.
-    let found = manifest::read(open()?, |file| compare(data, &file));
-    Err(ExtractError::Mismatch(match found {
-        Err(ManifestError::Callback(what)) => what,
-        Err(other) => other.to_string(),
-        Ok(_) => format!("{} files were sent and {} received", sent.files, received.files),
-    }))
+    let found = manifest::read(open()?, |file| compare(data, &file, stop));
+    Err(match found {
+        Err(ManifestError::Callback(Difference::Stopped)) => Error::Interrupted { doing: COMPARING }.into(),
+        Err(ManifestError::Callback(Difference::Found(what))) => ExtractError::Mismatch(what),
+        Err(other) => ExtractError::Mismatch(other.to_string()),
+        Ok(_) if sent.files == received.files => {
+            // Each file is as it was sent, as far as its checksum tells, which may be of another kind than wanted.
+            ExtractError::Mismatch(
+                "it has other checksums than were asked for, or lists a file twice".to_owned(),
+            )
+        }
+        Ok(_) => ExtractError::Mismatch(format!(
+            "{} files were sent and {} received",
+            sent.files, received.files
+        )),
+    })
 }
 
 /// Whether the manifest is of this cluster and this backup: its WAL ranges, newest timeline first, must lead from the
@@ -145,19 +161,32 @@ fn agree(summary: &ManifestSummary, said: Said<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn compare(data: &Path, file: &ManifestFile) -> Result<(), String> {
+/// Why the comparison of the files one by one ended.
+#[derive(Debug, thiserror::Error)]
+enum Difference {
+    #[error("{0}")]
+    Found(String),
+    #[error("interrupted")]
+    Stopped,
+}
+
+fn compare(data: &Path, file: &ManifestFile, stop: Option<&AtomicBool>) -> Result<(), Difference> {
     if file.path == Path::new(TABLESPACE_MAP) {
         return Ok(());
     }
     let shown = file.path.display();
     let path = data.join(&file.path);
-    let mut content = File::open(&path).map_err(|error| format!("\"{shown}\" is missing: {error}"))?;
+    let mut content =
+        File::open(&path).map_err(|error| Difference::Found(format!("\"{shown}\" is missing: {error}")))?;
     let length = content
         .metadata()
-        .map_err(|error| format!("\"{shown}\": {error}"))?
+        .map_err(|error| Difference::Found(format!("\"{shown}\": {error}")))?
         .len();
     if length != file.size {
-        return Err(format!("\"{shown}\" has {length} bytes, {} were sent", file.size));
+        return Err(Difference::Found(format!(
+            "\"{shown}\" has {length} bytes, {} were sent",
+            file.size
+        )));
     }
     let Some(checksum) = &file.checksum else {
         return Ok(());
@@ -165,9 +194,12 @@ fn compare(data: &Path, file: &ManifestFile) -> Result<(), String> {
     let mut hasher = Hasher::new(checksum.algorithm);
     let mut buffer = vec![0; 128 * 1024];
     loop {
+        if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            return Err(Difference::Stopped);
+        }
         let length = content
             .read(&mut buffer)
-            .map_err(|error| format!("\"{shown}\": {error}"))?;
+            .map_err(|error| Difference::Found(format!("\"{shown}\": {error}")))?;
         match buffer.get(..length) {
             None | Some([]) => break,
             Some(bytes) => hasher.update(bytes),
@@ -176,7 +208,9 @@ fn compare(data: &Path, file: &ManifestFile) -> Result<(), String> {
     if hasher.finish().as_ref() == Some(checksum) {
         Ok(())
     } else {
-        Err(format!("\"{shown}\" does not have the checksum that was sent"))
+        Err(Difference::Found(format!(
+            "\"{shown}\" does not have the checksum that was sent"
+        )))
     }
 }
 
@@ -288,6 +322,42 @@ mod tests {
         let mut hasher = Hasher::new(Algorithm::Crc32c);
         hasher.update(content);
         hasher.finish()
+    }
+
+    #[test]
+    fn a_request_to_stop_ends_the_search_for_what_differs() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("backup_label"), "START").unwrap();
+        let position = BackupPosition {
+            lsn: barman_wal::Lsn(0x28),
+            timeline: barman_wal::TimelineId::FIRST,
+        };
+        let mut writer = ManifestWriter::new(Vec::new(), None).unwrap();
+        writer
+            .file(&ManifestFile {
+                path: "backup_label".into(),
+                size: 5,
+                last_modified: None,
+                checksum: crc(b"OTHER"),
+            })
+            .unwrap();
+        let range = WalRange {
+            timeline: position.timeline,
+            start: position.lsn,
+            end: position.lsn,
+        };
+        let path = dir.path().join("manifest");
+        std::fs::write(&path, writer.finish(&[range]).unwrap()).unwrap();
+        let mut received = FileSet::new();
+        received.add(Path::new("backup_label"), 5, crc(b"START").as_ref());
+        let said = Said {
+            systemid: "7",
+            start: position,
+            end: position,
+        };
+        let compared = |stop| verify(dir.path(), &path, &received, said, Some(&AtomicBool::new(stop)));
+        assert!(matches!(compared(false), Err(ExtractError::Mismatch(_))));
+        assert!(compared(true).unwrap_err().is_interrupted());
     }
 
     #[test]

@@ -192,13 +192,19 @@ impl ReplicationClient {
             return Err(self.odd(&STARTING, "no data directory among the archives"));
         }
         self.session.wire.set_buffer(BUFFER);
+        // A server that is not to wait for its archiver has no reason to be silent.
+        let archive_wait = if options.wait {
+            options.archive_wait
+        } else {
+            Some(self.session.wire.io_timeout)
+        };
         Ok(BaseBackup {
             client: self,
             system,
             start,
             tablespaces,
             main_size_kb,
-            archive_wait: options.archive_wait,
+            archive_wait,
             compression: options.compression.map(|compression| compression.method),
             manifest: options.manifest,
             sent: 0,
@@ -279,6 +285,11 @@ impl<'c> BaseBackup<'c> {
     /// The history file of a timeline, for the WAL ranges of a manifest; after the end.
     pub(super) fn timeline_history(&mut self, timeline: TimelineId) -> Result<Vec<u8>, Error> {
         self.client.timeline_history(timeline).map(|(_, content)| content)
+    }
+
+    /// Whether the server has to send a manifest.
+    fn expects_manifest(&self) -> bool {
+        self.manifest != ManifestMode::Without && self.version().at_least(13)
     }
 
     /// What an archive is called: `base.tar`, `16384.tar.zst`, `backup_manifest`.
@@ -451,6 +462,9 @@ impl<'c> BaseBackup<'c> {
             }
             // The result set with the end position.
             Answer::Columns if !self.copying && self.begun > self.tablespaces.len() => {
+                if self.expects_manifest() && self.current != Some(ArchiveKind::Manifest) {
+                    return Err(self.protocol("no backup manifest although one was asked for"));
+                }
                 self.ended = true;
                 pieces.push(Piece::End);
             }
@@ -534,12 +548,13 @@ impl<'c> BaseBackup<'c> {
     }
 
     fn begin(&mut self, kind: ArchiveKind, pieces: &mut Vec<Piece>) -> Result<(), Error> {
-        let in_turn = match kind {
-            ArchiveKind::Manifest => self.current == Some(ArchiveKind::Main),
-            _ => true,
-        };
-        if !in_turn {
-            return Err(self.protocol("the manifest before the data directory, or twice"));
+        if kind == ArchiveKind::Manifest {
+            if !self.expects_manifest() {
+                return Err(self.protocol("a backup manifest that was not asked for"));
+            }
+            if self.current != Some(ArchiveKind::Main) {
+                return Err(self.protocol("the manifest before the data directory, or twice"));
+            }
         }
         self.begun += 1;
         self.waiting = false;
@@ -579,8 +594,18 @@ impl<'c> BaseBackup<'c> {
             }
         }
         self.done = true;
-        self.end
-            .ok_or_else(|| self.client.odd(&COPYING, "no end position"))
+        let Some(end) = self.end else {
+            return Err(self.client.odd(&COPYING, "no end position"));
+        };
+        let start = self.start;
+        if end.lsn < start.lsn || end.timeline < start.timeline {
+            let what = format!(
+                "a backup that ends at {} (timeline {}) before it begins at {} (timeline {})",
+                end.lsn, end.timeline, start.lsn, start.timeline
+            );
+            return Err(self.client.odd(&COPYING, what));
+        }
+        Ok(end)
     }
 }
 

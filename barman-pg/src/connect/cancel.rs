@@ -8,7 +8,7 @@ use super::startup::{self, Encryption};
 use super::{ConnectOptions, Deadline, Host, Plan, SocketSettings};
 use crate::error::Error;
 use crate::replication::wire::{Doing, Patience, Wire};
-use crate::tls::TlsSettings;
+use crate::tls::{SslMode, TlsSettings};
 
 /// How long a session that is given up waits for its request to be taken.
 pub(crate) const CANCEL_LIMIT: Duration = Duration::from_secs(2);
@@ -46,7 +46,11 @@ impl Canceller {
             address: address.clone(),
             host,
             socket: plan.socket.clone(),
-            tls: encrypted.then(|| plan.tls.clone()),
+            // The key is a secret of the encrypted session: it does not go out in clear.
+            tls: encrypted.then(|| TlsSettings {
+                mode: plan.tls.mode.max(SslMode::Require),
+                ..plan.tls.clone()
+            }),
             process: key.0,
             secret: key.1,
         }
@@ -99,5 +103,39 @@ impl Canceller {
         if let Err(error) = self.cancel(CANCEL_LIMIT) {
             log::debug!(target: "barman.postgres", "the server could not be asked to cancel: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::connect::SessionKind;
+
+    /// Somebody in between can say that the server has no encryption.
+    #[test]
+    fn the_key_of_an_encrypted_session_does_not_go_out_in_clear() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 8];
+            stream.read_exact(&mut request).unwrap();
+            stream.write_all(b"N").unwrap();
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest);
+            rest
+        });
+        let options = ConnectOptions {
+            environment: |_| None,
+            ..ConnectOptions::default()
+        };
+        let info = format!("host=127.0.0.1 port={} user=u sslmode=prefer", address.port());
+        let plan = Plan::new(&info.parse().unwrap(), SessionKind::Standard, &options).unwrap();
+        let canceller = Canceller::new(&plan, &plan.hosts[0], &Address::Tcp(address), true, (1, 2));
+        assert!(canceller.cancel(Duration::from_secs(5)).is_err());
+        assert_eq!(server.join().unwrap(), b"");
     }
 }

@@ -13,12 +13,13 @@ use super::socket::describe;
 const LIMIT: u64 = 4 * 1024 * 1024;
 
 /// Where PostgreSQL's system-wide configuration of clients is when `PGSYSCONFDIR` does not say: Debian's directory, the
-/// one of the PGDG packages of other distributions, or that of a build without options; the first that has a service
-/// file.
+/// one of the PGDG packages of other distributions, that of Alpine and Arch, or that of a build without options; the
+/// first that has a service file.
 pub(super) fn system_configuration() -> PathBuf {
     let directories = [
         "/etc/postgresql-common",
         "/etc/sysconfig/pgsql",
+        "/etc/postgresql",
         "/usr/local/pgsql/etc",
     ];
     let [first, ..] = directories;

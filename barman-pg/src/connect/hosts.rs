@@ -1,7 +1,7 @@
 //! The hosts of a connection string: `host`, `hostaddr` and `port`, which are lists of the same length, and the
 //! password for each of them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::files;
 use super::socket::Address;
@@ -10,14 +10,19 @@ use crate::conninfo::passfile;
 use crate::error::Error;
 use crate::secret::Secret;
 
-/// Directories in which servers put their socket when nobody says otherwise: Debian's and PostgreSQL's own.
-const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+/// Directories in which servers put their socket when nobody says otherwise: Debian's, that of the PGDG packages of other
+/// distributions, and PostgreSQL's own.
+const SOCKET_DIRECTORIES: [&str; 3] = ["/var/run/postgresql", "/run/postgresql", "/tmp"];
 
 /// Where one server may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// The path of a Unix socket.
-    Unix(PathBuf),
+    /// A Unix socket: the directory as it is written, if it is, and the path. One that begins with `@` is not in the file
+    /// system.
+    Unix {
+        directory: Option<String>,
+        path: PathBuf,
+    },
     /// A host name, or a numeric address.
     Name(String),
     /// A name for messages and password lookup, with the address to use for it.
@@ -38,7 +43,7 @@ impl Host {
     /// `server at "h", port 5432`, as libpq names servers.
     pub(crate) fn label(&self) -> String {
         match &self.place {
-            Place::Unix(path) => format!("server on socket \"{}\"", path.display()),
+            Place::Unix { path, .. } => format!("server on socket \"{}\"", path.display()),
             Place::Name(name) => match &self.resolved {
                 Some(address) if address != name => {
                     format!("server at \"{name}\" ({address}), port {}", self.port)
@@ -52,8 +57,26 @@ impl Host {
     /// The name that a server's certificate must hold; none if only an address was given.
     pub(crate) fn name(&self) -> Option<&str> {
         match &self.place {
-            Place::Unix(_) | Place::Address { name: None, .. } => None,
+            Place::Unix { .. } | Place::Address { name: None, .. } => None,
             Place::Name(name) | Place::Address { name: Some(name), .. } => Some(name),
+        }
+    }
+
+    /// Under which names the password file may have it.
+    fn names_in_password_file(&self) -> Vec<&str> {
+        match &self.place {
+            Place::Name(name) | Place::Address { name: Some(name), .. } => vec![name],
+            Place::Address { name: None, address } => vec![address],
+            Place::Unix { directory: None, .. } => vec!["localhost"],
+            // Each build of libpq has one of the default directories, and takes `localhost` for it.
+            Place::Unix {
+                directory: Some(directory),
+                ..
+            } if SOCKET_DIRECTORIES.contains(&directory.as_str()) => vec![directory, "localhost"],
+            Place::Unix {
+                directory: Some(directory),
+                ..
+            } => vec![directory],
         }
     }
 
@@ -109,11 +132,15 @@ pub(super) fn list(values: &Values<'_>) -> Result<Vec<Host>, Error> {
             };
             let place = match (text_at(&names, at), text_at(&addresses, at)) {
                 (name, Some(address)) => Place::Address { name, address },
-                (Some(name), None) if name.starts_with('/') || name.starts_with('@') => {
-                    Place::Unix(socket_path(Path::new(&name), port))
-                }
+                (Some(name), None) if name.starts_with('/') || name.starts_with('@') => Place::Unix {
+                    path: socket_path(&name, port),
+                    directory: Some(name),
+                },
                 (Some(name), None) => Place::Name(name),
-                (None, None) => Place::Unix(default_socket(port)),
+                (None, None) => Place::Unix {
+                    directory: None,
+                    path: default_socket(port),
+                },
             };
             Ok(Host {
                 place,
@@ -125,12 +152,12 @@ pub(super) fn list(values: &Values<'_>) -> Result<Vec<Host>, Error> {
         .collect()
 }
 
-fn socket_path(directory: &Path, port: u16) -> PathBuf {
-    directory.join(format!(".s.PGSQL.{port}"))
+fn socket_path(directory: &str, port: u16) -> PathBuf {
+    PathBuf::from(format!("{directory}/.s.PGSQL.{port}"))
 }
 
 fn default_socket(port: u16) -> PathBuf {
-    let candidates = SOCKET_DIRECTORIES.map(|directory| socket_path(Path::new(directory), port));
+    let candidates = SOCKET_DIRECTORIES.map(|directory| socket_path(directory, port));
     let [first, ..] = &candidates;
     candidates
         .iter()
@@ -156,25 +183,10 @@ pub(super) fn find_passwords(hosts: &mut [Host], values: &Values<'_>, user: &str
         return;
     };
     for host in hosts {
-        let name = match &host.place {
-            Place::Name(name) | Place::Address { name: Some(name), .. } => name.clone(),
-            Place::Address { name: None, address } => address.clone(),
-            Place::Unix(path) => {
-                let directory = path
-                    .parent()
-                    .map(|p| p.to_string_lossy().into_owned())
-                    .unwrap_or_default();
-                if SOCKET_DIRECTORIES.contains(&directory.as_str()) {
-                    "localhost".to_owned()
-                } else {
-                    directory
-                }
-            }
-        };
         host.password = passfile::find(
             &text,
             passfile::Wanted {
-                host: &name,
+                hosts: &host.names_in_password_file(),
                 port: host.port,
                 dbname,
                 user,

@@ -175,6 +175,8 @@ where
 {
     pub(crate) make: M,
     pub(crate) show: S,
+    /// Whether the server is in recovery; nothing on sessions that cannot ask that.
+    pub(crate) recovers: fn(&mut T) -> Result<Option<bool>, Error>,
 }
 
 /// Opens a session: tries every address of every host in the order of libpq, and on each the encryption that `sslmode`
@@ -305,7 +307,9 @@ where
                 .find(|(known, _)| *known == name)
                 .map(|(_, value)| *value)
         },
-        |name| Ok((maker.show)(&mut session, name)?.as_ref().map(on)),
+        &mut session,
+        maker.recovers,
+        |session, name| Ok((maker.show)(session, name)?.as_ref().map(on)),
     );
     match verdict {
         Ok(None) => Ok(session),
@@ -370,7 +374,16 @@ fn as_connect_failure(error: Error, address: &str) -> Error {
         | Error::ConnInfo(_) => {
             return error;
         }
-        Error::Server { message, .. } => (message.to_string(), Some(message.sqlstate)),
+        Error::Server { message, .. } => {
+            let more = [("DETAIL", &message.detail), ("HINT", &message.hint)];
+            let more = more
+                .into_iter()
+                .filter_map(|(what, text)| Some(format!("\n{what}:  {}", text.as_ref()?)));
+            (
+                std::iter::once(message.to_string()).chain(more).collect(),
+                Some(message.sqlstate),
+            )
+        }
         Error::Io { source, .. } => (socket::describe(&source), None),
         Error::Closed { .. } => ("server closed the connection unexpectedly".to_owned(), None),
         Error::Timeout { .. } => ("timeout expired".to_owned(), None),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::hosts::{self, Host};
+use super::hosts::{self, Host, Place};
 use super::target::Target;
 use super::values::{Values, invalid};
 use super::{ConnectOptions, settings};
@@ -89,9 +89,10 @@ impl Plan {
         ]
         .into_iter()
         .filter_map(|(variable, parameter)| Some((parameter, values.variable(variable)?)))
+        // As in libpq: the server's own.
+        .filter(|(_, value): &(_, String)| !value.eq_ignore_ascii_case("default"))
         .collect();
         Ok(Self {
-            hosts,
             shuffle: values.choice(
                 "load_balance_hosts",
                 &[("disable", false), ("random", true)],
@@ -99,8 +100,9 @@ impl Plan {
             )?,
             options: values.get("options"),
             application_name: values
-                .get("application_name")
-                .or_else(|| values.get("fallback_application_name")),
+                .written("application_name")
+                .or_else(|| values.written("fallback_application_name"))
+                .filter(|name| !name.is_empty()),
             replication: match kind {
                 SessionKind::Standard => None,
                 SessionKind::Streaming => {
@@ -110,15 +112,7 @@ impl Plan {
             parameters,
             target: values.choice("target_session_attrs", &Target::WORDS, Target::Any)?,
             connect_timeout,
-            socket: SocketSettings {
-                keepalive: keepalive(&values)?,
-                user_timeout: values
-                    .integer("tcp_user_timeout")?
-                    .and_then(|ms| u64::try_from(ms).ok())
-                    .filter(|ms| *ms > 0)
-                    .map(Duration::from_millis),
-                require_peer: values.get("requirepeer"),
-            },
+            socket: socket_settings(&values, &hosts)?,
             tls: settings::tls(&values)?,
             require_auth: RequireAuth::parse(values.written("require_auth").as_deref())
                 .map_err(|what| invalid("require_auth", what))?,
@@ -127,10 +121,33 @@ impl Plan {
                 &ChannelBinding::WORDS,
                 ChannelBinding::Prefer,
             )?,
+            hosts,
             user,
             dbname,
         })
     }
+}
+
+/// As in libpq nothing that is about TCP is read if every host is a Unix socket, or if `keepalives` is off.
+fn socket_settings(values: &Values<'_>, hosts: &[Host]) -> Result<SocketSettings, Error> {
+    let require_peer = values.get("requirepeer");
+    let local = hosts.iter().all(|host| matches!(host.place, Place::Unix { .. }));
+    if local || values.integer("keepalives")? == Some(0) {
+        return Ok(SocketSettings {
+            keepalive: None,
+            user_timeout: None,
+            require_peer,
+        });
+    }
+    Ok(SocketSettings {
+        keepalive: Some(keepalive(values)?),
+        user_timeout: values
+            .integer("tcp_user_timeout")?
+            .and_then(|ms| u64::try_from(ms).ok())
+            .filter(|ms| *ms > 0)
+            .map(Duration::from_millis),
+        require_peer,
+    })
 }
 
 /// Options whose meaning we would otherwise silently drop.
@@ -158,14 +175,11 @@ fn refuse_unsupported(values: &Values<'_>) -> Result<(), Error> {
     for keyword in ["scram_client_key", "scram_server_key"] {
         values.refuse_unless(keyword, &[], "only passwords are")?;
     }
-    values.refuse_unless("client_encoding", &["utf8", "utf-8", "auto"], "only UTF8 is")?;
+    // `client_encoding` is not refused: the server converts, and we always speak UTF8 with it.
     Ok(())
 }
 
-fn keepalive(values: &Values<'_>) -> Result<Option<KeepAlive>, Error> {
-    if values.integer("keepalives")? == Some(0) {
-        return Ok(None);
-    }
+fn keepalive(values: &Values<'_>) -> Result<KeepAlive, Error> {
     let positive = |keyword: &str, default: u32| -> Result<u32, Error> {
         let number = values
             .integer(keyword)?
@@ -174,11 +188,11 @@ fn keepalive(values: &Values<'_>) -> Result<Option<KeepAlive>, Error> {
         Ok(number.unwrap_or(default))
     };
     // The systems' default notices a dead peer only after two hours; waits for archiving have no other limit.
-    Ok(Some(KeepAlive {
+    Ok(KeepAlive {
         idle: Duration::from_secs(positive("keepalives_idle", 60)?.into()),
         interval: Duration::from_secs(positive("keepalives_interval", 10)?.into()),
         retries: positive("keepalives_count", 6)?,
-    }))
+    })
 }
 
 #[cfg(test)]
@@ -252,7 +266,11 @@ mod tests {
             "require_auth=plain",
             "require_auth=md5,!password",
             "max_protocol_version=2.0",
-            "keepalives_idle=x",
+            "host=h keepalives_idle=x",
+            "host=/tmp,h keepalives=x",
+            "host=h tcp_user_timeout=x",
+            "connect_timeout=''",
+            "connect_timeout=9999999999",
             "ssl_min_protocol_version=SSLv3",
             "ssl_max_protocol_version=tlsv1.1",
             "sslrootcert=system sslmode=require",
@@ -272,7 +290,6 @@ mod tests {
             ("gssencmode=require", "gssencmode"),
             ("min_protocol_version=3.2", "min_protocol_version"),
             ("scram_client_key=x", "scram_client_key"),
-            ("client_encoding=latin1", "client_encoding"),
             ("sslkey=engine:key", "sslkey"),
         ] {
             let error = plan(&format!("{text} user=u")).err().unwrap().to_string();
@@ -281,6 +298,10 @@ mod tests {
         for text in [
             "gssencmode=prefer",
             "client_encoding=UTF8",
+            "client_encoding=latin1",
+            // Nobody asks about TCP on a Unix socket.
+            "host=/tmp keepalives=x keepalives_idle=x tcp_user_timeout=x",
+            "host=h keepalives=0 keepalives_idle=x tcp_user_timeout=x",
             "max_protocol_version=latest",
             "sslcompression=1",
             "krbsrvname=x",
@@ -370,6 +391,19 @@ mod tests {
     }
 
     #[test]
+    fn a_fallback_name_is_not_one_for_an_empty_name() {
+        for (text, name) in [
+            ("", None),
+            ("fallback_application_name=f", Some("f")),
+            ("application_name=a fallback_application_name=f", Some("a")),
+            ("application_name='' fallback_application_name=f", None),
+        ] {
+            let plan = plan(&format!("user=u {text}")).unwrap();
+            assert_eq!(plan.application_name.as_deref(), name, "{text}");
+        }
+    }
+
+    #[test]
     fn the_environment_fills_in_and_the_string_wins() {
         fn environment(name: &str) -> Option<String> {
             let value = match name {
@@ -393,6 +427,8 @@ mod tests {
         );
         assert_eq!(plan.connect_timeout, Duration::from_secs(1));
         assert_eq!(plan.parameters, [("timezone", "Europe/Rome".to_owned())]);
+        let default = plan_with("user=u", |n| (n == "PGTZ").then(|| "Default".into()));
+        assert_eq!(default.unwrap().parameters, []);
         let strict = plan_with("user=u", |n| (n == "PGSSLMODE").then(|| "verify-ca".into()));
         assert_eq!(strict.unwrap().tls.mode, SslMode::VerifyCa);
     }
@@ -419,10 +455,13 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pass");
-        std::fs::write(&path, "h1:*:*:u:one\n/run/pg:*:d:u:two\n*:6:*:*:three\n").unwrap();
+        let content = "/tmp:7:*:*:literal\nlocalhost:*:*:*:default\nh1:*:*:u:one\n/run/pg:*:d:u:two\n/run/pg/:*:d:u:other\n\
+             *:6:*:*:three\nfe80::1:*:*:*:address\n";
+        std::fs::write(&path, content).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         let text = format!(
-            "host=h1,/run/pg,h3 port=5,5,6 dbname=d user=u passfile={}",
+            "host=h1,/run/pg,h3,/run/pg/,,/tmp,/tmp,/var/run/postgresql,/run/postgresql,fe80::1 port=5,5,6,5,5,5,7,5,5,5 \
+             dbname=d user=u passfile={}",
             path.display()
         );
         let found: Vec<_> = plan(&text)
@@ -431,6 +470,13 @@ mod tests {
             .into_iter()
             .map(|h| h.password.unwrap().expose().to_owned())
             .collect();
-        assert_eq!(found, ["one", "two", "three"]);
+        // A default directory may be written as it is, or as `localhost`.
+        assert_eq!(
+            found,
+            [
+                "one", "two", "three", "other", "default", "default", "literal", "default", "default",
+                "address"
+            ]
+        );
     }
 }

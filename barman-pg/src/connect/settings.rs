@@ -125,7 +125,7 @@ pub(super) fn tls(values: &Values<'_>) -> Result<TlsSettings, Error> {
         certificate: file("sslcert", "postgresql.crt"),
         key: file("sslkey", "postgresql.key"),
         key_password: values.get("sslpassword").map(Secret::from),
-        name_indication: values.get("sslsni").is_none_or(|text| text.starts_with('1')),
+        name_indication: values.written("sslsni").is_none_or(|text| text.starts_with('1')),
         minimum,
         maximum,
         key_log: values.get("sslkeylogfile").map(PathBuf::from),

@@ -1,11 +1,13 @@
 //! Sockets: addresses of a host, a connect with a deadline that can be interrupted, and reads and writes that never
 //! block longer than they are told.
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -113,7 +115,7 @@ pub(crate) fn describe(error: &io::Error) -> String {
 /// The addresses that a host stands for. Name resolution happens in a thread of its own because nothing can stop it.
 pub(super) fn addresses(host: &Host, plan: &Plan, options: &ConnectOptions) -> Result<Vec<Address>, Error> {
     let (name, port) = match &host.place {
-        Place::Unix(path) => return Ok(vec![Address::Unix(path.clone())]),
+        Place::Unix { path, .. } => return Ok(vec![Address::Unix(path.clone())]),
         Place::Name(name) => (name.clone(), host.port),
         Place::Address { address, .. } => (address.clone(), host.port),
     };
@@ -125,41 +127,48 @@ pub(super) fn addresses(host: &Host, plan: &Plan, options: &ConnectOptions) -> R
         reason,
         sqlstate: None,
     };
-    if matches!(host.place, Place::Address { .. }) {
+    if matches!(host.place, Place::Address { .. }) && !is_numeric(&name) {
         return Err(failed(format!("could not parse network address \"{name}\"")));
     }
-    let (sender, receiver) = mpsc::channel();
     let query = name.clone();
+    let resolve = move || (query.as_str(), port).to_socket_addrs().map(Iterator::collect);
+    let deadline = Deadline::after(Some(plan.connect_timeout));
+    match look_up(resolve, options, deadline)? {
+        Ok(found) => Ok(found.into_iter().map(Address::Tcp).collect()),
+        Err(reason) => Err(failed(format!(
+            "could not translate host name \"{name}\" to address: {reason}"
+        ))),
+    }
+}
+
+/// Asks the resolver in a thread of its own; the reason if there is no answer.
+fn look_up(
+    resolve: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+    options: &ConnectOptions,
+    deadline: Deadline,
+) -> Result<Result<Vec<SocketAddr>, String>, Error> {
+    let (sender, receiver) = mpsc::channel();
     let spawned = std::thread::Builder::new()
         .name("resolve".to_owned())
         .spawn(move || {
-            let found = (query.as_str(), port)
-                .to_socket_addrs()
-                .map(Iterator::collect::<Vec<SocketAddr>>);
-            let _ = sender.send(found);
+            let _ = sender.send(resolve());
         });
     if let Err(error) = spawned {
-        return Err(failed(describe(&error)));
+        return Ok(Err(describe(&error)));
     }
-    let deadline = Deadline::after(Some(plan.connect_timeout));
     loop {
         let Some(slice) = deadline.slice() else {
-            return Err(failed(format!(
-                "could not translate host name \"{name}\" to address: timeout expired"
-            )));
+            return Ok(Err("timeout expired".to_owned()));
         };
         match receiver.recv_timeout(slice) {
-            Ok(Ok(found)) => return Ok(found.into_iter().map(Address::Tcp).collect()),
+            Ok(Ok(found)) => return Ok(Ok(found)),
             Ok(Err(error)) => {
-                let reason = describe(&error).replace("failed to lookup address information: ", "");
-                return Err(failed(format!(
-                    "could not translate host name \"{name}\" to address: {reason}"
-                )));
+                return Ok(Err(
+                    describe(&error).replace("failed to lookup address information: ", "")
+                ));
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => {
-                return Err(failed(format!(
-                    "could not translate host name \"{name}\" to address"
-                )));
+                return Ok(Err("the resolver has failed".to_owned()));
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
         }
@@ -167,6 +176,33 @@ pub(super) fn addresses(host: &Host, plan: &Plan, options: &ConnectOptions) -> R
             return Err(Error::Interrupted { doing: DOING.into() });
         }
     }
+}
+
+/// Whether the resolver takes it for an address without asking anybody: IPv6 with a zone (`fe80::1%eth0`), IPv4 in short
+/// (`127.1`).
+fn is_numeric(text: &str) -> bool {
+    match text.split_once('%') {
+        Some((address, _)) => address.parse::<Ipv6Addr>().is_ok(),
+        None => text
+            .split('.')
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())),
+    }
+}
+
+/// A Unix socket's address: a leading `@` stands for the zero byte of one that is not in the file system.
+fn unix_address(path: &Path) -> io::Result<socket2::SockAddr> {
+    let bytes = path.as_os_str().as_bytes();
+    let name = match bytes.strip_prefix(b"@") {
+        Some(rest) => OsString::from_vec([b"\0", rest].concat()),
+        None => path.as_os_str().to_owned(),
+    };
+    socket2::SockAddr::unix(&name).map_err(|_| {
+        let what = format!(
+            "Unix-domain socket path \"{}\" is too long (maximum 107 bytes)",
+            path.display()
+        );
+        io::Error::new(io::ErrorKind::InvalidInput, what)
+    })
 }
 
 /// Opens a connection to one address.
@@ -184,7 +220,7 @@ pub(super) fn connect(
         source,
     };
     let (domain, target) = match address {
-        Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path).map_err(broken)?),
+        Address::Unix(path) => (Domain::UNIX, unix_address(path).map_err(broken)?),
         Address::Tcp(address) => (Domain::for_address(*address), SockAddr::from(*address)),
     };
     let socket = socket2::Socket::new(domain, Type::STREAM.nonblocking().cloexec(), None).map_err(broken)?;
@@ -281,6 +317,48 @@ fn wait_connected(
                 None => Ok(()),
                 Some(error) => Err(broken(error)),
             };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_resolver_that_hangs_is_left() {
+        let (end, ended) = mpsc::channel::<()>();
+        let ended = Arc::new(std::sync::Mutex::new(ended));
+        let hangs = || {
+            let ended = Arc::clone(&ended);
+            move || {
+                let _ = ended.lock().unwrap().recv();
+                Ok(Vec::new())
+            }
+        };
+        let begin = Instant::now();
+        let options = ConnectOptions::default();
+        let short = Deadline::after(Some(Duration::from_millis(100)));
+        let outcome = look_up(hangs(), &options, short).unwrap();
+        assert_eq!(outcome, Err("timeout expired".to_owned()));
+        let stopped = options.with_interrupt(Arc::new(AtomicBool::new(true)));
+        let long = Deadline::after(Some(Duration::from_secs(60)));
+        assert!(look_up(hangs(), &stopped, long).unwrap_err().is_interrupted());
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        drop(end);
+    }
+
+    #[test]
+    fn addresses_are_told_from_names() {
+        for text in ["127.1", "2130706433", "fe80::1%lo", "::1%1"] {
+            assert!(is_numeric(text), "{text}");
+        }
+        for text in ["localhost", "a.b", "1.2.x", "lo%0", "", "1..2", "::1"] {
+            assert!(!is_numeric(text), "{text}");
         }
     }
 }

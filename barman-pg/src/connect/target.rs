@@ -26,15 +26,17 @@ impl Target {
 
 /// Looks whether the server is what is wanted; the reason in libpq's words if it is not.
 ///
-/// `reported` gives the parameters that servers from 14 on report by themselves, `show` reads a setting, which works on
-/// sessions of both kinds: libpq asks `pg_is_in_recovery()` of older servers, which a WAL sender cannot answer.
+/// `reported` gives the parameters that servers from 14 on report by themselves. Of older ones `recovers` asks
+/// `pg_is_in_recovery()`, as libpq does; a WAL sender cannot answer that. `show` reads a setting on sessions of both kinds.
 ///
 /// # Errors
-/// Those of `show`.
-pub(super) fn judge(
+/// Those of `recovers` and `show`.
+pub(super) fn judge<T>(
     target: Target,
     reported: impl Fn(&str) -> Option<bool>,
-    mut show: impl FnMut(&'static str) -> Result<Option<bool>, Error>,
+    session: &mut T,
+    recovers: impl FnOnce(&mut T) -> Result<Option<bool>, Error>,
+    mut show: impl FnMut(&mut T, &'static str) -> Result<Option<bool>, Error>,
 ) -> Result<Option<&'static str>, Error> {
     let wanted = match target {
         Target::Any => return Ok(None),
@@ -44,7 +46,7 @@ pub(super) fn judge(
                 reported("default_transaction_read_only"),
             ) {
                 (Some(standby), Some(read_only)) => standby || read_only,
-                _ => show("transaction_read_only")? == Some(true),
+                _ => show(session, "transaction_read_only")? == Some(true),
             };
             return Ok(match (target, read_only) {
                 (Target::ReadWrite, true) => Some("session is read-only"),
@@ -55,12 +57,16 @@ pub(super) fn judge(
         Target::Primary => false,
         Target::Standby | Target::PreferStandby => true,
     };
-    let standby = match reported("in_hot_standby") {
+    let known = match reported("in_hot_standby") {
+        Some(standby) => Some(standby),
+        None => recovers(session)?,
+    };
+    let standby = match known {
         Some(standby) => Some(standby),
         // Read-only although sessions begin read-write: only a standby is that.
         None => match (
-            show("transaction_read_only")?,
-            show("default_transaction_read_only")?,
+            show(session, "transaction_read_only")?,
+            show(session, "default_transaction_read_only")?,
         ) {
             (Some(false), _) => Some(false),
             (Some(true), Some(false)) => Some(true),
@@ -79,8 +85,19 @@ pub(super) fn judge(
 mod tests {
     use super::*;
 
-    /// Whether a server passes: `standby`, `read_only` by default, reporting it (14) or not.
-    fn passes(target: Target, standby: bool, read_only: bool, reports: bool) -> bool {
+    /// How the kind of a server is found out.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum How {
+        /// It reports it (14).
+        Reported,
+        /// By SQL.
+        Asked,
+        /// By its settings.
+        Guessed,
+    }
+
+    /// Whether a server passes: `standby`, `read_only` by default.
+    fn passes(target: Target, standby: bool, read_only: bool, how: How) -> bool {
         let setting = |name: &str| match name {
             "in_hot_standby" => standby,
             "default_transaction_read_only" => read_only,
@@ -88,8 +105,10 @@ mod tests {
         };
         judge(
             target,
-            |name| reports.then(|| setting(name)),
-            |name| Ok(Some(setting(name))),
+            |name| (how == How::Reported).then(|| setting(name)),
+            &mut (),
+            |()| Ok((how == How::Asked).then_some(standby)),
+            |(), name| Ok(Some(setting(name))),
         )
         .unwrap()
         .is_none()
@@ -105,16 +124,20 @@ mod tests {
             (Target::Standby, [false, false, true]),
             (Target::PreferStandby, [false, false, true]),
         ] {
-            for reports in [true, false] {
-                // A read-only primary that does not report cannot be told from a read-only standby.
+            for how in [How::Reported, How::Asked, How::Guessed] {
                 let kinds = [(false, false), (false, true), (true, false)];
-                let found = kinds.map(|(standby, read_only)| passes(target, standby, read_only, reports));
-                assert_eq!(found, expected, "{target:?} {reports}");
+                let found = kinds.map(|(standby, read_only)| passes(target, standby, read_only, how));
+                assert_eq!(found, expected, "{target:?} {how:?}");
             }
         }
-        assert!(passes(Target::Primary, false, false, true) && passes(Target::Primary, false, false, false));
-        assert!(!passes(Target::Primary, true, false, true) && !passes(Target::Primary, true, false, false));
-        assert!(passes(Target::Primary, false, true, true));
-        assert!(!passes(Target::Primary, false, true, false), "cannot be told");
+        for how in [How::Reported, How::Asked] {
+            let kinds = [(false, false), (false, true), (true, false), (true, true)];
+            let found = kinds.map(|(standby, read_only)| passes(Target::Primary, standby, read_only, how));
+            assert_eq!(found, [true, true, false, false], "{how:?}");
+        }
+        assert!(passes(Target::Primary, false, false, How::Guessed));
+        assert!(!passes(Target::Primary, true, false, How::Guessed));
+        // A read-only primary that can only be guessed at cannot be told from a read-only standby.
+        assert!(!passes(Target::Primary, false, true, How::Guessed));
     }
 }

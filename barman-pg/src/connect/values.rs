@@ -137,9 +137,9 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// An integer option; `None` if absent.
+    /// An integer option; `None` if absent. As in libpq an empty one is an error.
     pub(super) fn integer(&self, keyword: &str) -> Result<Option<i32>, Error> {
-        let Some(text) = self.get(keyword) else {
+        let Some(text) = self.written(keyword) else {
             return Ok(None);
         };
         match text.trim().parse() {

@@ -5,7 +5,8 @@ use std::fmt;
 use crate::conninfo::ConnInfo;
 use crate::secret::Secret;
 
-/// A connection for another program: the string has no password, because everybody can read command lines.
+/// A connection for another program: the string has no secret, because everybody can read command lines. There is a
+/// variable for the password; for the password of an encrypted key libpq has none, so that such a key is of no use here.
 pub struct ProgramConnection {
     /// For `--dbname=`, by [`ConnInfo::expose`].
     pub info: ConnInfo,
@@ -31,7 +32,7 @@ impl fmt::Debug for ProgramConnection {
 /// See [`PostgresConnection::get_connection_string`](super::PostgresConnection::get_connection_string).
 pub(super) fn connection(info: &ConnInfo, application_name: Option<&str>) -> ProgramConnection {
     let mut without = ConnInfo::default();
-    for (keyword, value) in info.iter().filter(|(keyword, _)| *keyword != "password") {
+    for (keyword, value) in info.iter().filter(|(keyword, _)| !ConnInfo::is_secret(keyword)) {
         // A keyword of a connection string is a keyword.
         without = without.clone().with(keyword, value).unwrap_or(without);
     }
@@ -64,6 +65,11 @@ mod tests {
                 "application_name=barman_streaming_backup options=-csearch_path= user=u",
             ),
             (
+                "user=u sslpassword='top secret'",
+                None,
+                "options=-csearch_path= user=u",
+            ),
+            (
                 "user=u application_name=mine options=-ca=b",
                 Some("barman"),
                 "application_name=mine options=-ca=b user=u",
@@ -76,7 +82,8 @@ mod tests {
         ] {
             let program = connection(&ConnInfo::parse(conninfo).unwrap(), name);
             assert_eq!(program.info.expose(), wanted);
-            let secret = conninfo.contains("secret").then_some("top secret");
+            let secret = conninfo.contains("secret") && !conninfo.contains("sslpassword");
+            let secret = secret.then_some("top secret");
             assert_eq!(program.password(), secret, "{conninfo}");
             assert!(!format!("{program:?}").contains("secret"));
         }

@@ -18,6 +18,9 @@ use zeroize::Zeroize as _;
 pub(crate) use keywords::ENVIRONMENT;
 pub use keywords::is_keyword;
 
+/// In place of a word that may be part of a secret.
+const HIDDEN: &str = "...";
+
 /// Why a connection string was not understood. The texts are close to libpq's; none of them repeats a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -34,7 +37,7 @@ pub enum ConnInfoError {
     /// A keyword that libpq does not have.
     #[error("invalid connection option \"{keyword}\"")]
     UnknownKeyword {
-        /// The keyword.
+        /// The keyword; `...` where it may be the rest of a password.
         keyword: String,
     },
     /// A URI that is not one.
@@ -51,6 +54,32 @@ pub enum ConnInfoError {
         /// What is wrong with the value.
         what: String,
     },
+}
+
+/// A keyword, which may be none, and its value.
+struct Pair {
+    keyword: String,
+    value: String,
+    /// The keyword is unknown, and may be the rest of a password that is not quoted or escaped.
+    doubtful: bool,
+}
+
+impl Pair {
+    fn sound(keyword: &str, value: String) -> Self {
+        Self {
+            keyword: keyword.to_owned(),
+            value,
+            doubtful: false,
+        }
+    }
+}
+
+fn split(text: &str) -> Result<Vec<Pair>, ConnInfoError> {
+    if uri::is_uri(text) {
+        uri::parse(text)
+    } else {
+        pairs::parse(text)
+    }
 }
 
 /// A parsed connection string: what the user wrote, nothing filled in. Values are plain (no quotes or escapes).
@@ -75,14 +104,13 @@ impl ConnInfo {
     /// # Errors
     /// A string that libpq would refuse; an unknown keyword is named. A value with a null character.
     pub fn parse(text: &str) -> Result<Self, ConnInfoError> {
-        let pairs = if uri::is_uri(text) {
-            uri::parse(text)?
-        } else {
-            pairs::parse(text)?
-        };
         let mut info = Self::default();
-        for (keyword, value) in pairs {
-            info.set(&keyword, value)?;
+        for pair in split(text)? {
+            if pair.doubtful {
+                let keyword = HIDDEN.to_owned();
+                return Err(ConnInfoError::UnknownKeyword { keyword });
+            }
+            info.set(&pair.keyword, pair.value)?;
         }
         Ok(info)
     }
@@ -143,7 +171,7 @@ impl ConnInfo {
     /// The same with this application name, unless the user chose one.
     #[must_use]
     pub fn or_application_name(mut self, name: &str) -> Self {
-        if self.get("application_name").is_none() {
+        if self.written("application_name").is_none() {
             self.values.insert("application_name".to_owned(), name.to_owned());
         }
         self
@@ -218,18 +246,14 @@ impl fmt::Debug for ConnInfo {
 /// A connection string as a user wrote it, pairs in their order, with secrets replaced: for messages.
 #[must_use]
 pub fn redact(text: &str) -> String {
-    let parsed = if uri::is_uri(text) {
-        uri::parse(text)
-    } else {
-        pairs::parse(text)
-    };
-    match parsed {
+    match split(text) {
         Ok(pairs) => {
             let words: Vec<String> = pairs
                 .iter()
-                .map(|(keyword, value)| match keywords::is_secret(keyword) {
-                    true => format!("{keyword}=*REDACTED*"),
-                    false => format!("{keyword}={}", pairs::quote(value)),
+                .map(|pair| match (pair.doubtful, keywords::is_secret(&pair.keyword)) {
+                    (true, _) => HIDDEN.to_owned(),
+                    (false, true) => format!("{}=*REDACTED*", pair.keyword),
+                    (false, false) => format!("{}={}", pair.keyword, pairs::quote(&pair.value)),
                 })
                 .collect();
             words.join(" ")
@@ -301,6 +325,14 @@ mod tests {
                 keyword: "hots".into()
             }
         );
+        // After anything but a bare secret it is named.
+        for text in [
+            "password='x' hots=a",
+            "password=x host=a hots=a",
+            "postgresql://h/?hots=a",
+        ] {
+            assert!(error(text).to_string().contains("\"hots\""), "{text}");
+        }
         assert_eq!(
             error("=a"),
             ConnInfoError::UnknownKeyword {
@@ -354,6 +386,31 @@ mod tests {
             &[("host", "h"), ("sslmode", "require")],
         );
         expect("postgresql://h/", &[("host", "h")]);
+        // Blanks around a part do not belong to it; what is in it is taken as before libpq 17.
+        expect(
+            "postgresql:// u : a b @ h : 7 / db ?sslmode= disable ",
+            &[
+                ("dbname", "db"),
+                ("host", "h"),
+                ("password", "a b"),
+                ("port", "7"),
+                ("sslmode", "disable"),
+                ("user", "u"),
+            ],
+        );
+        expect(
+            "postgresql://h/d%20?user=a@b",
+            &[("dbname", "d "), ("host", "h"), ("user", "a@b")],
+        );
+        expect("postgresql://%2Frun%2Fa@b/", &[("host", "b"), ("user", "/run/a")]);
+        expect(
+            "postgresql://x@%2Frun%2Fa%40b/",
+            &[("host", "/run/a@b"), ("user", "x")],
+        );
+        expect(
+            "postgresql://x@%40abstract/",
+            &[("host", "@abstract"), ("user", "x")],
+        );
         expect("postgresql://h/?user=u&", &[("host", "h"), ("user", "u")]);
         // As in libpq: the user part ends at the first '@', whatever comes before it.
         expect(
@@ -385,6 +442,9 @@ mod tests {
             "postgresql://u%zz@h",
             "postgresql://u%0@h",
             "postgresql://u%00@h",
+            "postgresql://h:x/db",
+            "postgresql://h:1,i:x/db",
+            "postgresql://u@a%40b/db",
         ] {
             assert!(ConnInfo::parse(text).is_err(), "{text}");
         }
@@ -401,15 +461,29 @@ mod tests {
             "host=h password=*REDACTED* sslpassword=*REDACTED* user=u"
         );
         assert!(!redact("password='broken").contains("broken"));
-        // A password whose `?` or `/` is not escaped.
+        // A password whose special characters are not escaped, or that is not quoted.
         for text in [
+            "postgresql://u:secret/x@h/db",
+            "postgresql://u:1/x?secret=y@h/db",
+            "postgresql://u:p@secret@h/db",
+            "postgresql://u:p@secret:secret/x@h/db",
+            "postgresql://u:p@h,secret@h/db",
+            "password=my secret=x host=h",
+            "password = my secret =x host=h",
+            "sslpassword=my secret=x",
+            "password=my top=a secret=x",
             "postgresql://u:top?secret@h/db?a=b=c",
             "postgresql://u:top/x?secret@h/db",
             "postgresql://u:top/x?secret@h/db?a=b=c",
         ] {
             let error = ConnInfo::parse(text).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
+            assert!(!redact(text).contains("secret"), "{}", redact(text));
         }
+        assert_eq!(
+            redact("hots=a password=x y=z user=u"),
+            "hots=a password=*REDACTED* ... user=u"
+        );
         assert_eq!(
             redact("user=u  password=x host=h"),
             "user=u password=*REDACTED* host=h"

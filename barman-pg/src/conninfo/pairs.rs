@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::{ConnInfoError, is_keyword};
+use super::{ConnInfoError, HIDDEN, Pair, is_keyword, keywords};
 
 /// Blanks of libpq's parser (`isspace` in the C locale).
 fn is_blank(c: char) -> bool {
@@ -15,9 +15,11 @@ fn skip_blanks(chars: &mut Peekable<Chars<'_>>) {
 }
 
 /// Splits the string into its pairs, in order; keywords are not checked.
-pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> {
+pub(super) fn parse(text: &str) -> Result<Vec<Pair>, ConnInfoError> {
     let mut pairs = Vec::new();
     let mut chars = text.chars().peekable();
+    // Behind a secret without quotes.
+    let mut doubtful = false;
     loop {
         skip_blanks(&mut chars);
         if chars.peek().is_none() {
@@ -29,16 +31,28 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> 
         }
         skip_blanks(&mut chars);
         if chars.next_if_eq(&'=').is_none() {
-            let word = if is_keyword(&word) { word } else { "...".to_owned() };
+            let word = if is_keyword(&word) {
+                word
+            } else {
+                HIDDEN.to_owned()
+            };
             return Err(ConnInfoError::MissingEquals { word });
         }
         skip_blanks(&mut chars);
-        let value = if chars.next_if_eq(&'\'').is_some() {
-            quoted(&mut chars)?
-        } else {
+        let bare_value = chars.next_if_eq(&'\'').is_none();
+        let value = if bare_value {
             bare(&mut chars)
+        } else {
+            quoted(&mut chars)?
         };
-        pairs.push((word, value));
+        let unknown = !is_keyword(&word);
+        let next_is_doubtful = bare_value && (keywords::is_secret(&word) || doubtful && unknown);
+        pairs.push(Pair {
+            doubtful: doubtful && unknown,
+            keyword: word,
+            value,
+        });
+        doubtful = next_is_doubtful;
     }
 }
 

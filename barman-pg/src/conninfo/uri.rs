@@ -1,6 +1,6 @@
 //! The URI form, `postgresql://[user[:password]@][host[:port],...][/dbname][?name=value&...]`, as libpq reads it.
 
-use super::{ConnInfoError, is_keyword};
+use super::{ConnInfoError, HIDDEN, Pair, is_keyword};
 
 /// The two schemes that libpq takes.
 const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
@@ -15,16 +15,17 @@ fn invalid<T>(what: impl Into<String>) -> Result<T, ConnInfoError> {
 }
 
 /// Takes the URI apart into pairs; keywords of the query part are checked by the caller.
-pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> {
+pub(super) fn parse(text: &str) -> Result<Vec<Pair>, ConnInfoError> {
     let rest = SCHEMES
         .iter()
         .find_map(|scheme| text.strip_prefix(scheme))
         .unwrap_or(text);
     let mut pairs = Vec::new();
-    let mut push = |keyword: &str, value: String| {
+    let mut push = |keyword: &str, value: &str| -> Result<(), ConnInfoError> {
         if !value.is_empty() {
-            pairs.push((keyword.to_owned(), value));
+            pairs.push(Pair::sound(keyword, decode(value)?));
         }
+        Ok(())
     };
 
     // The user part ends at the first '@' before any '/'; a '?' does not end the search.
@@ -35,23 +36,24 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> 
                 Some((user, password)) => (user, Some(password)),
                 None => (credentials, None),
             };
-            push("user", decode(user)?);
-            if let Some(password) = password {
-                push("password", decode(password)?);
-            }
+            push("user", user)?;
+            push("password", password.unwrap_or_default())?;
             after.strip_prefix('@').unwrap_or(after)
         }
         _ => rest,
     };
+    // What is behind an unescaped sign of a password looks like something else: then it is not shown.
+    let doubtful = rest.contains('@');
     let (hosts, ports, rest) = host_list(rest)?;
-    push("host", decode(&hosts)?);
-    push("port", decode(&ports)?);
+    check_hosts(&decode(&hosts)?, &decode(&ports)?)?;
+    push("host", &hosts)?;
+    push("port", &ports)?;
     let (path, query) = match rest.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (rest, None),
     };
     if let Some(dbname) = path.strip_prefix('/') {
-        push("dbname", decode(dbname)?);
+        push("dbname", dbname)?;
     }
     if let Some(query) = query.filter(|query| !query.is_empty()) {
         for part in query.strip_suffix('&').unwrap_or(query).split('&') {
@@ -70,18 +72,45 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> 
             let (name, value) = (decode(name)?, decode(value)?);
             // JDBC's spelling, which libpq takes too.
             if name == "ssl" && value == "true" {
-                pairs.push(("sslmode".to_owned(), "require".to_owned()));
+                pairs.push(Pair::sound("sslmode", "require".to_owned()));
             } else {
-                pairs.push((name, value));
+                pairs.push(Pair {
+                    doubtful: doubtful && !is_keyword(&name),
+                    keyword: name,
+                    value,
+                });
             }
         }
     }
     Ok(pairs)
 }
 
+/// Looks at what libpq would fail to resolve or to read later, and shows nothing of it: it may be part of a password.
+fn check_hosts(hosts: &str, ports: &str) -> Result<(), ConnInfoError> {
+    const REMEDY: &str =
+        "in a user name or password \"@\" is written %40, \":\" %3A, \"/\" %2F, \"?\" %3F, \"%\" %25";
+    if hosts
+        .split(',')
+        .any(|host| !host.starts_with(['/', '@']) && host.contains('@'))
+    {
+        return invalid(format!("a host name has an \"@\"; {REMEDY}"));
+    }
+    let is_number = |port: &str| {
+        let digits = port.trim();
+        let digits = digits.strip_prefix('+').unwrap_or(digits);
+        digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if !ports.split(',').all(is_number) {
+        return invalid(format!(
+            "a port is not a number; {REMEDY}; an IPv6 address is written in brackets"
+        ));
+    }
+    Ok(())
+}
+
 /// A keyword, or `...`: behind an unescaped `?` of a password stands the rest of the password.
 fn shown(word: &str) -> &str {
-    if is_keyword(word) { word } else { "..." }
+    if is_keyword(word) { word } else { HIDDEN }
 }
 
 /// Takes `host:port,host:port` off the front: the two comma separated lists that `host` and `port` hold, and the rest
@@ -120,8 +149,9 @@ fn host_list(text: &str) -> Result<(String, String, &str), ConnInfoError> {
     }
 }
 
-/// Resolves `%XX`.
+/// Resolves `%XX`. Blanks around the text do not belong to it (libpq 18); blanks in it do, as in older versions of libpq.
 fn decode(text: &str) -> Result<String, ConnInfoError> {
+    let text = text.trim_matches(' ');
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -51,8 +51,13 @@ pub(crate) fn authentication(body: &[u8]) -> Result<Authentication, String> {
     }
 }
 
+/// How much of an error or notice is looked at. What matters comes first; the rest may be a statement of any length, or
+/// millions of empty fields.
+const TOLD: usize = 64 * 1024;
+
 /// Decodes an `E` or `N` message.
 pub(crate) fn server_message(body: &[u8]) -> ServerMessage {
+    let body = body.get(..TOLD).unwrap_or(body);
     // The decoder reads fields until it finds an empty one: two zero bytes more and it always finds one.
     let mut buffer = BytesMut::with_capacity(body.len() + 2);
     buffer.extend_from_slice(body);
@@ -139,6 +144,13 @@ mod tests {
             let _ = server_message(&whole[..end]);
         }
         assert_eq!(server_message(b"").severity, "ERROR");
+        let long = [&b"SFATAL\0C53300\0M"[..], &vec![b'x'; 10_000_000]].concat();
+        let message = server_message(&long);
+        assert_eq!(
+            (message.severity.as_str(), message.sqlstate.as_str()),
+            ("FATAL", "53300")
+        );
+        assert!((60_000..=TOLD).contains(&message.message.len()));
     }
 
     #[test]

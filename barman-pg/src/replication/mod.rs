@@ -101,6 +101,7 @@ impl ReplicationClient {
                     let rows = session.run(&format!("SHOW {name}"), Patience::Io, &doing)?;
                     Ok(rows.first().and_then(|row| text(row, 0)))
                 },
+                recovers: |_| Ok(None),
             },
         )?;
         Ok(Self {

@@ -110,8 +110,10 @@ impl<'c> WalStream<'c> {
                 // Nothing left on this timeline: the server answers with the next one instead of a stream.
                 Answer::Row(row) => successor = timeline_at(&row, 0).zip(lsn_at(&row, 1)),
                 Answer::Ready => match successor {
-                    Some((timeline, switch)) => {
-                        state = State::Ended(timeline, switch);
+                    Some((next, switch)) => {
+                        follows((timeline, start), (next, switch))
+                            .map_err(|what| session.wire.protocol(&doing, what))?;
+                        state = State::Ended(next, switch);
                         break;
                     }
                     None => return Err(session.wire.protocol(&doing, "no WAL stream")),
@@ -180,7 +182,6 @@ impl<'c> WalStream<'c> {
                     return Err(error);
                 }
             }
-            self.keep_alive()?;
             let now = Instant::now();
             let left = until.map_or(Duration::from_secs(1), |at| at.saturating_duration_since(now));
             let slice = left.min(self.client.session.wire.io_timeout / 4);
@@ -198,8 +199,12 @@ impl<'c> WalStream<'c> {
                     self.asked = None;
                 }
                 Filled::Interrupted => return Ok(WalEvent::Idle),
-                Filled::Nothing if left.is_zero() || slice == left => return Ok(WalEvent::Idle),
-                Filled::Nothing => {}
+                Filled::Nothing => {
+                    self.keep_alive()?;
+                    if left.is_zero() || slice == left {
+                        return Ok(WalEvent::Idle);
+                    }
+                }
             }
         };
         match self.client.session.interpret(&frame, &DOING)? {
@@ -227,19 +232,21 @@ impl<'c> WalStream<'c> {
         }
     }
 
-    /// Asks a silent server for a sign of life; fails if it gave none.
+    /// Asks a silent server for a sign of life; fails if it gave none. Only who listens can call it silent: what came
+    /// while the caller was busy is there, and what it was not asked for it need not have sent.
     fn keep_alive(&mut self) -> Result<(), Error> {
         let limit = self.client.session.wire.io_timeout;
-        let silent = self.last_heard.elapsed();
-        if silent >= limit {
-            return Err(self.client.session.wire.timeout(&DOING, limit));
+        match self.asked {
+            Some(asked) if asked.elapsed() >= limit / 2 && self.last_heard.elapsed() >= limit => {
+                Err(self.client.session.wire.timeout(&DOING, limit))
+            }
+            None if self.last_heard.elapsed() >= limit / 2 => {
+                self.asked = Some(Instant::now());
+                let (write, flush, apply) = self.reported;
+                self.send_status(write, flush, apply, true)
+            }
+            _ => Ok(()),
         }
-        if silent >= limit / 2 && self.asked.is_none() {
-            self.asked = Some(Instant::now());
-            let (write, flush, apply) = self.reported;
-            self.send_status(write, flush, apply, true)?;
-        }
-        Ok(())
     }
 
     fn decode(&mut self, range: std::ops::Range<usize>) -> Result<WalEvent<'_>, Error> {
@@ -333,6 +340,9 @@ impl<'c> WalStream<'c> {
                 .client
                 .odd(&DOING, "the timeline ended and no next one was named"));
         };
+        if let Err(what) = follows((self.timeline, self.next), (next_timeline, switch_point)) {
+            return Err(self.client.odd(&DOING, what));
+        }
         self.state = State::Ended(next_timeline, switch_point);
         Ok(WalEvent::EndOfTimeline {
             next_timeline,
@@ -510,6 +520,17 @@ impl Drop for WalStream<'_> {
             self.client.session.wire.broken = true;
         }
     }
+}
+
+/// Whether a timeline can follow another at this point: all of the older one's WAL up to there has come, and no more.
+fn follows(ended: (TimelineId, Lsn), next: (TimelineId, Lsn)) -> Result<(), String> {
+    let ((timeline, received), (next, switch_point)) = (ended, next);
+    if next > timeline && switch_point == received {
+        return Ok(());
+    }
+    Err(format!(
+        "the server ended timeline {timeline} at {received} and named timeline {next}, which begins at {switch_point}, as the next one"
+    ))
 }
 
 /// Gives the error of a segment that is gone its own name.

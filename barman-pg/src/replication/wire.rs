@@ -187,17 +187,23 @@ impl Wire {
         Ok(Some(Frame { tag, body }))
     }
 
-    /// Reads until a message is complete. A server that never stops sending is interrupted like a silent one.
-    pub(crate) fn frame(&mut self, patience: Patience, doing: &Doing) -> Result<Frame, Error> {
+    /// Whether there is time left and nobody wants us to stop: between reads, and in the middle of long work.
+    pub(crate) fn keep_on(&mut self, patience: Patience, doing: &Doing) -> Result<(), Error> {
         if !patience.is_stubborn() && self.interrupted() {
             self.broken = true;
             return Err(Error::Interrupted { doing: doing.clone() });
         }
-        if let Patience::Until(deadline) | Patience::StubbornUntil(deadline) = patience
-            && deadline.passed()
-        {
-            return Err(self.timeout(doing, deadline.limit));
+        match patience {
+            Patience::Until(deadline) | Patience::StubbornUntil(deadline) if deadline.passed() => {
+                Err(self.timeout(doing, deadline.limit))
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// Reads until a message is complete. A server that never stops sending is interrupted like a silent one.
+    pub(crate) fn frame(&mut self, patience: Patience, doing: &Doing) -> Result<Frame, Error> {
+        self.keep_on(patience, doing)?;
         loop {
             if let Some(frame) = self.buffered(doing)? {
                 return Ok(frame);

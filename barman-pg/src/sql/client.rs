@@ -103,10 +103,9 @@ impl SqlClient {
     /// # Errors
     /// As [`SqlClient::connect`].
     pub fn connect_as(info: &ConnInfo, options: &ConnectOptions, application: &str) -> Result<Self, Error> {
-        let name = if info.get("application_name").is_some() {
-            None
-        } else {
-            Some(application)
+        let name = match info.written("application_name") {
+            Some(_) => None,
+            None => Some(application),
         };
         connect::establish(
             info,
@@ -117,6 +116,7 @@ impl SqlClient {
                 show: |session: &mut Self, setting| {
                     session.value(&format!("SHOW {setting}"), "looking at the server's kind")
                 },
+                recovers: |session| session.is_in_recovery().map(Some),
             },
         )
     }

@@ -44,10 +44,11 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 }
 
 /// The select list items that [`time`] reads: microseconds since the Unix epoch and the session zone's offset in
-/// seconds, for a `timestamptz` expression.
+/// seconds, for a `timestamptz` expression. A double holds today's microseconds; made a `numeric` it is rounded to 15
+/// digits, which are one less.
 pub(super) fn time_columns(expression: &str) -> String {
     format!(
-        "(pg_catalog.date_part('epoch', {expression})::pg_catalog.numeric * 1000000)::pg_catalog.int8, \
+        "(pg_catalog.date_part('epoch', {expression}) * 1000000)::pg_catalog.int8, \
          pg_catalog.date_part('timezone', {expression})::pg_catalog.int4"
     )
 }

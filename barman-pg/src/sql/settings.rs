@@ -148,10 +148,15 @@ impl SqlClient {
     /// # Errors
     /// Server and connection errors.
     pub fn current_size(&mut self) -> Result<Option<u64>, Error> {
-        const DOING: &str = "reading the size of the cluster";
         if !self.privileges()?.backup {
             return Ok(None);
         }
+        self.size_of_tablespaces()
+    }
+
+    /// The same for a role that is known to have the privileges.
+    pub(super) fn size_of_tablespaces(&mut self) -> Result<Option<u64>, Error> {
+        const DOING: &str = "reading the size of the cluster";
         let sql = "SELECT pg_catalog.sum(pg_catalog.pg_tablespace_size(oid)) FROM pg_catalog.pg_tablespace";
         let limit = None; // It walks all files of the cluster.
         let rows = self.rows_within(sql, &Doing::Borrowed(DOING), limit)?;

@@ -168,7 +168,11 @@ impl SqlClient {
         status.version_supported = Some(self.version() >= PgVersion::MINIMUM);
         status.current_lsn = Some(position.location);
         status.current_xlog = position.file_name.as_ref().map(SegmentName::to_string);
-        status.current_size = Some(self.current_size()?);
+        status.current_size = Some(if privileges.backup {
+            self.size_of_tablespaces()?
+        } else {
+            None
+        });
         status.archive_timeout = Some(settings.seconds("archive_timeout"));
         status.checkpoint_timeout = Some(settings.seconds("checkpoint_timeout"));
         status.xlog_segment_size = Some(u64::from(self.segment_size()?.bytes()));

@@ -4,6 +4,7 @@
 
 mod certificates;
 mod combinations;
+mod generated;
 mod server;
 mod streams;
 

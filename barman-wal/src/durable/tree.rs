@@ -12,6 +12,12 @@ use super::{DurableError, fsync_dir, fsync_file};
 
 /// How many paths wait for a free thread.
 const QUEUE: usize = 1024;
+/// More threads than any disk can make use of.
+const MAX_THREADS: usize = 64;
+/// What a thread that only syncs needs, several times over.
+const STACK: usize = 128 * 1024;
+/// So few directories are synced faster than threads are started.
+const FEW: usize = 4;
 
 /// What a [`sync_tree`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,41 +39,68 @@ pub struct TreeSync {
 /// The first that any thread met, [`std::io::ErrorKind::Interrupted`] when `stop` was raised; the tree must be
 /// considered not synced.
 pub fn sync_tree(root: &Path, threads: usize, stop: Option<&AtomicBool>) -> Result<TreeSync, DurableError> {
+    let (tree, directories) = in_parallel(
+        threads,
+        |path| unless_stopped(stop, path).and_then(|()| fsync_file(path)),
+        |each| walk(root, each),
+    )?;
+    // The deepest first; those of one depth do not hold each other.
+    let depth = |directory: &PathBuf| directory.components().count();
+    for level in directories
+        .chunk_by(|one, other| depth(one) == depth(other))
+        .rev()
+    {
+        in_parallel(
+            if level.len() < FEW { 0 } else { threads },
+            |path| unless_stopped(stop, path).and_then(|()| fsync_dir(path)),
+            |each| level.iter().try_for_each(|directory| each(directory)),
+        )?;
+    }
+    Ok(tree)
+}
+
+/// Does `work` with each path that `find` finds: in up to `threads` threads, or here if there are to be none or the
+/// system gives us none. The first failure of any thread is returned; what is found after it is not worked on.
+fn in_parallel<T>(
+    threads: usize,
+    work: impl Fn(&Path) -> Result<(), DurableError> + Sync,
+    find: impl FnOnce(&mut dyn FnMut(&Path) -> Result<(), DurableError>) -> Result<T, DurableError>,
+) -> Result<T, DurableError> {
     let (sender, receiver) = sync_channel::<PathBuf>(QUEUE);
     let receiver = Mutex::new(receiver);
     let failure: Mutex<Option<DurableError>> = Mutex::new(None);
     let failed = || failure.lock().is_ok_and(|failure| failure.is_some());
-    let work = || {
+    let worker = || {
         loop {
             let next = match receiver.lock() {
                 Ok(receiver) => receiver.recv(),
                 Err(_) => return,
             };
             let Ok(path) = next else { return };
-            // After a failure the queue is only emptied, so that the walk does not block.
+            // After a failure the queue is only emptied, so that the search does not block.
             if failed() {
                 continue;
             }
-            if let Err(error) = unless_stopped(stop, &path).and_then(|()| fsync_file(&path))
+            if let Err(error) = work(&path)
                 && let Ok(mut failure) = failure.lock()
             {
                 failure.get_or_insert(error);
             }
         }
     };
-    let walked = thread::scope(|scope| {
-        let started = (0..threads.clamp(1, 64))
+    let found = thread::scope(|scope| {
+        let started = (0..threads.min(MAX_THREADS))
             .filter_map(|number| {
                 thread::Builder::new()
                     .name(format!("sync-{number}"))
-                    .spawn_scoped(scope, work)
+                    .stack_size(STACK)
+                    .spawn_scoped(scope, worker)
                     .ok()
             })
             .count();
-        let walked = walk(root, |path| {
+        let found = find(&mut |path| {
             if started == 0 {
-                // The system gives us no thread: then one after the other.
-                unless_stopped(stop, path).and_then(|()| fsync_file(path))
+                work(path)
             } else {
                 // Fails only when all workers are gone, and they go only when the sender is dropped.
                 let _ = sender.send(path.to_path_buf());
@@ -75,17 +108,12 @@ pub fn sync_tree(root: &Path, threads: usize, stop: Option<&AtomicBool>) -> Resu
             }
         });
         drop(sender);
-        walked
-    });
-    let (tree, directories) = walked?;
-    if let Ok(Some(error)) = failure.into_inner() {
-        return Err(error);
+        found
+    })?;
+    match failure.into_inner() {
+        Ok(Some(error)) => Err(error),
+        _ => Ok(found),
     }
-    for directory in directories.iter().rev() {
-        unless_stopped(stop, directory)?;
-        fsync_dir(directory)?;
-    }
-    Ok(tree)
 }
 
 fn unless_stopped(stop: Option<&AtomicBool>, path: &Path) -> Result<(), DurableError> {
@@ -99,7 +127,7 @@ fn unless_stopped(stop: Option<&AtomicBool>, path: &Path) -> Result<(), DurableE
 /// Calls `file` for each regular file; returns the figures and the directories, each after the one that holds it.
 fn walk(
     root: &Path,
-    mut file: impl FnMut(&Path) -> Result<(), DurableError>,
+    file: &mut dyn FnMut(&Path) -> Result<(), DurableError>,
 ) -> Result<(TreeSync, Vec<PathBuf>), DurableError> {
     let mut tree = TreeSync::default();
     let mut directories = vec![root.to_path_buf()];

@@ -18,13 +18,9 @@ use barman_wal::{Lsn, SegmentName, SegmentSize, TimelineId};
 
 use super::failed::{Action, Failed, chain};
 use super::sequence::TARGET;
-use super::source::switch_wal_on_primary;
 use crate::config::ServerConfig;
 use crate::context::{Context, Level};
 use crate::server::Server;
-
-/// What the server says at the end, while its archiver is behind.
-const WAITS_FOR_ARCHIVER: &str = "waiting for required WAL segments to be archived";
 
 /// What was copied.
 pub(super) struct Copied {
@@ -131,6 +127,8 @@ fn once(server: &Server, base: &Path, info: &BackupInfo, ctx: &Context<'_>) -> R
     let tablespaces: Vec<(u32, String)> = backup
         .tablespaces()
         .iter()
+        // One without a location of its own is part of the data directory.
+        .filter(|tablespace| tablespace.location.is_absolute())
         .map(|tablespace| (tablespace.oid, tablespace.location.to_string_lossy().into_owned()))
         .collect();
     let mut targets = ExtractTargets {
@@ -139,15 +137,12 @@ fn once(server: &Server, base: &Path, info: &BackupInfo, ctx: &Context<'_>) -> R
         // Barman's backups of these versions have none, and a restored server would send it with its next backup.
         own_manifest: OwnManifest::No,
     };
-    for (oid, location) in &tablespaces {
-        // One without a location of its own is part of the data directory.
-        if location.starts_with('/') {
-            let directory = base.join(oid.to_string());
-            make(&directory)?;
-            targets.tablespaces.insert(*oid, directory);
-        }
+    for (oid, _) in &tablespaces {
+        let directory = base.join(oid.to_string());
+        make(&directory)?;
+        targets.tablespaces.insert(*oid, directory);
     }
-    backup.on_notice(|message| notice(server, message, ctx));
+    backup.on_notice(|message| notice(message, ctx));
     ctx.progress.begin("base backup", info.cluster_size);
     let report = basebackup::extract(backup, &targets, &|bytes| ctx.progress.position(bytes))?;
     ctx.progress.end();
@@ -181,6 +176,8 @@ fn backup_options(config: &ServerConfig) -> BaseBackupOptions {
         },
         // The server refuses what is out of its range, and says so.
         max_rate: rate.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX)),
+        // The server would look once a second, with nothing on disk here that tells of a complete copy: we wait later.
+        wait: false,
         ..BaseBackupOptions::default()
     }
 }
@@ -222,14 +219,8 @@ fn agree(
     Ok(())
 }
 
-/// What the server says during the copy. A backup that hangs because the archiver fails must not hang in silence.
-fn notice(server: &Server, message: &ServerMessage, ctx: &Context<'_>) {
-    if message.message.contains(WAITS_FOR_ARCHIVER) && server.config().primary_conninfo.is_some() {
-        match switch_wal_on_primary(server, ctx) {
-            Ok(switched) => log::debug!(target: TARGET, "WAL switch on the primary: {switched:?}"),
-            Err(error) => log::warn!(target: TARGET, "cannot switch WAL on the primary: {}", chain(&error)),
-        }
-    }
+/// What the server says during the copy.
+fn notice(message: &ServerMessage, ctx: &Context<'_>) {
     if message.severity == "WARNING" {
         let hint = message
             .hint

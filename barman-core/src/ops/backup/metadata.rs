@@ -128,10 +128,12 @@ fn merge(before: &[Tablespace], now: &[Tablespace], copied: &[(u32, String)]) ->
         .collect()
 }
 
+/// Those with a location of their own: one inside the data directory (`allow_in_place_tablespaces`) is part of that.
 fn tablespaces(source: &mut Source) -> Result<Vec<Tablespace>, MetadataError> {
     let found = source.sql.tablespaces()?;
     Ok(found
         .into_iter()
+        .filter(|t| t.location.starts_with('/'))
         .map(|t| Tablespace {
             name: t.name,
             oid: t.oid,

@@ -37,6 +37,7 @@ use crate::ops::check::{self, CheckOptions, CheckResult};
 use crate::server::Server;
 use failed::chain;
 use sequence::{TARGET, Taking};
+use wait::Delivery;
 
 /// How long a busy lock is tried again: other programs look for a moment whether it is held.
 const PROBE: Duration = Duration::from_secs(1);
@@ -95,29 +96,47 @@ pub fn run(server: &Server, options: &BackupOptions, ctx: &Context<'_>) -> Resul
     let mut taking = Taking::register(&server, ctx, &catalog, options.name.as_deref(), systemid)?;
     taking.take(options.wait)?;
     let Taking {
-        info, interrupted, ..
+        info,
+        interrupted,
+        delivery,
+        ..
     } = taking;
     drop(lock);
 
-    let status = finish(&server, &info, ctx);
+    // Who wanted to wait has waited.
+    let delivery = match options.wait {
+        Wait::No => delivery,
+        Wait::Forever | Wait::AtMost(_) => Delivery::Nothing,
+    };
+    let (status, stopped) = finish(&server, &info, delivery, ctx);
     Ok(BackupReport {
         info,
         status,
-        interrupted,
+        interrupted: interrupted.or(stopped),
     })
 }
 
 /// What follows the backup when its lock is free again: archive what has come, look whether the backup is consistent,
-/// purge what lies before the first one, tell what is missing.
-fn finish(server: &Server, info: &BackupInfo, ctx: &Context<'_>) -> BackupStatus {
-    if let Err(reason) = archiving::run(server, archiving::Busy::Told, ctx) {
-        ctx.say(
+/// purge what lies before the first one, tell what is missing. Also returns who asked to stop meanwhile.
+fn finish(
+    server: &Server,
+    info: &BackupInfo,
+    delivery: Delivery,
+    ctx: &Context<'_>,
+) -> (BackupStatus, Option<CancelCause>) {
+    let mut stopped = None;
+    let mut status = info.status;
+    match archiving::run(server, archiving::Busy::Told, ctx) {
+        Ok(()) if status == BackupStatus::WaitingForWals => {
+            stopped = wait::for_delivery(server, info, delivery, ctx);
+        }
+        Ok(()) => {}
+        Err(reason) => ctx.say(
             Level::Error,
             TARGET,
             &format!("Cannot archive WAL after the backup: {reason}"),
-        );
+        ),
     }
-    let mut status = info.status;
     if status == BackupStatus::WaitingForWals {
         status = consistency::settle(server, info, ctx);
     }
@@ -129,7 +148,7 @@ fn finish(server: &Server, info: &BackupInfo, ctx: &Context<'_>) -> BackupStatus
     if status == BackupStatus::WaitingForWals {
         ctx.say(Level::Warning, TARGET, text::WAITING);
     }
-    status
+    (status, stopped)
 }
 
 /// Runs the checks that must not fail before a backup.

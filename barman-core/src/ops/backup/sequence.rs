@@ -15,6 +15,7 @@ use barman_wal::durable;
 use super::failed::{Action, Failed};
 use super::options::Wait;
 use super::source::Source;
+use super::wait::Delivery;
 use super::{BackupError, copy, hook, metadata, outside, position, purge, size, text, wait};
 use crate::config::ReuseBackup;
 use crate::context::{CancelCause, Context, Level};
@@ -31,6 +32,8 @@ pub(super) struct Taking<'a> {
     pub ctx: &'a Context<'a>,
     pub info: BackupInfo,
     pub interrupted: Option<CancelCause>,
+    /// What the server itself delivers of the backup's WAL.
+    pub delivery: Delivery,
 }
 
 impl<'a> Taking<'a> {
@@ -53,6 +56,7 @@ impl<'a> Taking<'a> {
             ctx,
             info,
             interrupted: None,
+            delivery: Delivery::Nothing,
         };
         taking.save()?;
         Ok(taking)
@@ -169,9 +173,8 @@ impl<'a> Taking<'a> {
         self.info.end_xlog = Some(copied.end);
         self.info.end_wal = Some(end_wal);
         self.info.end_offset = Some(u64::from(end_offset));
-        source
-            .switch_wal(self.server, self.ctx)
-            .map_err(|error| failed(&error))?;
+        source.switch_wal(self.server).map_err(|error| failed(&error))?;
+        self.delivery = source.delivery();
         // What is purged is decided by what is on disk.
         self.save().map_err(|error| failed(&error))?;
         purge::first_backup(self.server, self.info.id, purge::Telling::User, self.ctx)

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use barman_catalog::Timestamp;
-use barman_pg::sql::WalSwitch;
-use barman_pg::{ConnInfo, ConnectOptions, Error, SqlClient, sqlstate};
+use barman_pg::{Error, SqlClient, sqlstate};
 use barman_wal::{Lsn, SegmentName};
 
 use super::failed::chain;
 use super::sequence::TARGET;
+use super::wait::Delivery;
 use crate::context::Context;
 use crate::server::{Server, ServerError};
 
@@ -70,15 +70,23 @@ impl Source {
     /// Closes the current WAL segment: of the server, or of its primary if it is a standby and we know the primary.
     ///
     /// # Errors
-    /// The role may not do it. Anything else only makes the backup wait longer for its WAL, and is logged.
-    pub fn switch_wal(&mut self, server: &Server, ctx: &Context<'_>) -> Result<(), Error> {
-        let outcome = if !self.sql.is_in_recovery()? {
-            self.sql.switch_wal()
-        } else if server.config().primary_conninfo.is_some() {
-            switch_wal_on_primary(server, ctx)
+    /// The role may not do it, or somebody asked to stop. Anything else only makes the backup wait longer for its WAL,
+    /// and is logged.
+    pub fn switch_wal(&mut self, server: &Server) -> Result<(), Error> {
+        let outcome = if self.sql.is_in_recovery()? {
+            match server.standby() {
+                Ok(Some(standby)) => standby.switch_wal(),
+                Ok(None) => {
+                    log::debug!(target: TARGET, "no WAL switch: the server is a standby and primary_conninfo is not set");
+                    return Ok(());
+                }
+                Err(error) => {
+                    log::warn!(target: TARGET, "cannot switch WAL on the primary: {}", chain(&error));
+                    return Ok(());
+                }
+            }
         } else {
-            log::debug!(target: TARGET, "no WAL switch: the server is a standby and primary_conninfo is not set");
-            return Ok(());
+            self.sql.switch_wal().map(Some)
         };
         match outcome {
             Ok(switched) => log::debug!(target: TARGET, "WAL switch: {switched:?}"),
@@ -86,6 +94,24 @@ impl Source {
             Err(error) => log::warn!(target: TARGET, "cannot switch WAL after the copy: {}", chain(&error)),
         }
         Ok(())
+    }
+
+    /// What the server itself archives of a backup of it; a standby does so only with `archive_mode = always`. What cannot
+    /// be asked is nothing: the answer only decides how long the backup waits for its WAL.
+    pub fn delivery(&mut self) -> Delivery {
+        let asked = self
+            .sql
+            .is_in_recovery()
+            .and_then(|in_recovery| Ok((self.sql.setting("archive_mode")?, in_recovery)));
+        match asked {
+            Ok((Some(mode), true)) if mode == "always" => Delivery::Wal,
+            Ok((Some(mode), false)) if mode == "always" || mode == "on" => Delivery::WalAndHistory,
+            Ok(_) => Delivery::Nothing,
+            Err(error) => {
+                log::warn!(target: TARGET, "whether the server archives is not known: {}", chain(&error));
+                Delivery::Nothing
+            }
+        }
     }
 
     /// Creates a restore point; a failure is logged.
@@ -98,13 +124,6 @@ impl Source {
             }
         }
     }
-}
-
-/// Closes the current WAL segment of the primary of the standby that is backed up.
-pub(super) fn switch_wal_on_primary(server: &Server, ctx: &Context<'_>) -> Result<WalSwitch, Error> {
-    let info = ConnInfo::parse(server.config().primary_conninfo.as_deref().unwrap_or_default())?;
-    let options = ConnectOptions::default().with_interrupt(ctx.cancel.flag());
-    SqlClient::connect(&info, &options)?.switch_wal()
 }
 
 /// Sleeps in slices, so that a request to stop is seen at once.

@@ -82,7 +82,7 @@ impl Receiver<'_> {
             match ended {
                 Ended::Stopped(cause) => return Ok((segments, cause)),
                 Ended::Timeline { next, switch_point } => {
-                    if next <= start.timeline || switch_point > writer.written() {
+                    if next <= start.timeline || switch_point != writer.written() {
                         return Err(ReceiveError::Refused(format!(
                             "server stopped streaming timeline {} at {}, but reported next timeline {next} to begin at {switch_point}",
                             start.timeline,

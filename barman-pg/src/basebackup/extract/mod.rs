@@ -26,8 +26,10 @@ use crate::replication::SystemIdentification;
 
 /// Blocks (256 KiB each) between reader and writer.
 const QUEUE: usize = 24;
-/// Threads of the final sync. Big files are durable by then, and more threads only fight for the journal's lock.
-const SYNC_THREADS: usize = 2;
+/// Threads of the final sync. Big files are durable by then; for small ones the disk only has to say so, and a file
+/// system lets many who wait at the same time wait for the same commit (970 small files on ext4: 0.9 s with two threads,
+/// 0.08 s with these).
+const SYNC_THREADS: usize = 32;
 
 /// The manifest in the data directory.
 const MANIFEST: &str = "backup_manifest";
@@ -53,7 +55,8 @@ pub enum OwnManifest {
 pub struct ExtractTargets {
     /// The data directory.
     pub data: PathBuf,
-    /// Each tablespace with a location of its own, by object id.
+    /// Each tablespace with a location of its own, by object id. One inside the data directory (its location is relative)
+    /// stays there: a directory for it is not used.
     pub tablespaces: BTreeMap<u32, PathBuf>,
     /// A manifest for servers that send none.
     pub own_manifest: OwnManifest,
@@ -192,7 +195,13 @@ pub fn extract(
     };
     let verified = written.manifest.is_some();
     if let Some(sent) = &written.manifest {
-        manifest::verify(&targets.data, sent.temporary_path(), &written.set, said)?;
+        manifest::verify(
+            &targets.data,
+            sent.temporary_path(),
+            &written.set,
+            said,
+            stop.as_deref(),
+        )?;
     }
     let own = match written.own {
         Some(own) => Some(finish_own(&mut backup, own, end)?),

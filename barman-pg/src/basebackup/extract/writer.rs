@@ -1,5 +1,6 @@
 //! The writer: archives in, files, directories and links out. It never writes outside the directories that it is given.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
 use std::num::NonZeroU64;
@@ -46,6 +47,25 @@ struct Root {
     prefix: PathBuf,
 }
 
+/// Where a tablespace is on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Home {
+    /// In a directory of its own.
+    Own,
+    /// In the data directory (`allow_in_place_tablespaces`), in place of the link.
+    InPlace,
+}
+
+impl Home {
+    fn of(location: &Path) -> Self {
+        if location.is_absolute() {
+            Self::Own
+        } else {
+            Self::InPlace
+        }
+    }
+}
+
 /// What the current archive is.
 enum Sink {
     None,
@@ -61,7 +81,8 @@ pub(super) struct Writer<'t> {
     /// The server marks the end of each archive, and leaves an old manifest in its data directory out.
     marks_end: bool,
     leaves_manifest_out: bool,
-    known_tablespaces: Vec<u32>,
+    /// The tablespaces of the backup. Those with a location of their own have links.
+    known_tablespaces: BTreeMap<u32, Home>,
     /// Gone when everything has been written, which ends the syncing thread.
     pub(super) sync: Option<SyncSender<Job>>,
     pub(super) own: Option<OwnWriter>,
@@ -88,7 +109,11 @@ impl<'t> Writer<'t> {
             checksums: backup.manifest().algorithm(),
             marks_end: backup.version().at_least(15),
             leaves_manifest_out: backup.version().at_least(13),
-            known_tablespaces: backup.tablespaces().iter().map(|one| one.oid).collect(),
+            known_tablespaces: backup
+                .tablespaces()
+                .iter()
+                .map(|one| (one.oid, Home::of(&one.location)))
+                .collect(),
             sync: Some(sync),
             own,
             open: None,
@@ -193,8 +218,8 @@ impl<'t> Writer<'t> {
             }
             ArchiveKind::Tablespace { oid } => {
                 let prefix = Path::new("pg_tblspc").join(oid.to_string());
-                let directory = match self.targets.tablespaces.get(oid) {
-                    Some(directory) => directory.clone(),
+                let directory = match self.target(*oid) {
+                    Some(directory) => directory.to_path_buf(),
                     // One inside the data directory: its archive comes before the data directory's.
                     None => {
                         let directory = self.targets.data.join(&prefix);
@@ -218,6 +243,14 @@ impl<'t> Writer<'t> {
             parser: Box::new(TarParser::new()),
             root,
         })
+    }
+
+    /// The directory of a tablespace that is outside the data directory.
+    fn target(&self, oid: u32) -> Option<&'t Path> {
+        if self.known_tablespaces.get(&oid) == Some(&Home::InPlace) {
+            return None;
+        }
+        self.targets.tablespaces.get(&oid).map(PathBuf::as_path)
     }
 
     fn add_to_manifest(&self, bytes: &[u8]) -> Result<(), ExtractError> {
@@ -330,12 +363,13 @@ impl<'t> Writer<'t> {
     fn member(&mut self, member: &Member, root: &Root) -> Result<(), ExtractError> {
         let path = root.directory.join(&member.path);
         let main = root.prefix.as_os_str().is_empty();
-        let in_tablespace = if main { tablespace_of(&member.path)? } else { None };
-        if let Some((oid, Below::Deeper)) = in_tablespace
-            && self.targets.tablespaces.contains_key(&oid)
+        let in_tablespace = if main { tablespace_of(&member.path) } else { None };
+        if let Some((oid, below)) = in_tablespace
+            && self.target(oid).is_some()
+            && (below == Below::Deeper || !matches!(member.kind, MemberKind::Link(_)))
         {
             return Err(ExtractError::Archive(format!(
-                "member \"{}\" of the data directory is inside a tablespace",
+                "member \"{}\" of the data directory is inside a tablespace, or where its link must be",
                 member.path.display()
             )));
         }
@@ -381,10 +415,10 @@ impl<'t> Writer<'t> {
 
     /// The link of a tablespace leads to the directory that was given for it, never to where the server's leads.
     fn link(&mut self, oid: u32, path: PathBuf) -> Result<(), ExtractError> {
-        if let Some(target) = self.targets.tablespaces.get(&oid) {
+        if let Some(target) = self.target(oid) {
             return std::os::unix::fs::symlink(target, &path).map_err(file_error("create link", &path));
         }
-        if self.known_tablespaces.contains(&oid) || self.new_tablespaces.len() >= NEW_TABLESPACES {
+        if self.known_tablespaces.contains_key(&oid) || self.new_tablespaces.len() >= NEW_TABLESPACES {
             return Err(ExtractError::UnknownTablespace { oid, location: path });
         }
         // Created after the server made its list. Nothing of it is sent; replay of WAL creates it, with its link.
@@ -397,7 +431,8 @@ impl<'t> Writer<'t> {
     fn make_links_of_map(&self) -> Result<(), ExtractError> {
         let directory = self.targets.data.join("pg_tblspc");
         make_directory(&directory, 0o700)?;
-        for (oid, target) in &self.targets.tablespaces {
+        for oid in self.targets.tablespaces.keys() {
+            let Some(target) = self.target(*oid) else { continue };
             let link = directory.join(oid.to_string());
             std::os::unix::fs::symlink(target, &link).map_err(file_error("create link", &link))?;
         }
@@ -425,29 +460,26 @@ enum Below {
     Deeper,
 }
 
-/// Which tablespace's link (or what below it) a member of the data directory is.
-fn tablespace_of(path: &Path) -> Result<Option<(u32, Below)>, ExtractError> {
+/// Which tablespace's link (or what below it) a member of the data directory is. Something else that somebody has put
+/// into `pg_tblspc` is no tablespace, and is an ordinary file or directory.
+fn tablespace_of(path: &Path) -> Option<(u32, Below)> {
     let mut components = path.components();
     if components.next() != Some(Component::Normal("pg_tblspc".as_ref())) {
-        return Ok(None);
+        return None;
     }
     let Some(Component::Normal(name)) = components.next() else {
-        return Ok(None);
+        return None;
     };
-    let Some(oid) = name.to_str().and_then(|name| name.parse().ok()) else {
-        return Err(ExtractError::Archive(format!(
-            "member \"{}\" is no tablespace",
-            path.display()
-        )));
+    let oid: u32 = name.to_str()?.parse().ok()?;
+    // `05` and `+5` are not what PostgreSQL calls tablespace 5.
+    if oid.to_string().as_str() != name {
+        return None;
+    }
+    let below = match components.next() {
+        Some(_) => Below::Deeper,
+        None => Below::Itself,
     };
-    Ok(Some((
-        oid,
-        if components.next().is_some() {
-            Below::Deeper
-        } else {
-            Below::Itself
-        },
-    )))
+    Some((oid, below))
 }
 
 /// A new file; one that exists, or a link in its place, is an error.

@@ -99,7 +99,7 @@ pub fn password_file(bytes: &[u8]) {
     let told = String::from_utf8_lossy(bytes).replace('\\', "");
     for host in ["localhost", "db1", "::1"] {
         let wanted = Wanted {
-            host,
+            hosts: &[host],
             port: 5432,
             dbname: "replication",
             user: "barman",

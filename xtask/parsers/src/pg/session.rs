@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use barman_pg::basebackup::{CompressionMethod, ExtractTargets, OwnManifest, ServerCompression, extract};
+use barman_pg::basebackup::{
+    CompressionMethod, ExtractTargets, ManifestMode, OwnManifest, ServerCompression, extract,
+};
 use barman_pg::sql::{ClientType, streaming_status};
 use barman_pg::{BaseBackupOptions, Error, ReplicationClient, SqlClient, WalEvent};
 use barman_wal::{Lsn, TimelineId};
@@ -103,15 +105,24 @@ pub fn base_backup_messages(bytes: &[u8]) {
     let version = begin % VERSIONS.len();
     let script = identified(version, turns(rest));
     // Half of the inputs are archives for a caller that stores them as they are.
+    // Of either half, half have no manifest.
+    let manifest = match begin % 128 < 64 {
+        true => BaseBackupOptions::default().manifest,
+        false => ManifestMode::Without,
+    };
     converse(script, |client| match begin < 128 {
-        true => take_backup(client, None),
-        false => read_archives(client),
+        true => take_backup(client, None, manifest),
+        false => read_archives(client, manifest),
     });
 }
 
 /// The archives by their names, each to its end.
-fn read_archives(mut client: ReplicationClient) {
-    let Ok(backup) = client.base_backup(&BaseBackupOptions::default()) else {
+fn read_archives(mut client: ReplicationClient, manifest: ManifestMode) {
+    let options = BaseBackupOptions {
+        manifest,
+        ..BaseBackupOptions::default()
+    };
+    let Ok(backup) = client.base_backup(&options) else {
         return;
     };
     let mut archives = backup.archives();
@@ -226,8 +237,13 @@ fn archived(version: usize, archive: &[u8], method: Option<CompressionMethod>) {
     position(&mut answer, "0/2000100");
     answer.add(b'C', b"BASE_BACKUP\0");
     answer.add(b'Z', b"I");
+    // A server that can send a manifest must, if it is asked.
     converse(identified(version, vec![answer]), |client| {
-        take_backup(client, method);
+        let manifest = match client.version().at_least(13) {
+            true => ManifestMode::Without,
+            false => BaseBackupOptions::default().manifest,
+        };
+        take_backup(client, method, manifest);
     });
 }
 
@@ -247,8 +263,9 @@ fn row(columns: &[Option<&str>]) -> Vec<u8> {
     body
 }
 
-fn take_backup(mut client: ReplicationClient, method: Option<CompressionMethod>) {
+fn take_backup(mut client: ReplicationClient, method: Option<CompressionMethod>, manifest: ManifestMode) {
     let options = BaseBackupOptions {
+        manifest,
         compression: method.map(ServerCompression::new),
         ..BaseBackupOptions::default()
     };
