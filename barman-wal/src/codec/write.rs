@@ -56,6 +56,9 @@ pub fn encoder_on<W: Write>(
 ) -> Result<Encoder<W>, CodecError> {
     let number = level.of(algorithm).unwrap_or_default();
     let positive = u32::try_from(number).unwrap_or_default();
+    // The library's level 1 is quicker than that of zlib and gives 15 % more; its level 2 is as small, and still quicker.
+    #[cfg(feature = "gzip")]
+    let deflate = positive.max(2);
     let encoding = match algorithm {
         Algorithm::None => Encoding::Plain(output),
         #[cfg(feature = "gzip")]
@@ -63,11 +66,11 @@ pub fn encoder_on<W: Write>(
             // No name and no time in the header: a segment that is sent again gives the same bytes.
             let encoder = flate2::GzBuilder::new()
                 .mtime(0)
-                .write(output, flate2::Compression::new(positive));
+                .write(output, flate2::Compression::new(deflate));
             Encoding::Gzip(Box::new(encoder))
         }
         #[cfg(feature = "pigz")]
-        Algorithm::Pigz => Encoding::Pigz(Box::new(super::pigz::Pigz::new(positive, threads, output))),
+        Algorithm::Pigz => Encoding::Pigz(Box::new(super::pigz::Pigz::new(deflate, threads, output))),
         #[cfg(feature = "bzip2")]
         Algorithm::Bzip2 | Algorithm::Pybzip2 => Encoding::Bzip2(Box::new(bzip2::write::BzEncoder::new(
             output,

@@ -58,7 +58,7 @@ impl World {
             let mut cargo = run::cargo();
             cargo.args(["build", "--quiet", "--release", "--package", package, kind, name]);
             if package == "barman-wal" {
-                cargo.args(["--features", "gzip"]);
+                cargo.args(["--features", "codecs"]);
             }
             run::visible(&mut cargo)?;
             let sub = if kind == "--example" {

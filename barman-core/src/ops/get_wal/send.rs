@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use barman_wal::codec::{self, Algorithm, CodecError};
+use barman_wal::codec::{self, Algorithm};
 use barman_wal::{SegmentName, SegmentSize, WalFileName};
 
 use super::error::GetWalError;
@@ -12,8 +12,8 @@ use super::locate::Kind;
 use super::{OutputCompression, OutputForm};
 use crate::config::ServerConfig;
 use crate::context::Cancel;
-use crate::ops::archive;
 use crate::ops::archive::segment_check::{self, Verdict};
+use crate::ops::wal_codec::{WalCodec, looks_plain};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -38,10 +38,8 @@ impl Delivery<'_> {
             path: path.to_path_buf(),
             source,
         };
-        let refused = |source| GetWalError::Compression {
-            name: name.to_string(),
-            source,
-        };
+        let wal_codec = WalCodec::new(self.config);
+        let cancelled = || cancel.is_requested();
         let first = codec::first_bytes(source).map_err(unreadable)?;
         let stored = if kind == Kind::RawPartial {
             Algorithm::None
@@ -50,7 +48,7 @@ impl Delivery<'_> {
                 path: path.to_path_buf(),
             });
         } else {
-            self.stored_as(&first, source, name).map_err(unreadable)?
+            wal_codec.stored_as(name, &first)
         };
         self.refuse_damaged(stored, &first, source, path, kind, name)?;
         // A partial that is being written is sent raw whatever is wanted: its reader expects that.
@@ -66,14 +64,20 @@ impl Delivery<'_> {
         } else {
             (stored, wanted)
         };
-        let mut reader = codec::decoder(decode, source).map_err(refused)?;
+        let mut reader =
+            wal_codec
+                .reader(decode, source, &cancelled)
+                .map_err(|source| GetWalError::Compression {
+                    name: name.to_string(),
+                    source,
+                })?;
         let counted = Counted { output, bytes: 0 };
-        let level = archive::level(self.config.compression_level);
-        let mut writer =
-            codec::encoder(encode, level, counted).map_err(|source| GetWalError::OutputCompression {
+        let mut writer = codec::encoder(encode, wal_codec.level, counted).map_err(|source| {
+            GetWalError::OutputCompression {
                 name: name.to_string(),
                 source,
-            })?;
+            }
+        })?;
 
         let unwritable = |source| GetWalError::Write {
             name: name.to_string(),
@@ -81,6 +85,8 @@ impl Delivery<'_> {
         };
         let mut buffer = vec![0; BUFFER];
         let mut plain: u64 = 0;
+        // What a filter gives is only believed when it is WAL. What is not, may have been taken for its work wrongly.
+        let mut doubtful = decode == Algorithm::Custom && whole_segment(path, name).is_some();
         loop {
             if cancel.is_requested() {
                 return Err(GetWalError::Interrupted {
@@ -90,12 +96,20 @@ impl Delivery<'_> {
             match reader.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => {
+                    if doubtful && !looks_plain(name, buffer.get(..count).unwrap_or_default()) {
+                        return Err(GetWalError::Damaged {
+                            path: path.to_path_buf(),
+                            why: "what custom_decompression_filter makes of it is no WAL".to_owned(),
+                        });
+                    }
+                    doubtful = false;
                     plain = plain.saturating_add(count as u64);
                     writer
                         .write_all(buffer.get(..count).unwrap_or_default())
                         .map_err(unwritable)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) if cancel.is_requested() => {}
                 Err(error) if decode == Algorithm::None => return Err(unreadable(error)),
                 Err(source) => {
                     return Err(GetWalError::Decompress {
@@ -108,7 +122,6 @@ impl Delivery<'_> {
         // Nothing is whole that decompresses to less: the command fails after the last byte, and PostgreSQL throws
         // away what it got.
         let whole = decode == Algorithm::None
-            || decode == Algorithm::Custom
             || whole_segment(path, name).is_none()
             || SegmentSize::new(plain).is_ok();
         if !whole {
@@ -153,24 +166,6 @@ impl Delivery<'_> {
             Verdict::Good | Verdict::Unrecognised => Ok(()),
         }
     }
-
-    /// The compression, from the content alone. Where a custom compression leaves no mark, whatever is neither known
-    /// nor WAL is taken for it.
-    fn stored_as(&self, first: &[u8], source: &File, name: WalFileName) -> io::Result<Algorithm> {
-        if let Some(found) = Algorithm::detect(first, self.config.custom_compression_magic.as_deref()) {
-            return Ok(found);
-        }
-        let unmarked = self.config.custom_decompression_filter.is_some()
-            && self.config.custom_compression_magic.is_none();
-        let WalFileName::Segment(segment) = name else {
-            return Ok(Algorithm::None);
-        };
-        if unmarked && segment_check::judge(segment, first, source.metadata()?.len()) == Verdict::Unrecognised
-        {
-            return Ok(Algorithm::Custom);
-        }
-        Ok(Algorithm::None)
-    }
 }
 
 /// The segment that a file must hold from end to end; none for other files and partial segments.
@@ -182,11 +177,18 @@ fn whole_segment(path: &Path, name: WalFileName) -> Option<SegmentName> {
 }
 
 /// The first bytes of a stored file, decompressed: what tells the size of its segments.
-pub(super) fn plain_beginning(source: &File, length: usize) -> Result<Vec<u8>, CodecError> {
-    let first = codec::first_bytes(source).unwrap_or_default();
-    let algorithm = Algorithm::detect(&first, None).unwrap_or(Algorithm::None);
+pub(super) fn plain_beginning(
+    config: &ServerConfig,
+    name: WalFileName,
+    source: &File,
+    length: usize,
+    cancel: &Cancel,
+) -> io::Result<Vec<u8>> {
+    let codec = WalCodec::new(config);
+    let algorithm = codec.stored_as(name, &codec::first_bytes(source)?);
+    let cancelled = || cancel.is_requested();
     let mut bytes = Vec::new();
-    let reader = codec::decoder(algorithm, source)?;
+    let reader = codec.reader(algorithm, source, &cancelled)?;
     // A file that cannot be read to there tells nothing.
     let _ = reader
         .take(u64::try_from(length).unwrap_or(u64::MAX))

@@ -127,15 +127,14 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 fn more() -> Vec<Scenario> {
-    let awaits = |name, main, what| {
-        scenario(name, "wal.md 15", WAITING.main(main))
-            .run("archive-wal main")
-            .awaits(what)
-    };
     vec![
-        awaits("archive-wal-xz", "compression = xz", "compression `xz`"),
-        awaits("archive-wal-zstd", "compression = zstd", "compression `zstd`"),
-        awaits("archive-wal-lz4", "compression = lz4", "compression `lz4`"),
+        compressed("archive-wal-xz", "compression = xz"),
+        compressed("archive-wal-bzip2", "compression = bzip2"),
+        compressed("archive-wal-pybzip2", "compression = pybzip2"),
+        compressed(
+            "archive-wal-custom",
+            "compression = custom\ncustom_compression_filter = gzip -c\ncustom_decompression_filter = gzip -cd\ncustom_compression_magic = 0x1f8b08",
+        ),
         scenario("archive-wal-pigz-named-pygzip", "wal.md 15", WAITING.main("compression = pygzip"))
             .run("archive-wal main")
             .rules(&[Pid])
@@ -227,6 +226,17 @@ fn more() -> Vec<Scenario> {
     ]
 }
 
+/// Archives with a compression, and gets back what was archived. The oracle lacks the modules for lz4, zstd and snappy.
+fn compressed(name: &'static str, main: &'static str) -> Scenario {
+    scenario(name, "wal.md 10.3, 15", WAITING.main(main))
+        .run("archive-wal main")
+        .run("get-wal main 000000010000000000000003")
+        .run("get-wal main 00000002.history")
+        .rules(&[Pid, CompressedSize])
+        .files("home/main/wals/0*/0*", Look::Presence)
+        .files("home/main/wals/00000002.history", Look::Presence)
+}
+
 fn archiving() -> Vec<Scenario> {
     vec![
         scenario("archive-wal-moves-what-came", "cli.md 13.1, wal.md 6", WAITING).run("archive-wal main").run("archive-wal main").rules(&[Pid]).short(),
@@ -245,10 +255,6 @@ fn archiving() -> Vec<Scenario> {
             .run("archive-wal main")
             .rules(&[Pid, CompressedSize])
             .files("home/main/wals/0*/0*", Look::Presence).files("home/main/wals/00000002.history", Look::Presence),
-        scenario("archive-wal-bzip2", "wal.md 15", WAITING.main("compression = bzip2"))
-            .run("archive-wal main")
-
-            .files("home/main/wals/0*/0*", Look::Presence).awaits("compression `bzip2`"),
         scenario("archive-wal-hooks", "wal.md 17", WAITING.main("pre_archive_script = env | grep ^BARMAN_ | grep -v VERSION | sort >> {root}/out/pre\npost_archive_script = env | grep ^BARMAN_ | grep -v VERSION | sort >> {root}/out/post"))
             .run("archive-wal main")
             .rules(&[Pid]),
