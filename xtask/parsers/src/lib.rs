@@ -27,6 +27,7 @@ pub mod core;
 pub mod corpus;
 mod input;
 pub mod pg;
+mod records;
 #[cfg(feature = "workshop")]
 pub mod scan;
 mod table;
