@@ -146,7 +146,11 @@ fn every_algorithm_level_and_size() {
 #[test]
 fn whole_segments() {
     for content in [noise(16 << 20), compressible(16 << 20)] {
-        for algorithm in WRITERS {
+        // The other two names write what these write.
+        for algorithm in WRITERS
+            .into_iter()
+            .filter(|one| !matches!(one, Algorithm::Pygzip | Algorithm::Pybzip2))
+        {
             let stored = pack(algorithm, Level::Low, &content);
             assert!(unpack(algorithm, &stored).unwrap() == content, "{algorithm}");
             assert!(stored.len() < content.len() + content.len() / 50, "{algorithm}");
@@ -179,7 +183,9 @@ fn the_ordinary_programs_read_ours() {
 
 #[test]
 fn ours_reads_the_ordinary_programs() {
-    let contents = [Vec::new(), vec![1], noise(100_000), compressible(5_000_000)];
+    let contents = [Vec::new(), vec![1], noise(100_000), compressible(1_500_000)];
+    // Several of the largest blocks.
+    let large = compressible(9_000_000);
     for (algorithm, program) in FORMATS {
         let Some(program) = program else { continue };
         for content in &contents {
@@ -193,6 +199,8 @@ fn ours_reads_the_ordinary_programs() {
             }
         }
     }
+    let stored = filter("lz4", &["-c", "-BD"], &large);
+    assert!(unpack(Algorithm::Lz4, &stored).unwrap() == large);
     let stored = filter("pigz", &["-c", "-p2"], &contents[3]);
     assert!(unpack(Algorithm::Pigz, &stored).unwrap() == contents[3]);
 }

@@ -234,7 +234,15 @@ pub fn archived_file(bytes: &[u8]) {
     assert_eq!(Algorithm::detect(bytes, Some(b"")), found);
     let _ = Algorithm::detect(bytes, bytes.get(..3));
 
-    for algorithm in [Algorithm::Gzip, Algorithm::None] {
+    for algorithm in [
+        Algorithm::None,
+        Algorithm::Gzip,
+        Algorithm::Bzip2,
+        Algorithm::Xz,
+        Algorithm::Zstd,
+        Algorithm::Lz4,
+        Algorithm::Snappy,
+    ] {
         let whole = unpack(algorithm, bytes);
         let pieces = unpack(algorithm, Dripping::new(bytes));
         assert_eq!(whole, pieces);

@@ -656,7 +656,14 @@ fn every_compression_stores_what_can_be_read() {
             .unwrap();
         assert!(plain == segment(1, 1), "{option}");
         let listed = bench.catalogue();
-        assert_eq!(listed.matches(&format!("\t{option}\t")).count(), 2, "{listed}");
+        assert_eq!(
+            listed
+                .lines()
+                .filter(|line| line.split('\t').nth(3) == Some(option.trim_start_matches("py")))
+                .count(),
+            2,
+            "{option}: {listed:?}"
+        );
 
         // Sent again plain, or compressed in another way, it is the same file.
         bench.put(&format!("incoming/{}", name(1)), &segment(1, 1));
@@ -687,7 +694,7 @@ fn filters_of_the_user() {
             "custom_compression_filter failed with exit code 3: no room",
         ),
         ("cat > /dev/null", "custom_compression_filter gave nothing"),
-        ("rev", "does not begin with custom_compression_magic"),
+        ("tac", "does not begin with custom_compression_magic"),
     ] {
         let bench = Bench::new(&format!(
             "archiver = on\ncompression = custom\ncustom_compression_filter = {filter}\ncustom_decompression_filter = cat\ncustom_compression_magic = 0xABCDEF"

@@ -302,7 +302,7 @@ fn what_is_refused() {
     );
     for (content, words) in [
         (&b"-----BEGIN PGP MESSAGE-----\n"[..], "it is encrypted"),
-        (b"\x28\xB5\x2F\xFD0000", "zstd data is damaged"),
+        (b"\x28\xB5\x2F\xFD0000", "zstd data is cut off"),
     ] {
         bench.put(STORED, content);
         let error = bench.get(&wanted(SEGMENT)).unwrap_err();
