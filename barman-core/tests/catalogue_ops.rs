@@ -9,6 +9,8 @@
 
 use barman_catalog::annotations::{self, DELETE_THIS};
 use barman_catalog::backup_info::{self, BackupInfo};
+use barman_catalog::deletion::{self, DeletionObserver, Trigger, WalDecision, WalRemoval};
+use barman_catalog::xlogdb::CustomMagic;
 use barman_catalog::{BackupId, BackupStatus, Catalog, Keep, Layout, Timestamp};
 use barman_core::config::Config;
 use barman_core::context::{Cancel, Clock, Context, Level, Message, Progress, SystemClock};
@@ -21,6 +23,7 @@ use barman_core::server::Server;
 use barman_wal::lock::Lock;
 use serde_json::Value;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -345,6 +348,46 @@ fn a_hole_is_given_time_unless_a_user_asks() {
     assert!(check(Occasion::Automatic).is_err());
     assert_eq!(check(Occasion::Command).unwrap().status, BackupStatus::Done);
     assert_eq!(backup_info::load(node.layout(), id).unwrap().error, None);
+}
+
+#[test]
+fn wal_that_comes_does_not_make_a_half_deleted_backup_good() {
+    let node = Node::new("");
+    let id = node.add(
+        "20260101T000000",
+        BackupStatus::WaitingForWals,
+        Some((3, 5)),
+        None,
+    );
+    node.archive([3, 5]);
+    let check = || check_backup::run(&node.server, id, Occasion::Command, &node.ctx());
+    assert!(check().is_err());
+    assert_eq!(node.status(id), BackupStatus::Failed);
+    // A deletion that dies once the data is gone.
+    struct Dies;
+    impl DeletionObserver for Dies {
+        fn wal_done(&mut self, _: &WalDecision, _: &WalRemoval) {
+            panic!("killed");
+        }
+    }
+    let (data, custom) = (
+        node.layout().base_directory(id).join("data"),
+        CustomMagic::default(),
+    );
+    let mut catalog = Catalog::load(node.layout()).unwrap();
+    let died = catch_unwind(AssertUnwindSafe(|| {
+        let manual = Trigger::Manual;
+        deletion::delete_backup(node.layout(), &mut catalog, id, manual, &custom, &mut Dies, None)
+    }));
+    assert!(died.is_err() && !data.exists());
+    node.archive([3, 5]);
+    node.archive([4]);
+    let refused = check().unwrap_err();
+    assert!(refused.to_string().contains("is being deleted"), "{refused}");
+    // Also for Barman, which does not look for the mark.
+    let info = backup_info::load(node.layout(), id).unwrap();
+    assert_eq!(info.status, BackupStatus::Failed);
+    assert_eq!(info.error.as_deref(), Some("deletion not completed"));
 }
 
 #[test]

@@ -29,9 +29,14 @@ pub mod sqlstate {
     pub const UNDEFINED_OBJECT: &str = "42704";
     /// `object_in_use`: the slot is active.
     pub const OBJECT_IN_USE: &str = "55006";
+    /// `object_not_in_prerequisite_state`: among others, the server has given the slot up (PostgreSQL 18).
+    pub const NOT_IN_PREREQUISITE_STATE: &str = "55000";
     /// `undefined_file`: a requested WAL segment has already been removed.
     pub const UNDEFINED_FILE: &str = "58P01";
 }
+
+/// What is being done when a WAL stream is asked for.
+pub(crate) const STARTING_WAL: &str = "starting WAL streaming";
 
 /// An error, warning or notice that the server sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -371,6 +376,10 @@ impl Error {
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 
+    fn is_about_start_of_wal(&self) -> bool {
+        matches!(self, Self::Server { doing, .. } if doing == STARTING_WAL)
+    }
+
     fn advice(&self) -> Option<&'static str> {
         Some(match self.sqlstate()? {
             sqlstate::INVALID_PASSWORD => {
@@ -380,6 +389,10 @@ impl Error {
             sqlstate::UNKNOWN_DATABASE => "check dbname in the connection string",
             sqlstate::TOO_MANY_CONNECTIONS => {
                 "raise max_wal_senders or max_connections, or end idle sessions"
+            }
+            // Of many that have this code, what the start of a stream can mean by it.
+            sqlstate::NOT_IN_PREREQUISITE_STATE if self.is_about_start_of_wal() => {
+                "the server has given the replication slot up: drop it and create it again, and take a new base backup if WAL was missed"
             }
             sqlstate::SLOTS_FULL => "free a replication slot or raise max_replication_slots",
             _ => return None,

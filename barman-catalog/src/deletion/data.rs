@@ -5,6 +5,7 @@ use super::{Trigger, WalDecision, WalRemoval, wal_decision};
 use crate::annotations::{self, AnnotationError, DELETE_THIS, KEEP};
 use crate::backup_info::{self, BackupInfo, BackupStatus, BackupType, StoreError};
 use crate::catalog::Catalog;
+use crate::completeness::failed_for_missing_wal;
 use crate::files;
 use crate::ids::BackupId;
 use crate::layout::Layout;
@@ -135,7 +136,9 @@ pub fn delete_backup(
     let decision = wal_decision(catalog, id, trigger);
     let next = catalog.next(id).cloned();
     // From here on it must not look whole, to Barman neither, which knows only the status.
-    let is_told = backup.status == BackupStatus::Failed || tell_failed(layout, id)?;
+    // One that failed for missing WAL becomes good when that WAL comes: it must say why it cannot any more.
+    let is_hopeless = backup.status == BackupStatus::Failed && !failed_for_missing_wal(&backup);
+    let is_told = is_hopeless || tell_failed(layout, id)?;
     for tablespace in &backup.tablespaces {
         remove_tree(&layout.tablespace_directory(id, tablespace.oid))?;
     }

@@ -131,6 +131,8 @@ pub fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     process.envs(command.env.iter().map(|(name, value)| (name, value)));
+    // Before the command begins: what is asked for while it starts counts.
+    let ignore_cancel = cancel.is_requested();
     let mut child = process.spawn().map_err(|source| CommandError::Start {
         program: program(),
         source,
@@ -145,7 +147,6 @@ pub fn run(
     }
     drop(sender);
 
-    let ignore_cancel = cancel.is_requested();
     let deadline = command
         .timeout
         .and_then(|limit| Instant::now().checked_add(limit));

@@ -75,7 +75,7 @@ pub(super) struct Said<'a> {
     pub(super) end: BackupPosition,
 }
 
-/// Compares what was received with the manifest that came with it, which is at `path` below the data directory.
+/// Compares what was received with the manifest that came with it, which is at `path`.
 pub(super) fn verify(
     data: &Path,
     path: &Path,

@@ -1,6 +1,7 @@
 //! The answer to `BASE_BACKUP`: start position, list of tablespaces, one archive after the other, end position. Before
 //! 15 each archive is a COPY of its own and the manifest another; from 15 on one COPY carries typed messages.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -146,10 +147,11 @@ impl ReplicationClient {
         let patience = Patience::Limit(options.checkpoint_wait);
         self.session.query(&command, &STARTING)?;
         let start_row = self.result_set(patience, &mut |_| {})?;
-        let row = start_row
-            .first()
-            .ok_or_else(|| self.odd(&STARTING, "no start position"))?;
-        let start = position(row).ok_or_else(|| self.odd(&STARTING, "no start position"))?;
+        let start = match start_row.as_slice() {
+            [row] => position(row),
+            _ => None,
+        }
+        .ok_or_else(|| self.odd(&STARTING, "not one start position"))?;
         let rows = self.result_set(Patience::Io, &mut |_| {})?;
         if rows.len() > MAX_TABLESPACES {
             return Err(self.odd(&STARTING, "too many tablespaces"));
@@ -157,10 +159,11 @@ impl ReplicationClient {
         let mut tablespaces = Vec::new();
         let mut main_size_kb = None;
         let mut has_main = false;
+        let mut known = BTreeSet::new();
         for row in &rows {
             let size_kb = text(row, 2).and_then(|size| size.parse().ok());
             match (text(row, 0), path_at(row, 1)) {
-                (None, _) => {
+                (None, _) if !has_main => {
                     has_main = true;
                     main_size_kb = size_kb;
                 }
@@ -168,6 +171,9 @@ impl ReplicationClient {
                     let oid = oid
                         .parse()
                         .map_err(|_| self.odd(&STARTING, format!("tablespace \"{oid}\"")))?;
+                    if !known.insert(oid) {
+                        return Err(self.odd(&STARTING, format!("tablespace {oid} twice")));
+                    }
                     tablespaces.push(BaseTablespace {
                         oid,
                         location,
@@ -177,7 +183,7 @@ impl ReplicationClient {
                 _ => {
                     return Err(self.odd(
                         &STARTING,
-                        "a tablespace after the data directory, or without location",
+                        "an archive after the data directory's, or a tablespace without location",
                     ));
                 }
             }
@@ -439,8 +445,9 @@ impl<'c> BaseBackup<'c> {
             }
             Answer::CopyDone if self.copying => {
                 self.copying = false;
-                // What comes next, the server sends when its WAL has been archived.
-                self.waiting = self.begun > self.tablespaces.len();
+                // What comes next, servers before 15 send when their WAL has been archived: the manifest, or before 13
+                // the end position. Newer ones have waited before the manifest.
+                self.waiting = !multiplexed && self.current == Some(ArchiveKind::Main);
             }
             // The result set with the end position.
             Answer::Columns if !self.copying && self.begun > self.tablespaces.len() => {

@@ -1,5 +1,31 @@
 //! The replication protocol of a physical WAL sender: identification, slots, timeline history, WAL streaming
 //! (PostgreSQL documentation, "Streaming Replication Protocol"). Base backups are in [`crate::basebackup`].
+//!
+//! WAL as it is written, into one file (`examples/receive_wal.rs` is a program that makes segments of it):
+//!
+//! ```no_run
+//! use std::io::Write;
+//! use std::time::Duration;
+//! use barman_pg::{ConnInfo, ConnectOptions, ReplicationClient, WalEvent};
+//! use barman_wal::Lsn;
+//!
+//! let conninfo: ConnInfo = "host=pg user=streaming_barman".parse()?;
+//! let mut client = ReplicationClient::connect(&conninfo.streaming(), &ConnectOptions::default())?;
+//! let system = client.identify_system()?;
+//! let mut file = std::fs::File::create("wal")?;
+//! let mut stream = client.start_physical(None, system.xlogpos, system.timeline)?;
+//! stream.set_status_interval(Duration::from_secs(10));
+//! loop {
+//!     match stream.next(Duration::from_secs(1))? {
+//!         WalEvent::Data { bytes, .. } => file.write_all(bytes)?,
+//!         WalEvent::EndOfTimeline { .. } => break,
+//!         WalEvent::KeepAlive { .. } | WalEvent::Idle => {}
+//!     }
+//!     // Nothing is said to be durable, because nothing was synced.
+//!     stream.report(stream.received(), Lsn(0), Lsn(0))?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub(crate) mod messages;
 mod resume;

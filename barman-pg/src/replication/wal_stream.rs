@@ -10,7 +10,7 @@ use pgwire::messages::copy;
 use super::session::Answer;
 use super::wire::{BUFFER, Doing, Filled, Patience};
 use super::{ReplicationClient, lsn_at, timeline_at};
-use crate::error::{Error, ServerMessage, sqlstate};
+use crate::error::{Error, STARTING_WAL, ServerMessage, sqlstate};
 
 /// Seconds from the Unix epoch to PostgreSQL's, 2000-01-01 00:00:00 UTC.
 const POSTGRES_EPOCH: Duration = Duration::from_secs(946_684_800);
@@ -56,6 +56,12 @@ pub enum WalEvent<'a> {
 /// A running stream; the client it was started on can be used again when it has been stopped.
 ///
 /// Dropping it without [`WalStream::stop`] breaks the connection off.
+///
+/// # What is noticed
+/// Every piece must be a well-formed message that begins where the one before ended, or the stream fails; nothing is
+/// handed out twice or left out. The WAL itself is not decoded. A bit of it that changes on its way is noticed when the
+/// connection is encrypted; else only by TCP's weak checksum and, later, by the CRC of the record it is in. After any
+/// error begin the segment at hand again, as the last piece may have been cut wrongly.
 #[derive(Debug)]
 pub struct WalStream<'c> {
     client: &'c mut ReplicationClient,
@@ -92,7 +98,7 @@ impl<'c> WalStream<'c> {
         start: Lsn,
         timeline: TimelineId,
     ) -> Result<Self, Error> {
-        let doing = Doing::Borrowed("starting WAL streaming");
+        let doing = Doing::Borrowed(STARTING_WAL);
         let patience = client.patience();
         let session = &mut client.session;
         session.query(sql, &doing)?;

@@ -106,6 +106,8 @@ pub static PARSERS: &[Parser] = &[
         "barman_pg::conninfo::redact",
         "barman_pg::conninfo::pairs::parse",
         "barman_pg::conninfo::uri::parse",
+        "barman_pg::connection::session::PostgresConnection::parse",
+        "barman_pg::connection::streaming::StreamingConnection::parse",
     ]),
     row("pg", "service_file", "the service file", 4096, pg::service_file, &[
         "barman_pg::conninfo::service::parse",

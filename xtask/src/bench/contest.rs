@@ -144,17 +144,32 @@ pub fn run(contest: &mut Contest, runs: usize, mut tell: impl FnMut(&str)) -> Re
 }
 
 /// Compares what came out with a target. `missing` has the peers that could not be had.
-pub fn judge(target: &Target, sides: &[SideResult], missing: &[(&'static str, String)]) -> TargetResult {
+///
+/// # Errors
+/// What the target needs was not run and is not said to be missing: the row is written wrongly.
+pub fn judge(
+    target: &Target,
+    sides: &[SideResult],
+    missing: &[(&'static str, String)],
+) -> Result<TargetResult> {
     let side = |name: &str| sides.iter().find(|side| side.name == name);
     let peer = target.figure.peer();
     let mut result = unmeasured(target);
     let absent = peer.and_then(|peer| missing.iter().find(|(name, _)| *name == peer));
     if let Some((name, reason)) = absent {
         result.missing = Some(format!("peer missing: {name}: {reason}"));
-        return result;
+        return Ok(result);
     }
-    let Some(ours) = side(OURS) else { return result };
-    let of_peer = peer.and_then(side);
+    let ran = |name: &str| {
+        side(name).with_context(|| {
+            format!(
+                "the target \"{}\" looks at {name}, which the row neither runs nor says to be missing",
+                result.figure
+            )
+        })
+    };
+    let ours = ran(OURS)?;
+    let of_peer = peer.map(ran).transpose()?;
     let values: Option<Vec<f64>> = ours
         .samples
         .iter()
@@ -169,10 +184,12 @@ pub fn judge(target: &Target, sides: &[SideResult], missing: &[(&'static str, St
     result.verdict = result
         .value
         .map(|value| Verdict::of(&value, target.limit, target.bound));
-    if result.value.is_none() {
-        result.missing = Some("no figures".to_owned());
-    }
-    result
+    ensure!(
+        result.value.is_some(),
+        "there are no figures for the target \"{}\"",
+        result.figure
+    );
+    Ok(result)
 }
 
 /// A target of a row that was not measured.
@@ -226,7 +243,7 @@ mod tests {
             log.borrow().join(", "),
             "reset ours, run ours, reset cp, run cp, reset cp, run cp, reset ours, run ours, reset ours, run ours, reset cp, run cp"
         );
-        let values = |target: &Target| judge(target, &sides, &[]).value.map(|v| (v.min, v.max));
+        let values = |target: &Target| judge(target, &sides, &[]).unwrap().value.map(|v| (v.min, v.max));
         assert_eq!(values(&wall_of("cp", 1.0)), Some((0.25, 0.5)));
         assert_eq!(values(&cpu_of("cp", 1.0)), Some((0.25, 0.5)));
         assert_eq!(values(&rate_of("cp", 1.0)), Some((2.0, 4.0)));
@@ -234,7 +251,7 @@ mod tests {
         assert_eq!(values(&wall(1.0)), Some((1.0, 2.0)));
         assert_eq!(values(&memory(1.0)), Some((1e6, 1e6)));
         assert_eq!(
-            judge(&wall_of("cp", 0.4), &sides, &[]).verdict,
+            judge(&wall_of("cp", 0.4), &sides, &[]).unwrap().verdict,
             Some(Verdict::NoiseMet)
         );
     }
@@ -245,12 +262,24 @@ mod tests {
         let mut contest = Contest::of(side(OURS, &log, &[1.0; 3]))
             .against_or_missing("pigz", Err(anyhow::anyhow!("not installed")));
         let sides = run(&mut contest, 2, |_| {}).unwrap();
-        let result = judge(&wall_of("pigz", 1.0), &sides, &contest.missing);
+        let result = judge(&wall_of("pigz", 1.0), &sides, &contest.missing).unwrap();
         assert_eq!(result.verdict, None);
         assert_eq!(
             result.missing.as_deref(),
             Some("peer missing: pigz: not installed")
         );
+    }
+
+    #[test]
+    fn a_target_of_a_peer_that_nobody_runs_is_an_error() {
+        let log = Rc::default();
+        let mut contest = Contest::of(side(OURS, &log, &[1.0; 3]));
+        let sides = run(&mut contest, 2, |_| {}).unwrap();
+        let error = judge(&wall_of("pigz", 1.0), &sides, &contest.missing).unwrap_err();
+        assert!(
+            format!("{error:#}").contains("looks at pigz, which the row neither runs nor says to be missing")
+        );
+        assert!(judge(&wall(1.0), &[], &[]).is_err());
     }
 
     #[test]

@@ -207,12 +207,13 @@ fn measure_row(row: &Row, world: &mut World, runs: usize, prefix: &str) -> RowRe
         let start = Instant::now();
         let sides = contest::run(&mut contest, runs, |step| tell(&format!("{prefix}: {step}")))?;
         tell(&format!("{prefix}: {:.0?}", start.elapsed()));
+        // The figures are shown also when a target cannot be judged.
+        result.sides = sides;
         result.targets = row
             .targets
             .iter()
-            .map(|target| contest::judge(target, &sides, &contest.missing))
-            .collect();
-        result.sides = sides;
+            .map(|target| contest::judge(target, &result.sides, &contest.missing))
+            .collect::<Result<_>>()?;
         Ok(())
     };
     if let Err(error) = measured() {

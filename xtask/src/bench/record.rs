@@ -201,7 +201,10 @@ pub mod tests {
             what: "copy a file".to_owned(),
             state: State::Measured,
             reason: None,
-            targets: targets.iter().map(|t| judge(t, &sides, &missing)).collect(),
+            targets: targets
+                .iter()
+                .map(|t| judge(t, &sides, &missing).unwrap())
+                .collect(),
             sides,
             notes: vec!["16 MiB".to_owned()],
         };

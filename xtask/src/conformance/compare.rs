@@ -95,11 +95,12 @@ impl fmt::Display for Difference {
                 Some(&ours.to_string()),
                 Some(&oracle.to_string()),
             ),
-            Self::Lines(place, ours, oracle) => pair(
-                place.to_string(),
-                Some(&ours.join("\n")),
-                Some(&oracle.join("\n")),
-            ),
+            Self::Lines(place, ours, oracle) => {
+                // Empty lines are lines too.
+                let ended =
+                    |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+                pair(place.to_string(), Some(&ended(ours)), Some(&ended(oracle)))
+            }
             Self::Json(step, path, ours, oracle) => pair(
                 format!("command {}, JSON {path}", step + 1),
                 Some(ours.as_deref().unwrap_or("(nothing)")),
@@ -272,7 +273,8 @@ fn words(how: Words, text: &str) -> String {
     kinds.iter().map(|kind| format!("{kind}<words>\n")).collect()
 }
 
-fn kind(line: &str) -> Option<String> {
+/// What kind of message a line is, where words do not count.
+pub fn kind(line: &str) -> Option<String> {
     if let Some(kind) = KINDS.iter().find(|kind| line.starts_with(**kind)) {
         return Some((*kind).to_owned());
     }
@@ -289,10 +291,20 @@ pub fn look(what: &Compare, path: &str) -> Look {
 
 fn files(what: &Compare, ours: &Side<'_>, oracle: &Side<'_>, found: &mut Vec<Difference>) {
     let names = |side: &Side<'_>| -> std::collections::BTreeMap<String, String> {
-        let paths = side.capture.files.keys();
-        paths
-            .map(|path| (side.normaliser.text(path), path.clone()))
-            .collect()
+        let mut names = std::collections::BTreeMap::new();
+        for path in side.capture.files.keys() {
+            let equal = side.normaliser.text(path);
+            let mut name = equal.clone();
+            // Two files whose names are made equal are two all the same.
+            for number in 2.. {
+                if !names.contains_key(&name) {
+                    break;
+                }
+                name = format!("{equal} ({number})");
+            }
+            names.insert(name, path.clone());
+        }
+        names
     };
     let (mine, theirs) = (names(ours), names(oracle));
     for path in mine.keys().chain(theirs.keys()).collect::<BTreeSet<_>>() {
@@ -390,8 +402,13 @@ mod tests {
         }
     }
 
+    fn normaliser(rules: &[Rule]) -> Normaliser {
+        let noon = "2026-11-21T12:00:00Z".parse().unwrap();
+        Normaliser::new(rules, noon, noon, &[])
+    }
+
     fn differences(what: &Compare, ours: &Capture, oracle: &Capture) -> Vec<Difference> {
-        let normaliser = Normaliser::new(&[Rule::Duration], "2026-11-21T12:00:00Z".parse().unwrap(), &[]);
+        let normaliser = normaliser(&[Rule::Duration]);
         let side = |capture| Side {
             capture,
             normaliser: &normaliser,
@@ -405,6 +422,12 @@ mod tests {
             stderr: Words::Exact,
             files: vec![("home/data/*", Look::Presence), ("home/log", Look::Nothing)],
         }
+    }
+
+    #[test]
+    fn an_empty_line_is_shown() {
+        let one = lines(Place::Stderr(0), &[""], &["a", ""]);
+        assert_eq!(one.to_string(), "@@ command 1, standard error\n-a\n-\n+\n");
     }
 
     fn lines(place: Place, ours: &[&str], oracle: &[&str]) -> Difference {
@@ -525,6 +548,28 @@ mod tests {
                 "@@ home/d\n-link to e\n+directory, mode 700\n",
                 "@@ home/data/f\n-mode 600\n+mode 640\n",
             ]
+        );
+    }
+
+    #[test]
+    fn a_file_too_many_is_seen_though_its_name_is_made_equal() {
+        let normaliser = normaliser(&[Rule::Instant]);
+        let of = |names: &[&str]| {
+            let files: Vec<_> = names.iter().map(|name| (*name, file(0o600, "x"))).collect();
+            capture(run(0, "", ""), &files)
+        };
+        let ours = of(&["home/x.20261121T120001Z.error", "home/x.20261121T120002Z.error"]);
+        let oracle = of(&["home/x.20261121T120003Z.error"]);
+        let side = |capture| Side {
+            capture,
+            normaliser: &normaliser,
+        };
+        assert_eq!(
+            compare(&exact(), &side(&ours), &side(&oracle))
+                .iter()
+                .map(ToString::to_string)
+                .collect::<String>(),
+            "@@ home/x.<instant>.error (2)\n-(nothing)\n+file, mode 600, 1 bytes\n"
         );
     }
 

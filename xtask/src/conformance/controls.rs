@@ -1,13 +1,15 @@
 //! Proof, in each run, that the comparison sees what it should and nothing else: the oracle against itself, and our output with a fault put into it.
 
 use super::capture::{Capture, Content, Found};
-use super::compare::{Compare, Look, Words, look};
+use super::compare::{Compare, Look, Words, kind, look};
 
 /// A fault put into a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// A line of standard output is missing.
     LineDropped,
+    /// A line of standard error is missing; where words do not count, one of those that have a kind.
+    ErrorLineDropped,
     /// A key of the JSON has another name.
     KeyChanged,
     /// An exit code is another one.
@@ -19,8 +21,9 @@ pub enum Fault {
 }
 
 /// All faults.
-pub const FAULTS: [Fault; 5] = [
+pub const FAULTS: [Fault; 6] = [
     Fault::LineDropped,
+    Fault::ErrorLineDropped,
     Fault::KeyChanged,
     Fault::ExitCodeChanged,
     Fault::ByteChanged,
@@ -32,6 +35,7 @@ impl Fault {
     pub fn name(self) -> &'static str {
         match self {
             Self::LineDropped => "a dropped line",
+            Self::ErrorLineDropped => "a dropped line of standard error",
             Self::KeyChanged => "a changed JSON key",
             Self::ExitCodeChanged => "a changed exit code",
             Self::ByteChanged => "a changed byte of a file",
@@ -52,6 +56,24 @@ impl Fault {
                 let mut lines = lines(&run.stdout)?;
                 lines.remove(seed % lines.len());
                 run.stdout = lines.concat().into_bytes();
+            }
+            Self::ErrorLineDropped => {
+                let places: Vec<(usize, usize)> = capture
+                    .runs
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(n, run)| {
+                        let lines = lines(&run.stderr).unwrap_or_default();
+                        let counts = |line: &String| what.stderr == Words::Exact || kind(line).is_some();
+                        let places = lines.iter().enumerate().filter(|(_, line)| counts(line));
+                        places.map(|(at, _)| (n, at)).collect::<Vec<_>>()
+                    })
+                    .collect();
+                let (n, at) = *places.get(seed % places.len().max(1))?;
+                let run = changed.runs.get_mut(n)?;
+                let mut lines = lines(&run.stderr)?;
+                lines.remove(at);
+                run.stderr = lines.concat().into_bytes();
             }
             Self::KeyChanged => {
                 let run = changed
@@ -136,11 +158,11 @@ mod tests {
 
     #[test]
     fn each_fault_is_a_difference() {
-        let run = |stdout: &str| Run {
+        let run = |stdout: &str, stderr: &str| Run {
             args: Vec::new(),
             code: 0,
             stdout: stdout.into(),
-            stderr: Vec::new(),
+            stderr: stderr.into(),
         };
         let files = [
             (
@@ -153,7 +175,10 @@ mod tests {
             ),
         ];
         let capture = Capture {
-            runs: vec![run("a\nb\n"), run("{\"a\": {\"b\": 1}}")],
+            runs: vec![
+                run("a\nb\n", "ERROR: x\nmore\n"),
+                run("{\"a\": {\"b\": 1}}", "HINT: y\n"),
+            ],
             files: files.into(),
         };
         let what = Compare {
@@ -161,16 +186,22 @@ mod tests {
             stderr: Words::Exact,
             files: Vec::new(),
         };
-        let normaliser = Normaliser::new(&[], "2026-11-21T12:00:00Z".parse().unwrap(), &[]);
-        for fault in FAULTS {
+        let noon = "2026-11-21T12:00:00Z".parse().unwrap();
+        let normaliser = Normaliser::new(&[], noon, noon, &[]);
+        let prose = Compare {
+            stderr: Words::Prose,
+            ..what.clone()
+        };
+        let every = FAULTS.into_iter().map(|fault| (fault, &what));
+        for (fault, what) in every.chain([(Fault::ErrorLineDropped, &prose)]) {
             for seed in 0..20 {
-                let changed = fault.applied(&capture, &what, seed).unwrap();
+                let changed = fault.applied(&capture, what, seed).unwrap();
                 let side = |capture| Side {
                     capture,
                     normaliser: &normaliser,
                 };
                 assert_eq!(
-                    compare(&what, &side(&changed), &side(&capture)).len(),
+                    compare(what, &side(&changed), &side(&capture)).len(),
                     if fault == Fault::KeyChanged { 2 } else { 1 },
                     "{fault:?} {seed}"
                 );

@@ -96,6 +96,7 @@ pub struct Played {
     /// What it did.
     pub capture: Capture,
     start: Timestamp,
+    end: Timestamp,
     ids: Vec<String>,
     /// How long its commands took.
     pub elapsed: Duration,
@@ -104,7 +105,7 @@ pub struct Played {
 impl Played {
     /// The normaliser for a capture of this run (the one above, or a changed copy).
     pub fn normaliser(&self, scenario: &Scenario, capture: &Capture) -> Normaliser {
-        let mut normaliser = Normaliser::new(&scenario.rules, self.start, &self.ids);
+        let mut normaliser = Normaliser::new(&scenario.rules, self.start, self.end, &self.ids);
         let outputs: Vec<String> = capture
             .runs
             .iter()
@@ -176,10 +177,12 @@ fn acts(scenario: &Scenario, player: &Player, dir: &TestDir, root: &Path, world:
         }
     }
     stage.settle()?;
+    let end = Timestamp::now();
     let files = capture::files(root, &COMPARED)?;
     Ok(Played {
         capture: Capture { runs, files },
         start,
+        end,
         ids,
         elapsed,
     })

@@ -89,6 +89,9 @@ fn is_item(item: &str) -> bool {
         })
 }
 
+/// The pattern of an empty line, since an empty pattern stands for no line.
+pub const EMPTY_LINE: &str = "\n";
+
 /// Where an allowed difference may be.
 #[derive(Debug, Clone)]
 pub enum Effect {
@@ -111,6 +114,25 @@ pub struct Allowed {
     pub effect: Effect,
     /// Whether it may occur more than once.
     pub many: bool,
+}
+
+impl Allowed {
+    /// Why it would hide more than one thing: a pattern that fits everything tells nothing of what differs.
+    pub fn too_wide(&self) -> Option<String> {
+        let bare = |pattern: &str| !pattern.is_empty() && pattern.chars().all(|c| c == '*');
+        let patterns = match &self.effect {
+            Effect::ExitCode(..) => return None,
+            Effect::Line(Place::File(path), ours, oracle) => vec![path.as_str(), *ours, *oracle],
+            Effect::Line(_, ours, oracle) => vec![*ours, *oracle],
+            Effect::Json(_, path, ours, oracle) | Effect::File(path, ours, oracle) => {
+                vec![*path, *ours, *oracle]
+            }
+        };
+        patterns
+            .into_iter()
+            .any(bare)
+            .then(|| format!("{}: a bare `*` fits everything: {:?}", self.id, self.effect))
+    }
 }
 
 /// What is left of the differences without those that are allowed, and a line for each allowance that did not occur.
@@ -160,7 +182,10 @@ fn take(left: &mut Vec<Difference>, effect: &Effect) -> bool {
 }
 
 fn take_lines(ours: &mut Vec<String>, oracle: &mut Vec<String>, mine: &str, theirs: &str) -> bool {
-    let find = |lines: &[String], pattern: &str| lines.iter().position(|line| fits(pattern, line));
+    let find = |lines: &[String], pattern: &str| {
+        let of_line = if pattern == EMPTY_LINE { "" } else { pattern };
+        lines.iter().position(|line| fits(of_line, line))
+    };
     let (a, b) = (find(ours, mine), find(oracle, theirs));
     match (mine.is_empty(), a, theirs.is_empty(), b) {
         (false, Some(a), true, _) => {
@@ -253,6 +278,30 @@ mod tests {
     }
 
     #[test]
+    fn no_scenario_allows_everything() {
+        let all = crate::conformance::scenarios::all();
+        let wide: Vec<String> = all
+            .iter()
+            .flat_map(|scenario| scenario.allowed.iter().map(move |one| (scenario.name, one)))
+            .filter_map(|(name, one)| Some(format!("{name}: {}", one.too_wide()?)))
+            .collect();
+        assert!(wide.is_empty(), "{}", wide.join("\n"));
+        let line = |ours, oracle| allowed(Effect::Line(Place::Stderr(0), ours, oracle));
+        for (one, expected) in [
+            (line("*", "*"), true),
+            (line("", "*"), true),
+            (line("**", "x"), true),
+            (line("HINT: *", ""), false),
+            (allowed(Effect::Json(0, "a", "", "*")), true),
+            (allowed(Effect::Json(0, "*", "1", "2")), true),
+            (allowed(Effect::File("home/.*.lock", "", "file, *")), false),
+            (allowed(Effect::ExitCode(0, 1, 0)), false),
+        ] {
+            assert_eq!(one.too_wide().is_some(), expected, "{:?}", one.effect);
+        }
+    }
+
+    #[test]
     fn a_listed_difference_hides_only_itself() {
         let hint = || allowed(Effect::Line(Place::Stderr(0), "HINT: *", ""));
         let both = || allowed(Effect::Line(Place::Stderr(0), "ERROR: ours", "ERROR: *"));
@@ -299,6 +348,18 @@ mod tests {
             (
                 vec![lines(&["ERROR: other"], &["ERROR: theirs"])],
                 vec![both()],
+                1,
+                1,
+            ),
+            (
+                vec![lines(&[], &["", "x"])],
+                vec![allowed(Effect::Line(Place::Stderr(0), "", EMPTY_LINE))],
+                1,
+                0,
+            ),
+            (
+                vec![lines(&[], &["x"])],
+                vec![allowed(Effect::Line(Place::Stderr(0), "", EMPTY_LINE))],
                 1,
                 1,
             ),

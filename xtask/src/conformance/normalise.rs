@@ -17,13 +17,15 @@ use regex::{Captures, Regex};
 pub enum Rule {
     /// A process id: the content of a lock file, and `receive-wal(123)` of the messages.
     Pid,
-    /// A moment after the beginning of the run, in any of Barman's forms. Older moments stay.
+    /// A moment between the beginning of the run and a minute after its end, in any of Barman's forms, of which the form is kept: separator, zone, whether there are fractions of a
+    /// second. Other moments stay: a wrong time zone is seen.
     Instant,
     /// How long something took, in words (`1 second`) or as a number of seconds, and the speed that follows from it.
     Duration,
-    /// The id of a backup that was made during the run: `<backup 1>`, `<backup 2>`, in order.
+    /// The id of a backup that was made during the run, by its time: `<backup 1>`, `<backup 2>`, in order.
     BackupId,
-    /// The size of a live cluster, or of a backup of one: how much a server has written to its own files is its own affair.
+    /// The size of a live cluster, or of a backup of one, in the places where such a size stands: how much a server has written to its own files is its own
+    /// affair. Other sizes stay, those of WAL among them.
     Size,
     /// A position in the WAL of a live cluster, within its segment: how much a server has logged is its own affair. The segment stays.
     Position,
@@ -54,14 +56,14 @@ fn regex(pattern: &str) -> Regex {
 static PROCESS: LazyLock<Regex> =
     LazyLock::new(|| regex(r"\b(receive-wal|backup|cron|archive-wal|sync-wal|sync-backup)\(\d+\)"));
 static ISO: LazyLock<Regex> =
-    LazyLock::new(|| regex(r"\b(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d(?:\.\d+)?)(?:([+-]\d\d):?(\d\d)| UTC)?"));
+    LazyLock::new(|| regex(r"\b(\d{4}-\d\d-\d\d)([ T])(\d\d:\d\d:\d\d(\.\d+)?)(?:([+-]\d\d):?(\d\d)| UTC)?"));
 static CTIME: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d \d{4})\b",
     )
 });
 static COMPACT: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(\d{8}T\d{6})Z\b"));
-static UNIX: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(\d{10})(?:\.\d+)?\b"));
+static UNIX: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(\d{10})(\.\d+)?\b"));
 static INTERVAL: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"less than one second|\b\d+ (?:day|hour|minute|second)s?\b(?:, \d+ (?:day|hour|minute|second)s?\b)*",
@@ -73,9 +75,23 @@ static SPEED: LazyLock<Regex> =
     LazyLock::new(|| regex(r#"[\d.]+ (?:[KMGT]i)?B/s|("throughput_bytes": )\d+"#));
 static BACKUP_ID: LazyLock<Regex> = LazyLock::new(|| regex(r"\b\d{8}T\d{6}\b"));
 static SIZE: LazyLock<Regex> = LazyLock::new(|| {
-    regex(
-        r#"(?m)(^(?:cluster_size|size|deduplicated_size)=|"(?:cluster_size|size|deduplicated_size|\w*_bytes)": )[\d.]+|\b\d+(?:\.\d)? (?:[KMGT]i)?B\b"#,
-    )
+    let value = r"[\d.]+(?: (?:[KMGT]i)?B\b)?";
+    let places = [
+        // `backup.info`
+        "^(?:cluster_|deduplicated_)?size=",
+        // JSON
+        "\"(?:cluster_|deduplicated_)?size(?:_bytes)?\": \"?",
+        // `backup`
+        r"\bBackup size: ",
+        // `list-backups`
+        " - Size: ",
+        // `show-backup`
+        "^ +(?:Backup|Cluster) Size +: ",
+    ];
+    regex(&format!(
+        r"(?m)({}){value}|( \(){value}( with WALs\))",
+        places.join("|")
+    ))
 });
 static POSITION: LazyLock<Regex> = LazyLock::new(|| {
     regex(
@@ -89,12 +105,17 @@ static COMPRESSED: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
+/// How long after the end of a run a moment of it may be (seconds): backups of one second get ids of the next ones.
+const MARGIN: i64 = 60;
+
 /// The facts of one run that rules need.
 #[derive(Debug)]
 pub struct Normaliser {
     rules: Vec<Rule>,
     /// When the run began.
     start: Timestamp,
+    /// When it had ended.
+    end: Timestamp,
     /// Ids of the backups that were there before.
     known: BTreeSet<String>,
     /// New ids and what stands for them.
@@ -103,11 +124,12 @@ pub struct Normaliser {
 }
 
 impl Normaliser {
-    /// The rules of a run that began at `start`, when the backups `known` were there.
-    pub fn new(rules: &[Rule], start: Timestamp, known: &[String]) -> Self {
+    /// The rules of a run from `start` to `end`, at whose beginning the backups `known` were there.
+    pub fn new(rules: &[Rule], start: Timestamp, end: Timestamp, known: &[String]) -> Self {
         Self {
             rules: rules.to_vec(),
             start,
+            end,
             known: known.iter().cloned().collect(),
             fresh: BTreeMap::new(),
             used: RefCell::default(),
@@ -122,7 +144,7 @@ impl Normaliser {
         let mut ids: BTreeSet<String> = self.fresh.keys().cloned().collect();
         for text in texts {
             for found in BACKUP_ID.find_iter(text) {
-                if !self.known.contains(found.as_str()) {
+                if !self.known.contains(found.as_str()) && self.is_new(compact(found.as_str())) {
                     ids.insert(found.as_str().to_owned());
                 }
             }
@@ -184,7 +206,7 @@ impl Normaliser {
                         .unwrap_or_else(|| found[0].to_owned())
                 })
                 .into_owned(),
-            Rule::Size => with(&SIZE, "$1<size>"),
+            Rule::Size => with(&SIZE, "$1$2<size>$3"),
             Rule::Position => POSITION
                 .replace_all(text, |found: &Captures<'_>| {
                     let part = |n: usize| found.get(n).map_or("", |m| m.as_str());
@@ -196,34 +218,37 @@ impl Normaliser {
     }
 
     fn is_new(&self, moment: Option<Timestamp>) -> bool {
-        moment.is_some_and(|moment| moment.as_second() >= self.start.as_second())
+        let run = self.start.as_second()..=self.end.as_second().saturating_add(MARGIN);
+        moment.is_some_and(|moment| run.contains(&moment.as_second()))
     }
 
     fn instants(&self, text: &str) -> String {
         let text = ISO.replace_all(text, |found: &Captures<'_>| {
             let zone = found
-                .get(3)
-                .zip(found.get(4))
+                .get(5)
+                .zip(found.get(6))
                 .map_or_else(String::new, |(h, m)| format!("{}:{}", h.as_str(), m.as_str()));
-            if self.is_new(iso(&found[1], &found[2], &zone)) {
-                "<instant>".to_owned()
-            } else {
-                found[0].to_owned()
+            if !self.is_new(iso(&found[1], &found[3], &zone)) {
+                return found[0].to_owned();
             }
+            let moment =
+                found.get(3).map_or(0, |time| time.end()) - found.get(0).map_or(0, |all| all.start());
+            let fraction = found.get(4).map_or("", |_| ".f");
+            let zone = found[0].get(moment..).unwrap_or_default();
+            format!("<instant d{}t{fraction}{zone}>", &found[2])
         });
         let text = CTIME.replace_all(&text, |found: &Captures<'_>| {
             let moment = DateTime::strptime("%b %e %H:%M:%S %Y", &found[1])
                 .ok()
                 .and_then(utc);
             if self.is_new(moment) {
-                "<instant>".to_owned()
+                "<instant in words>".to_owned()
             } else {
                 found[0].to_owned()
             }
         });
         let text = COMPACT.replace_all(&text, |found: &Captures<'_>| {
-            let moment = DateTime::strptime("%Y%m%dT%H%M%S", &found[1]).ok().and_then(utc);
-            if self.is_new(moment) {
+            if self.is_new(compact(&found[1])) {
                 "<instant>".to_owned()
             } else {
                 found[0].to_owned()
@@ -231,16 +256,20 @@ impl Normaliser {
         });
         UNIX.replace_all(&text, |found: &Captures<'_>| {
             let moment = found[1].parse().ok().and_then(|s| Timestamp::from_second(s).ok());
-            // Ten digits may be something else: only what lies within a day of the run is a time.
-            let near = moment.is_some_and(|m| m.as_second() < self.start.as_second() + 86_400);
-            if near && self.is_new(moment) {
-                "<instant>".to_owned()
+            if self.is_new(moment) {
+                let whole = found.get(2).map_or(" in whole seconds", |_| "");
+                format!("<instant{whole}>")
             } else {
                 found[0].to_owned()
             }
         })
         .into_owned()
     }
+}
+
+/// `20261121T120000`
+fn compact(text: &str) -> Option<Timestamp> {
+    DateTime::strptime("%Y%m%dT%H%M%S", text).ok().and_then(utc)
 }
 
 fn utc(civil: DateTime) -> Option<Timestamp> {
@@ -266,8 +295,12 @@ mod tests {
 
     fn at(rules: &[Rule]) -> Normaliser {
         let start = "2026-11-21T12:00:00Z".parse().unwrap();
-        let mut normaliser = Normaliser::new(rules, start, &["20261121T115900".to_owned()]);
-        normaliser.learn(["20261121T120102 20261121T120101", "20261121T115900"]);
+        let end = "2026-11-21T13:00:00Z".parse().unwrap();
+        let mut normaliser = Normaliser::new(rules, start, end, &["20261121T115900".to_owned()]);
+        normaliser.learn([
+            "20261121T120102 20261121T120101",
+            "20261121T115900 20261121T170101",
+        ]);
         normaliser
     }
 
@@ -282,27 +315,37 @@ mod tests {
             (
                 Rule::Instant,
                 "at 2026-11-21 12:00:01.5+00:00, 2026-11-21T14:00:00+01:00.",
-                "at <instant>, <instant>.",
+                "at <instant d t.f+00:00>, <instant dTt+01:00>.",
             ),
             (
                 Rule::Instant,
                 "2026-11-21 11:59:59+00:00 2026-11-21 12:30:00+01:00",
                 "2026-11-21 11:59:59+00:00 2026-11-21 12:30:00+01:00",
+            ),
+            (
+                Rule::Instant,
+                "2026-11-21 13:01:00 2026-11-21 13:01:01 2026-11-21T12:30:00-01:00",
+                "<instant d t> 2026-11-21 13:01:01 2026-11-21T12:30:00-01:00",
+            ),
+            (
+                Rule::Instant,
+                "Sat Nov 21 13:01:00 2026 - Sat Nov 21 14:00:00 2026 x.20261121T140000Z.error 1795266060 1795266061",
+                "<instant in words> - Sat Nov 21 14:00:00 2026 x.20261121T140000Z.error <instant in whole seconds> 1795266061",
             ),
             (
                 Rule::Instant,
                 "START TIME: 2026-11-21 12:00:00 UTC",
-                "START TIME: <instant>",
+                "START TIME: <instant d t UTC>",
             ),
             (
                 Rule::Instant,
                 "Sat Nov 21 12:00:00 2026 - Sat Nov 21 11:00:00 2026 - Sat Jan  3 04:05:06 2026",
-                "<instant> - Sat Nov 21 11:00:00 2026 - Sat Jan  3 04:05:06 2026",
+                "<instant in words> - Sat Nov 21 11:00:00 2026 - Sat Jan  3 04:05:06 2026",
             ),
             (
                 Rule::Instant,
                 "\"1795262400\" 1795262400.25 1795262399 7710480878481717691 9999999999",
-                "\"<instant>\" <instant> 1795262399 7710480878481717691 9999999999",
+                "\"<instant in whole seconds>\" <instant> 1795262399 7710480878481717691 9999999999",
             ),
             (
                 Rule::Instant,
@@ -326,18 +369,23 @@ mod tests {
             ),
             (
                 Rule::BackupId,
-                "20261121T120102 20261121T115900 20261121T120101",
-                "<backup 2> 20261121T115900 <backup 1>",
+                "20261121T120102 20261121T115900 20261121T120101 20261121T170101",
+                "<backup 2> 20261121T115900 <backup 1> 20261121T170101",
             ),
             (
                 Rule::Size,
                 "Backup size: 22.1 MiB\nsize=12\nxsize=13\nsize 7 B",
-                "Backup size: <size>\nsize=<size>\nxsize=13\nsize <size>",
+                "Backup size: <size>\nsize=<size>\nxsize=13\nsize 7 B",
             ),
             (
                 Rule::Size,
-                "{\"size\": 12, \"cluster_size\": 2.0, \"version\": 5}",
-                "{\"size\": <size>, \"cluster_size\": <size>, \"version\": 5}",
+                "x - Size: 22.1 MiB - WAL Size: 16.0 MiB\n    Backup Size          : 22.1 MiB (38.1 MiB with WALs)\n    WAL Size             : 16.0 MiB",
+                "x - Size: <size> - WAL Size: 16.0 MiB\n    Backup Size          : <size> (<size> with WALs)\n    WAL Size             : 16.0 MiB",
+            ),
+            (
+                Rule::Size,
+                "{\"size\": 12, \"cluster_size\": 2.0, \"version\": 5, \"size\": \"2 MiB\", \"wal_size\": \"2 MiB\", \"size_bytes\": 5, \"x_bytes\": 6}",
+                "{\"size\": <size>, \"cluster_size\": <size>, \"version\": 5, \"size\": \"<size>\", \"wal_size\": \"2 MiB\", \"size_bytes\": <size>, \"x_bytes\": 6}",
             ),
             (
                 Rule::Position,

@@ -157,6 +157,13 @@ impl Scenario {
         self.allow(id, Effect::Line(Place::Stdout(step), ours, oracle))
     }
 
+    /// Barman's standard output of command `step` has these lines and ours has not, in the same way.
+    pub fn only_barman_says(self, step: usize, id: &'static str, lines: &[&'static str]) -> Self {
+        lines
+            .iter()
+            .fold(self, |scenario, line| scenario.stdout(step, id, "", line))
+    }
+
     /// A value in the JSON of command `step`, in the same way.
     pub fn json(
         self,

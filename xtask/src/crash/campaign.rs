@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use testkit::strace::order::{self, Places, Violation};
-use testkit::strace::{self, Call, FILE_CALLS, Outcome, SEND_CALLS};
+use testkit::strace::{self, Call, Outcome};
 use testkit::{Finished, dirs, interrupt_flag};
 
 use super::points::{self, Kind, Plan, Point, Side};
 use super::scenario::{Scenario, Scene};
-use super::{disk, planted, readers};
+use super::{disk, kept, planted, readers};
+
+/// Fewer faults than this that did not happen are chance.
+const FEW: usize = 20;
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -59,6 +62,17 @@ pub struct Broken {
     pub kept: PathBuf,
 }
 
+impl From<readers::Unread> for Broken {
+    fn from(unread: readers::Unread) -> Self {
+        Self {
+            options: unread.label,
+            invariant: "Barman can read the catalogue".to_owned(),
+            why: unread.why,
+            kept: unread.kept,
+        }
+    }
+}
+
 /// What came out.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -76,6 +90,8 @@ pub struct Report {
     pub broken: Vec<Broken>,
     /// What the order checker has found.
     pub violations: Vec<Violation>,
+    /// Where the run is kept whose order is wrong.
+    pub kept: Option<PathBuf>,
     /// Faults that were planted in the recorded calls and found, by rule.
     pub planted: BTreeMap<&'static str, usize>,
     /// Damage that was planted on disk and seen by the invariants.
@@ -87,7 +103,13 @@ pub struct Report {
 impl Report {
     /// Whether everything held.
     pub fn is_good(&self) -> bool {
-        self.broken.is_empty() && self.violations.is_empty() && !self.is_idle()
+        self.broken.is_empty() && self.violations.is_empty() && !self.is_idle() && !self.misses_much()
+    }
+
+    /// Whether so many faults did not happen that the campaign says little: more than half. Of a few this may be
+    /// chance.
+    pub fn misses_much(&self) -> bool {
+        self.missed >= FEW && self.missed > self.tried()
     }
 
     /// How many faults were injected.
@@ -120,7 +142,7 @@ impl Site {
         Ok(Self {
             scene,
             saved,
-            oracle: readers::Oracle::new()?,
+            oracle: readers::Oracle::new(&settings.keep, scenario.name)?,
             after: BTreeMap::new(),
             settled: BTreeMap::new(),
         })
@@ -145,9 +167,10 @@ impl Site {
     fn undisturbed(&mut self, plant: bool) -> Result<(Vec<Call>, usize)> {
         self.reset()?;
         let log = self.scene.sandbox().dir().join("recorded.log");
-        let names: Vec<&str> = FILE_CALLS.into_iter().chain(SEND_CALLS).collect();
         let barman = self.scene.sandbox().barman()?;
-        let done = self.scene.run(&strace::recorded(&barman, &names, &log))?;
+        let done = self
+            .scene
+            .run(&strace::recorded(&barman, &strace::order_calls(), &log))?;
         ensure!(
             !(done.stderr.contains("ptrace") && done.stderr.contains("not permitted")),
             "strace may not trace programs here: allow ptrace (of a container with --cap-add=SYS_PTRACE, else with \
@@ -217,15 +240,15 @@ impl Site {
         let mut found = Tortured {
             hit,
             broken: Vec::new(),
+            unread: Vec::new(),
             done,
         };
         if hit && point.is_failing_sync() {
             let held = relies_on_nothing_failed(&calls, &self.places(), found.done.code == Some(0));
             if let Err(error) = held {
                 let name = "what was not synced is not relied on".to_owned();
-                found
-                    .broken
-                    .push((point.options(), name, format!("{error:#}\n{}", found.done)));
+                let why = format!("{error:#}\n{}", found.done);
+                found.broken.push((name, why));
             }
         }
         self.judge(point, &mut found);
@@ -259,7 +282,7 @@ impl Site {
         }
         let server = self.scene.sandbox().server_dir();
         match self.oracle.collect(&server, &point.options()) {
-            Ok(unread) => found.unread(unread),
+            Ok(unread) => found.unread = unread,
             Err(error) => note("Barman can read the catalogue", Err(error)),
         }
         let barman = self.scene.sandbox().barman();
@@ -271,28 +294,17 @@ impl Site {
             note(&format!("{name} (after the next run)"), held);
         }
         note("the next run repairs", self.as_after(&self.settled, &found.done));
-        found
-            .broken
-            .extend(broken.into_iter().map(|(name, why)| (point.options(), name, why)));
+        found.broken.extend(broken);
     }
 }
 
 struct Tortured {
     hit: bool,
     done: Finished,
-    /// Options, invariant, reason.
-    broken: Vec<(String, String, String)>,
-}
-
-impl Tortured {
-    fn unread(&mut self, unread: Vec<(String, String)>) {
-        let name = "Barman can read the catalogue";
-        self.broken.extend(
-            unread
-                .into_iter()
-                .map(|(options, why)| (options, name.to_owned(), why)),
-        );
-    }
+    /// Invariant, reason.
+    broken: Vec<(String, String)>,
+    /// What Barman could not read meanwhile, of this fault or of earlier ones.
+    unread: Vec<readers::Unread>,
 }
 
 /// After a sync that failed: the rules of the order hold as if it had not been made. Only a run that says that all is well
@@ -330,19 +342,24 @@ pub fn run(scenario: &Scenario, settings: &Settings, progress: &(dyn Fn(&str) + 
     let mut site = Site::new(scenario, settings)?;
     let (calls, damages) = site.undisturbed(settings.plant)?;
     let violations = order::check(&calls, &site.places());
-    if !violations.is_empty() {
-        keep(settings, scenario, "order", &site)?;
-    }
+    let kept = match violations.is_empty() {
+        true => None,
+        false => Some(keep(settings, scenario, "order", &site)?),
+    };
     let mut report = Report {
         damages,
+        kept,
         ..Report::default()
     };
     if settings.plant && violations.is_empty() {
         let planted = planted::calls::find_all(&calls, &site.places(), scenario.rules);
-        if planted.is_err() {
-            keep(settings, scenario, "planted", &site)?;
-        }
-        report.planted = planted?;
+        report.planted = match planted {
+            Ok(planted) => planted,
+            Err(error) => {
+                let kept = keep(settings, scenario, "planted", &site)?;
+                return Err(error.context(format!("the record is kept in {}", kept.display())));
+            }
+        };
     }
     if let Some(known) = scenario.barman.filter(|_| settings.plant) {
         site.reset()?;
@@ -475,14 +492,7 @@ fn work(
     let unread = site.oracle.flush()?;
     let mut report = report();
     report.read += site.oracle.read;
-    for (options, why) in unread {
-        report.broken.push(Broken {
-            options,
-            invariant: "Barman can read the catalogue".to_owned(),
-            why,
-            kept: PathBuf::new(),
-        });
-    }
+    report.broken.extend(unread.into_iter().map(Broken::from));
     Ok(())
 }
 
@@ -494,15 +504,21 @@ fn note(
     found: Tortured,
     shared: &Mutex<Report>,
 ) -> Result<()> {
+    let unread = found.unread.into_iter().map(Broken::from);
+    shared
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .broken
+        .extend(unread);
     if found.broken.is_empty() {
         return Ok(());
     }
     let kept = keep(settings, scenario, &point.options(), site)?;
     fs::write(kept.join("output.txt"), found.done.to_string())?;
     let mut report = shared.lock().unwrap_or_else(PoisonError::into_inner);
-    for (options, invariant, why) in found.broken {
+    for (invariant, why) in found.broken {
         report.broken.push(Broken {
-            options,
+            options: point.options(),
             invariant,
             why,
             kept: kept.clone(),
@@ -513,12 +529,7 @@ fn note(
 
 /// Keeps the directory of a run that broke something.
 fn keep(settings: &Settings, scenario: &Scenario, what: &str, site: &Site) -> Result<PathBuf> {
-    let name = format!("{}-{}", scenario.name, what.replace("--", ""));
-    let to = settings.keep.join(name.replace([' ', '/'], "-"));
-    if to.exists() {
-        fs::remove_dir_all(&to)?;
-    }
-    fs::create_dir_all(&to)?;
+    let to = kept::make(&settings.keep, scenario.name, what)?;
     let dir = site.scene.sandbox().dir();
     // PostgreSQL may be delivering meanwhile: what vanishes is not missed.
     let _ = disk::copy(&dir.join("home"), &to.join("home"));
@@ -569,5 +580,26 @@ mod tests {
         assert!(report.is_idle() && !report.is_good());
         report.injected.insert((Kind::Eio, "fsync".to_owned()), (1, 3));
         assert!(!report.is_idle() && report.is_good());
+    }
+
+    #[test]
+    fn a_campaign_that_misses_much_is_not_good() {
+        for (missed, tried, good) in [
+            (19, 1, true),
+            (20, 20, true),
+            (20, 19, false),
+            (100, 100, true),
+            (101, 100, false),
+        ] {
+            let mut report = Report {
+                missed,
+                chosen: missed + tried,
+                ..Report::default()
+            };
+            report
+                .injected
+                .insert((Kind::Kill, "fsync".to_owned()), (tried, missed + tried));
+            assert_eq!(report.is_good(), good, "{missed} missed, {tried} tried");
+        }
     }
 }

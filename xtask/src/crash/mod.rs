@@ -7,6 +7,7 @@
 
 mod campaign;
 mod disk;
+mod kept;
 mod planted;
 mod points;
 mod readers;
@@ -15,7 +16,6 @@ mod scenario;
 mod scenes;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -134,6 +134,8 @@ pub fn for_test(long: bool) -> Result<()> {
 /// Everything, with the program of this build.
 fn defaults() -> Result<Settings> {
     run::visible(run::cargo().args(["build", "--quiet", "--package", "barman-cli", "--bin", "barman"]))?;
+    let keep = run::target_dir().join("crash");
+    kept::sweep(&keep);
     Ok(Settings {
         program: run::target_dir().join("debug/barman"),
         kinds: Kind::ALL.to_vec(),
@@ -146,13 +148,8 @@ fn defaults() -> Result<Settings> {
         plant: true,
         seed: 1,
         jobs: 2,
-        keep: kept(),
+        keep,
     })
-}
-
-/// Where the directories of broken runs are kept.
-fn kept() -> PathBuf {
-    run::target_dir().join("crash")
 }
 
 /// The first signal makes every wait fail, and all is cleaned up on the way out; the second ends the program at once.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use testkit::{Program, Sandbox, TestDir, cache};
 
-use super::disk;
+use super::{disk, kept};
 
 /// How many catalogues one run of Barman reads.
 const BATCH: usize = 25;
@@ -28,9 +28,23 @@ pub fn ours(sandbox: &Sandbox) -> Result<()> {
     Ok(())
 }
 
+/// A catalogue that Barman cannot read.
+#[derive(Debug)]
+pub struct Unread {
+    /// The fault that has left it.
+    pub label: String,
+    /// What Barman says.
+    pub why: String,
+    /// Where the copy that it could not read is kept.
+    pub kept: PathBuf,
+}
+
 /// Catalogues that wait for Barman to read them, several in one run, each as a server of its own.
 pub struct Oracle {
     dir: TestDir,
+    /// Where copies that it cannot read are kept, and of which scenario they are.
+    keep: PathBuf,
+    scenario: String,
     waiting: Vec<Waiting>,
     next: usize,
     /// How many it has read.
@@ -48,7 +62,7 @@ impl Oracle {
     ///
     /// # Errors
     /// Barman is not installed, a directory cannot be made.
-    pub fn new() -> Result<Self> {
+    pub fn new(keep: &Path, scenario: &str) -> Result<Self> {
         let program = cache::oracle_program();
         ensure!(
             program.exists(),
@@ -57,6 +71,8 @@ impl Oracle {
         );
         Ok(Self {
             dir: TestDir::new()?,
+            keep: keep.to_owned(),
+            scenario: scenario.to_owned(),
             waiting: Vec::new(),
             next: 0,
             read: 0,
@@ -64,11 +80,11 @@ impl Oracle {
     }
 
     /// Takes a copy of what Barman reads when it lists and shows backups; `label` is the fault that has left it. When
-    /// enough have come together Barman reads them; returns those that it could not read.
+    /// enough have come together Barman reads them; returns those that it could not read, of whichever fault.
     ///
     /// # Errors
     /// Files cannot be copied; Barman cannot be run.
-    pub fn collect(&mut self, server: &Path, label: &str) -> Result<Vec<(String, String)>> {
+    pub fn collect(&mut self, server: &Path, label: &str) -> Result<Vec<Unread>> {
         let name = format!("c{}", self.next);
         self.next += 1;
         let to = self.home().join(&name);
@@ -110,28 +126,26 @@ impl Oracle {
         self.dir.join("home")
     }
 
-    /// Reads what waits; returns the labels of what could not be read, and why.
+    /// Reads what waits; returns what could not be read, each kept under the label of its own fault.
     ///
     /// # Errors
     /// Barman cannot be run.
-    pub fn flush(&mut self) -> Result<Vec<(String, String)>> {
+    pub fn flush(&mut self) -> Result<Vec<Unread>> {
         let waiting = std::mem::take(&mut self.waiting);
         if waiting.is_empty() {
             return Ok(Vec::new());
         }
         self.read += waiting.len();
-        let names: Vec<&Waiting> = waiting.iter().collect();
         let mut broken = Vec::new();
-        if let Err(together) = self.read(&names) {
-            // Which of them it is, one by one.
-            for one in &waiting {
-                if let Err(error) = self.read(&[one]) {
-                    broken.push((one.label.clone(), format!("Barman cannot read it: {error:#}")));
-                }
-            }
-            if broken.is_empty() {
-                return Err(together.context("Barman reads each catalogue alone, but not all together"));
-            }
+        for (one, why) in unreadable(&waiting, |some| self.read(some))? {
+            let kept = kept::make(&self.keep, &self.scenario, &format!("{} unread", one.label))?;
+            disk::copy(&self.home().join(&one.name), &kept.join("catalogue"))?;
+            fs::write(kept.join("output.txt"), &why)?;
+            broken.push(Unread {
+                label: one.label.clone(),
+                why,
+                kept,
+            });
         }
         for one in waiting {
             fs::remove_dir_all(self.home().join(one.name))?;
@@ -201,5 +215,53 @@ impl Oracle {
             );
         }
         Ok(())
+    }
+}
+
+/// Reads all together, and if that fails one by one: which of them it is, and why.
+fn unreadable(
+    waiting: &[Waiting],
+    read: impl Fn(&[&Waiting]) -> Result<()>,
+) -> Result<Vec<(&Waiting, String)>> {
+    let all: Vec<&Waiting> = waiting.iter().collect();
+    let Err(together) = read(&all) else {
+        return Ok(Vec::new());
+    };
+    let mut broken = Vec::new();
+    for one in waiting {
+        if let Err(error) = read(&[one]) {
+            broken.push((one, format!("Barman cannot read it: {error:#}")));
+        }
+    }
+    if broken.is_empty() {
+        return Err(together.context("Barman reads each catalogue alone, but not all together"));
+    }
+    Ok(broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_kept_under_its_own_fault() {
+        let (server, keep) = (TestDir::new().unwrap(), TestDir::new().unwrap());
+        let meta = server.join("meta");
+        fs::create_dir_all(&meta).unwrap();
+        let info = meta.join("20260101T000000-backup.info");
+        fs::create_dir_all(server.join("base/20260101T000000")).unwrap();
+        let mut oracle = Oracle::new(keep.path(), "backup/17").unwrap();
+        fs::write(&info, "this is no backup.info\n").unwrap();
+        let first = oracle.collect(server.path(), "--fault kill --call write --at 3");
+        assert!(first.unwrap().is_empty());
+        // What comes after it is another fault's, and whole.
+        fs::remove_file(&info).unwrap();
+        let second = oracle.collect(server.path(), "--fault eio --call fsync --at 1");
+        assert!(second.unwrap().is_empty());
+        let unread = oracle.flush().unwrap();
+        let labels: Vec<&str> = unread.iter().map(|one| one.label.as_str()).collect();
+        assert_eq!(labels, ["--fault kill --call write --at 3"]);
+        let kept = unread[0].kept.join("catalogue/meta/20260101T000000-backup.info");
+        assert_eq!(fs::read_to_string(kept).unwrap(), "this is no backup.info\n");
     }
 }

@@ -82,6 +82,15 @@ pub fn text(scenario: &Scenario, report: &Report, elapsed: Duration) -> String {
             report.missed
         );
     }
+    if report.misses_much() {
+        let _ = writeln!(
+            text,
+            "  TOO MANY WERE NOT MET: {} of {} faults did not happen, more than half, so that little is proved; the \
+             runs differ more than they should from the recorded one",
+            report.missed,
+            report.missed + report.tried()
+        );
+    }
     let _ = writeln!(
         text,
         "  after each: the invariants, both programs read the catalogue (Barman {} times), the next run repairs",
@@ -97,6 +106,9 @@ pub fn text(scenario: &Scenario, report: &Report, elapsed: Duration) -> String {
         if *seen <= OF_EACH_RULE {
             let _ = writeln!(text, "  ORDER {violation}");
         }
+    }
+    if let Some(kept) = &report.kept {
+        let _ = writeln!(text, "  kept: {}", kept.display());
     }
     for (rule, times) in seen.into_iter().filter(|(_, times)| *times > OF_EACH_RULE) {
         let _ = writeln!(text, "  ORDER {rule}: {times} times in all");

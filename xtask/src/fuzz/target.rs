@@ -1,11 +1,12 @@
 //! One target while it runs, and how it ended.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::process::spawn_tied;
 
@@ -17,9 +18,16 @@ const MEMORY_MB: u32 = 512;
 /// A single input that takes longer is a finding.
 const SECONDS_PER_INPUT: u32 = 10;
 
-/// A directory for what targets write while they run: in memory where there is such a place. It goes when this does.
+/// What the names of these directories begin with; the process id follows.
+const PREFIX: &str = "barman-fuzz-";
+
+/// A directory for what targets write while they run: in memory where there is such a place. It goes when this does, or, when this process was killed,
+/// with the next one. It is locked as long as somebody uses it.
 #[derive(Debug)]
-pub struct Scratch(PathBuf);
+pub struct Scratch {
+    path: PathBuf,
+    _lock: File,
+}
 
 impl Scratch {
     pub fn new() -> Result<Self> {
@@ -29,14 +37,31 @@ impl Scratch {
         } else {
             std::env::temp_dir()
         };
-        let path = parent.join(format!("barman-fuzz-{}", std::process::id()));
-        fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
-        Ok(Self(path))
+        Self::below(&parent)
+    }
+
+    fn below(parent: &Path) -> Result<Self> {
+        sweep(parent);
+        let path = parent.join(format!("{PREFIX}{}", std::process::id()));
+        for _ in 0..10 {
+            fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+            let lock = File::open(&path).with_context(|| format!("open {}", path.display()))?;
+            lock.lock().with_context(|| format!("lock {}", path.display()))?;
+            // Somebody who swept may have had it first, and removed it.
+            let here = fs::metadata(&path).is_ok_and(|now| {
+                lock.metadata()
+                    .is_ok_and(|held| (held.dev(), held.ino()) == (now.dev(), now.ino()))
+            });
+            if here {
+                return Ok(Self { path, _lock: lock });
+            }
+        }
+        bail!("{} is removed again and again", path.display())
     }
 
     /// An empty directory of that name.
     pub fn fresh(&self, name: &str) -> Result<PathBuf> {
-        let path = self.0.join(name);
+        let path = self.path.join(name);
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
         Ok(path)
@@ -45,7 +70,24 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes the directories of processes that were killed.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let ours = pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit()));
+        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        if let Ok(lock) = File::open(entry.path())
+            && lock.try_lock().is_ok()
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -244,6 +286,25 @@ mod tests {
         artifact_prefix='a/'; Test unit written to a/crash-12\n\
         stat::number_of_executed_units: 2100\nstat::average_exec_per_sec:     900\n\
         stat::new_units_added:          3\nstat::slowest_unit_time_sec:    0\nstat::peak_rss_mb:              45\n";
+
+    #[test]
+    fn what_killed_runs_left_is_removed_and_nothing_else() {
+        let dir = testkit::TestDir::new().unwrap();
+        let names = ["barman-fuzz-1", "barman-fuzz-2", "barman-fuzz-x", "other"];
+        for name in names {
+            fs::create_dir_all(dir.join(name).join("target")).unwrap();
+        }
+        let used = File::open(dir.join("barman-fuzz-2")).unwrap();
+        used.lock().unwrap();
+        let scratch = Scratch::below(dir.path()).unwrap();
+        let there = |name: &str| dir.join(name).exists();
+        assert_eq!(names.map(there), [false, true, true, true]);
+        let own = scratch.fresh("a").unwrap();
+        sweep(dir.path());
+        assert!(own.is_dir());
+        drop(scratch);
+        assert!(!own.exists());
+    }
 
     #[test]
     fn the_output_of_libfuzzer_is_read() {

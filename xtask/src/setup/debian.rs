@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use super::{say, step};
 use crate::run;
 
-/// Debian packages and what in them is looked for (a program in `PATH` or an absolute path).
+/// Debian packages and what in them is looked for: a program in `PATH`, or an absolute path, in which `*` is whatever
+/// version the release of Debian has.
 const PACKAGES: [(&str, &str); 20] = [
     ("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
     ("postgresql-client-15", "/usr/lib/postgresql/15/bin/pg_basebackup"),
@@ -18,7 +19,7 @@ const PACKAGES: [(&str, &str); 20] = [
     ("openssh-client", "ssh"),
     ("gnupg", "gpg"),
     ("strace", "strace"),
-    ("python3-venv", "/usr/lib/python3.11/ensurepip/__init__.py"),
+    ("python3-venv", "/usr/lib/python3.*/ensurepip/__init__.py"),
     ("zstd", "zstd"),
     ("lz4", "lz4"),
     ("xz-utils", "xz"),
@@ -31,7 +32,7 @@ const PACKAGES: [(&str, &str); 20] = [
     // The build of OpenSSL; its Configure uses modules that perl-base lacks.
     ("gcc", "gcc"),
     ("make", "make"),
-    ("perl", "/usr/share/perl/5.36/IPC/Cmd.pm"),
+    ("perl", "/usr/share/perl/*/IPC/Cmd.pm"),
     // Tests make certificates with it.
     ("openssl", "openssl"),
 ];
@@ -89,10 +90,27 @@ pub fn install_packages(packages: &[(&'static str, &str)]) -> Result<()> {
 
 fn present(proof: &str) -> bool {
     if proof.starts_with('/') {
-        Path::new(proof).exists()
+        exists(proof)
     } else {
         run::find(proof).is_some()
     }
+}
+
+/// Whether something has this absolute path, in which one `*` stands for any characters but slashes.
+fn exists(pattern: &str) -> bool {
+    let Some((before, after)) = pattern.split_once('*') else {
+        return Path::new(pattern).exists();
+    };
+    let (directory, begin) = before.rsplit_once('/').unwrap_or_default();
+    let (end, below) = after.split_once('/').unwrap_or((after, ""));
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| {
+        let name = entry.file_name();
+        let matches = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(begin)?.strip_suffix(end));
+        matches.is_some() && (below.is_empty() || entry.path().join(below).exists())
+    })
 }
 
 fn apt_install(packages: &[&str]) -> Result<()> {
@@ -118,4 +136,32 @@ fn prevent_main_cluster() -> Result<()> {
     let dir = Path::new("/etc/postgresql-common/createcluster.d");
     fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     fs::write(dir.join("barman-rs.conf"), NO_CLUSTER).context("write createcluster.d/barman-rs.conf")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_may_leave_the_version_open() {
+        let dir = testkit::TestDir::new().unwrap();
+        for file in ["perl/5.40/IPC/Cmd.pm", "python3.13/ensurepip"] {
+            let path = dir.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        for (pattern, there) in [
+            ("perl/*/IPC/Cmd.pm", true),
+            ("perl/5.36/IPC/Cmd.pm", false),
+            ("perl/5.40/IPC/Cmd.pm", true),
+            ("perl/*/IPC/Run.pm", false),
+            ("python3.*/ensurepip", true),
+            ("python2.*/ensurepip", false),
+            ("python3.*", true),
+            ("none/*/x", false),
+        ] {
+            let path = format!("{}/{pattern}", dir.path().display());
+            assert_eq!(exists(&path), there, "{pattern}");
+        }
+    }
 }

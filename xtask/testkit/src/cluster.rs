@@ -483,16 +483,25 @@ impl Cluster {
             .unwrap_or_default())
     }
 
-    /// Changes a setting with `ALTER SYSTEM` and reloads the configuration; some settings need a [`Cluster::restart`].
+    /// Changes a setting with `ALTER SYSTEM`, reloads the configuration and waits until new sessions start with it; processes that run already follow in
+    /// their own time, and some settings need a [`Cluster::restart`].
     ///
     /// # Errors
-    /// As [`Cluster::sql`].
+    /// As [`Cluster::sql`]; the postmaster does not reload within a minute.
     pub fn alter_system(&self, name: &str, value: &str) -> Result<()> {
+        // A new session inherits this moment from the postmaster, which handles the request to reload asynchronously.
+        let loaded = || self.sql_value("SELECT pg_conf_load_time()");
+        let before = loaded()?;
         self.sql(&format!(
             "ALTER SYSTEM SET {name} = '{}'",
             value.replace('\'', "''")
         ))?;
-        self.sql("SELECT pg_reload_conf()").map(drop)
+        self.sql("SELECT pg_reload_conf()")?;
+        wait_until(
+            &format!("new sessions start with the changed {name}"),
+            Duration::from_secs(60),
+            || Ok(loaded()? != before),
+        )
     }
 
     /// The current write position, as `X/X`.

@@ -101,8 +101,9 @@ impl Drop for TestDir {
         kill_marked(&self.path);
         if self.keep {
             eprintln!("testkit: {} is kept", self.path.display());
-        } else {
-            remove(&self.path);
+        } else if !remove(&self.path) {
+            // With its lock left behind, a later run's sweep finds it.
+            return;
         }
         let _ = fs::remove_file(&self.lock_path);
     }
@@ -115,17 +116,18 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Removes a tree in which a dying process may still be making files.
-fn remove(path: &Path) {
+/// Removes a tree in which a dying process may still be making files; false if it is still there.
+fn remove(path: &Path) -> bool {
     crate::small_fs::unmount_below(path);
     for _ in 0..50 {
         match fs::remove_dir_all(path) {
-            Ok(()) => return,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return,
+            Ok(()) => return true,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return true,
             Err(_) => std::thread::sleep(std::time::Duration::from_millis(20)),
         }
     }
     eprintln!("testkit: cannot remove {}", path.display());
+    false
 }
 
 /// Removes the directories of test processes that were killed, with the processes that they left.
@@ -145,7 +147,9 @@ fn sweep(base: &Path) {
         if std::env::var_os(KEEP).is_none() {
             let dir = lock_path.with_extension("");
             kill_marked(&dir);
-            remove(&dir);
+            if !remove(&dir) {
+                continue;
+            }
         }
         let _ = fs::remove_file(&lock_path);
     }

@@ -4,6 +4,7 @@
 
 use std::io;
 
+use barman_catalog::annotations::{self, AnnotationError, DELETE_THIS};
 use barman_catalog::archive::DiskArchive;
 use barman_catalog::backup_info::{self, BackupInfo, StoreError};
 use barman_catalog::completeness::{self, Completeness, Patience};
@@ -67,9 +68,7 @@ pub enum CheckBackupError {
         reason: String,
     },
     /// Somebody else works on it.
-    #[error(
-        "Another process is holding the lock for backup {id} of server {server}."
-    )]
+    #[error("Another process is holding the lock for backup {id} of server {server}.")]
     Busy {
         /// The backup.
         id: BackupId,
@@ -84,9 +83,20 @@ pub enum CheckBackupError {
         /// Why.
         source: LockError,
     },
+    /// Its deletion has begun: whatever its WAL, its data may be gone.
+    #[error("Backup {id} of server {server} is being deleted and cannot be checked")]
+    BeingDeleted {
+        /// The backup.
+        id: BackupId,
+        /// The server.
+        server: String,
+    },
     /// Its metadata.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Its marks.
+    #[error(transparent)]
+    Annotation(#[from] AnnotationError),
     /// The archive.
     #[error("cannot read the WAL archive of server {server}: {source}")]
     Archive {
@@ -146,6 +156,12 @@ pub fn run_locked(
 ) -> Result<CheckBackupReport, CheckBackupError> {
     let layout = server.layout();
     let info = backup_info::load(layout, id)?;
+    if annotations::read(layout, id, DELETE_THIS)?.is_some() {
+        return Err(CheckBackupError::BeingDeleted {
+            id,
+            server: server.name().to_owned(),
+        });
+    }
     let already_failed = || CheckBackupError::AlreadyFailed {
         id,
         server: server.name().to_owned(),

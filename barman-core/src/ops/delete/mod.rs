@@ -175,11 +175,11 @@ pub fn run(server: &Server, argument: &str, ctx: &Context<'_>) -> Result<DeleteR
         );
         busy(server, id, source)
     })?;
+    // What was planned before the lock was held may have changed: deleted meanwhile, kept, grown another child.
+    let catalog = Catalog::load(layout)?;
     if let Err(e) = deletion::sweep_stale_marks(layout, &catalog) {
         log::warn!(target: TARGET, "{e}");
     }
-    // What was planned before the lock was held may have changed: deleted meanwhile, kept, grown another child.
-    let catalog = Catalog::load(layout)?;
     let planned = explain_refusal(server, plan(server, &catalog, id.as_str()), ctx)?;
     let mut report = DeleteReport {
         server: server.name().to_owned(),

@@ -163,7 +163,13 @@ pub(super) fn file_error<'a>(
 /// they are before compression: [`BaseBackup::estimated_kb`] is what they will come to.
 ///
 /// # Errors
-/// See [`ExtractError`]; whatever the failure, the backup in `targets` is not complete.
+/// See [`ExtractError`]; whatever the failure, the backup in `targets` is not complete, and there is no manifest under
+/// its final name.
+///
+/// # What is noticed
+/// With a manifest that has checksums (13 and newer) every byte of every file, its name and size, the positions and the
+/// system identifier. Without one only what breaks the protocol or the archives' form: TCP's weak checksum is all that
+/// protects the contents then, unless the connection is encrypted, which notices every changed byte.
 pub fn extract(
     mut backup: BaseBackup<'_>,
     targets: &ExtractTargets,
@@ -184,8 +190,9 @@ pub fn extract(
         start: backup.start(),
         end,
     };
-    if written.has_manifest {
-        manifest::verify(&targets.data, &targets.data.join(MANIFEST), &written.set, said)?;
+    let verified = written.manifest.is_some();
+    if let Some(sent) = &written.manifest {
+        manifest::verify(&targets.data, sent.temporary_path(), &written.set, said)?;
     }
     let own = match written.own {
         Some(own) => Some(finish_own(&mut backup, own, end)?),
@@ -195,15 +202,15 @@ pub fn extract(
         durable::sync_tree(root, SYNC_THREADS, stop.as_deref())?;
     }
     // Last: who finds it finds everything that it lists.
-    if let Some(own) = own {
-        own.commit()?;
+    for complete in written.manifest.into_iter().chain(own) {
+        complete.commit()?;
     }
     Ok(ExtractReport {
         start: backup.start(),
         end,
         files: written.set.files,
         bytes: written.set.bytes,
-        verified: written.has_manifest,
+        verified,
         system: backup.system().clone(),
         own_manifest: own_path,
         new_tablespaces: written.new_tablespaces,

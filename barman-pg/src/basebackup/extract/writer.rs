@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
+use barman_wal::durable::AtomicFile;
 use barman_wal::manifest::{Algorithm, Hasher};
 
 use super::source::Source;
@@ -49,7 +50,7 @@ struct Root {
 enum Sink {
     None,
     Tar { parser: Box<TarParser>, root: Root },
-    Manifest(File),
+    Manifest,
 }
 
 /// See the module.
@@ -69,7 +70,8 @@ pub(super) struct Writer<'t> {
     skipping: bool,
     pub(super) set: FileSet,
     pub(super) main_complete: bool,
-    pub(super) has_manifest: bool,
+    /// The server's manifest. It gets its name when everything that it lists is there and has been compared.
+    pub(super) manifest: Option<AtomicFile>,
     pub(super) new_tablespaces: Vec<u32>,
 }
 
@@ -93,7 +95,7 @@ impl<'t> Writer<'t> {
             skipping: false,
             set: FileSet::new(),
             main_complete: false,
-            has_manifest: false,
+            manifest: None,
             new_tablespaces: Vec::new(),
         }
     }
@@ -131,10 +133,7 @@ impl<'t> Writer<'t> {
                             Sink::None => {
                                 return Err(ExtractError::Archive("data outside an archive".to_owned()));
                             }
-                            Sink::Manifest(file) => {
-                                let path = self.targets.data.join(MANIFEST);
-                                file.write_all(bytes).map_err(file_error("write", &path))?;
-                            }
+                            Sink::Manifest => self.add_to_manifest(bytes)?,
                             Sink::Tar { parser, root } => {
                                 parser.push(bytes, &mut |event| self.event(event, root, &mut gathered))?;
                             }
@@ -210,14 +209,24 @@ impl<'t> Writer<'t> {
                 Root { directory, prefix }
             }
             ArchiveKind::Manifest => {
-                self.has_manifest = true;
-                return create(&self.targets.data.join(MANIFEST)).map(Sink::Manifest);
+                let path = self.targets.data.join(MANIFEST);
+                self.manifest = Some(AtomicFile::create(&path, 0o600)?);
+                return Ok(Sink::Manifest);
             }
         };
         Ok(Sink::Tar {
             parser: Box::new(TarParser::new()),
             root,
         })
+    }
+
+    fn add_to_manifest(&self, bytes: &[u8]) -> Result<(), ExtractError> {
+        let Some(manifest) = &self.manifest else {
+            return Err(ExtractError::Archive("data outside an archive".to_owned()));
+        };
+        let mut file = manifest.file();
+        file.write_all(bytes)
+            .map_err(file_error("write", manifest.target()))
     }
 
     fn event<'a>(

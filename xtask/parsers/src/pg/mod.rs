@@ -7,7 +7,7 @@ mod session;
 mod tls;
 
 use barman_pg::sql::{parse_synchronous_standby_names, version_text};
-use barman_pg::{ConnInfo, PgVersion, conninfo, major_of_text};
+use barman_pg::{ConnInfo, PgVersion, PostgresConnection, StreamingConnection, conninfo, major_of_text};
 
 use crate::input::text;
 pub use search::{password_file, require_auth, scram_messages, service_file};
@@ -40,6 +40,10 @@ pub fn connection_string(bytes: &[u8]) {
             "{shown} shows {value}"
         );
     }
+    let standard = PostgresConnection::parse(text).expect("as the connection string");
+    assert_eq!(standard.conninfo(), &info);
+    let replication = StreamingConnection::parse(text).expect("as the connection string");
+    assert_eq!(replication.conninfo().get("replication"), Some("true"));
     let streaming = info.streaming().or_application_name("receive_wal");
     assert_eq!(streaming.get("replication"), Some("true"));
     assert_eq!(ConnInfo::parse(&streaming.expose()).as_ref(), Ok(&streaming));

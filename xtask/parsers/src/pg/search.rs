@@ -57,11 +57,12 @@ pub fn service_file(bytes: &[u8]) {
         return;
     };
     let sent = parameters(hello);
-    let user = options.get("user").filter(|user| !user.is_empty());
-    assert_eq!(
-        sent.get("user").map(String::as_str),
-        Some(user.map_or("u", String::as_str))
-    );
+    let user = sent.get("user").map(String::as_str);
+    match options.get("user").map(String::as_str) {
+        // An empty one hides the environment's, and then it is the account's name, as with libpq.
+        Some("") => assert!(user.is_some_and(|user| !user.is_empty() && user != "u")),
+        given => assert_eq!(user, Some(given.unwrap_or("u"))),
+    }
 }
 
 /// The parameters of a startup message.

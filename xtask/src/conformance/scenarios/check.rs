@@ -262,8 +262,8 @@ fn more_checks() -> Vec<Scenario> {
                 0,
                 "all-16",
                 "_ERROR[0]",
-                "\"Backup 20240702T120000 of server main has status FAILED *",
-                "*",
+                "\"Backup 20240702T120000 of server main has status FAILED and cannot be checked (failure copying files (something happened))\"",
+                "\"The validity of a failed backup cannot be checked\"",
             )
             .file("all-15", "home/.main-20240702T120000.lock", "file, *", ""),
     ]
@@ -296,7 +296,9 @@ fn crons() -> Vec<Scenario> {
                 PLAIN.catalogue(Catalogue::Made(waiting)),
             )
             .run("cron")
-            .run("list-backups main"),
+            .run("list-backups main")
+            // Held by whichever child of cron still runs.
+            .files("home/.main-2*.lock", Look::Nothing),
         ),
         quietly(
             scenario(

@@ -20,7 +20,7 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario(
             name,
             "cli.md 8, 13.1",
-            VARIED.main("pre_archive_script = touch {root}/out/begun; sleep 3"),
+            VARIED.main("pre_archive_script = touch {root}/out/begun; sleep 12"),
         )
         .then(|stage| {
             crate::conformance::catalogue::Home::new(&stage.root.join("home"))
@@ -38,7 +38,7 @@ pub fn scenarios() -> Vec<Scenario> {
             "cli.md 8, 12",
             PLAIN
                 .catalogue(Catalogue::Archive(15))
-                .main("pre_recovery_script = touch {root}/out/begun; sleep 3"),
+                .main("pre_recovery_script = touch {root}/out/begun; sleep 12"),
         )
         .interrupted("restore main latest {root}/out/x", signal, begun)
         .file("restore-2", "home/.main-2*.lock", "file, mode 600, 0 bytes", "")
@@ -48,7 +48,7 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario(
             name,
             "cli.md 8, 11.5",
-            VARIED.main("pre_delete_script = touch {root}/out/begun; sleep 3"),
+            VARIED.main("pre_delete_script = touch {root}/out/begun; sleep 12"),
         )
         .interrupted("delete main oldest", signal, begun)
         .run("list-backups main")
@@ -66,7 +66,7 @@ pub fn scenarios() -> Vec<Scenario> {
             "cli.md 8, 11.1",
             PLAIN
                 .live(Live::Own(15))
-                .main("pre_backup_script = touch {root}/out/begun; sleep 3"),
+                .main("pre_backup_script = touch {root}/out/begun; sleep 12"),
         )
         .run("switch-wal --force --archive main")
         .interrupted("backup main", signal, begun)

@@ -1,8 +1,8 @@
 //! Barman itself under the order checker: it is known to forget syncs, and the checker must find them.
 
 use anyhow::{Result, ensure};
+use testkit::strace;
 use testkit::strace::order::{self, Places, Rule, Violation};
-use testkit::strace::{self, FILE_CALLS, SEND_CALLS};
 
 use crate::crash::scenario::Scene;
 
@@ -21,9 +21,8 @@ pub struct Known {
 /// It fails, or the checker does not find what Barman is known to do.
 pub fn run(scene: &mut dyn Scene, places: &Places, known: &[Known]) -> Result<Vec<Violation>> {
     let log = scene.sandbox().dir().join("barman-calls.log");
-    let names: Vec<&str> = FILE_CALLS.into_iter().chain(SEND_CALLS).collect();
     let barman = scene.sandbox().oracle()?;
-    let done = scene.run(&strace::recorded(&barman, &names, &log))?;
+    let done = scene.run(&strace::recorded(&barman, &strace::order_calls(), &log))?;
     ensure!(done.code == Some(0), "Barman itself: {done}");
     let found = order::check(&strace::calls(&log)?, places);
     for known in known {

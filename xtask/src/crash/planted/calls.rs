@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use testkit::strace::order::{
     self, ACKNOWLEDGED, AT_END, CONTROL_LAST, IN_PLACE, INFO_LAST, LISTED, Places, RENAME, Rule, SOURCE,
-    STATUS, UNMARKED, WAL_LISTED,
+    STATUS, UNFOLLOWED, UNKNOWN, UNMARKED, WAL_LISTED,
 };
 use testkit::strace::{Call, Outcome};
 
@@ -116,7 +116,9 @@ fn name_of(path: &Path) -> &str {
 
 /// What a receiver tells: up to where WAL is on its disk.
 fn acknowledged(call: &Call) -> Option<u64> {
-    let bytes = call.bytes(1).filter(|_| call.name == "sendto")?;
+    let sends =
+        call.name.starts_with("send") || call.arguments.first().is_some_and(|a| a.contains("<socket:"));
+    let bytes = call.payload().filter(|_| sends)?;
     let message = bytes.strip_prefix(b"d")?.get(4..)?.strip_prefix(b"r")?;
     Some(u64::from_be_bytes(message.get(8..16)?.try_into().ok()?))
 }
@@ -144,7 +146,8 @@ impl Record<'_> {
             }
         }
         plants.extend(self.told_too_early());
-        plants.extend(self.emptied());
+        plants.extend(self.overwritten());
+        plants.extend(self.hidden());
         plants.extend(self.forgotten_at_end());
         plants
     }
@@ -406,35 +409,76 @@ impl Record<'_> {
         plants
     }
 
-    /// `xlog.db` is emptied, as by a program that writes it anew in place.
-    fn emptied(&self) -> Vec<Plant> {
-        let Some(first) = self.calls.first() else {
-            return Vec::new();
-        };
+    /// `xlog.db` is emptied or written over, as by a program that writes it anew in place; or it is written to in a way that
+    /// the record does not show.
+    fn overwritten(&self) -> Vec<Plant> {
         let mut plants = Vec::new();
-        for (server, _) in self.servers() {
+        for (server, listed) in self.servers() {
             let db = server.join("wals").join(format!("{}-xlog.db", name_of(&server)));
-            let lines = [
-                format!(
-                    "1 openat(AT_FDCWD</>, \"{0}\", O_WRONLY|O_CREAT|O_TRUNC, 0666) = 9<{0}>\n",
-                    db.display()
+            let db = db.display();
+            let open = format!("1 openat(AT_FDCWD</>, \"{db}\", O_RDWR|O_CREAT, 0666) = 9<{db}>\n");
+            let mut faults = vec![
+                (IN_PLACE, "emptied", open.replace("O_CREAT", "O_CREAT|O_TRUNC")),
+                (IN_PLACE, "emptied", format!("1 ftruncate(9<{db}>, 0) = 0\n")),
+                (
+                    UNFOLLOWED,
+                    "mapped",
+                    format!(
+                        "1 mmap(NULL, 9, PROT_READ|PROT_WRITE, MAP_SHARED, 9<{db}>, 0) = 0x7f0000000000\n"
+                    ),
                 ),
-                format!("1 ftruncate(9<{}>, 0) = 0\n", db.display()),
             ];
-            for text in lines {
-                let mut calls = testkit::strace::parse(&text);
-                calls.extend(self.calls.iter().cloned());
-                if let Some(call) = calls.first_mut() {
-                    (call.begin, call.end) = (first.begin, first.begin);
-                }
+            if !listed.is_empty() {
+                let written = [
+                    format!("1 pwrite64(9<{db}>, \"x\", 1, 7) = 1\n"),
+                    format!("{open}1 write(9<{db}>, \"x\", 1) = 1\n"),
+                    format!(
+                        "{open}1 lseek(9<{db}>, 3, SEEK_SET) = 3\n1 writev(9<{db}>, [{{iov_base=\"x\", iov_len=1}}], 1) = 1\n"
+                    ),
+                ];
+                faults.extend(written.map(|text| (IN_PLACE, "written over", text)));
+            }
+            for (rule, how, text) in faults {
                 plants.push(Plant {
-                    rule: IN_PLACE,
-                    what: format!("{} is emptied: {}", db.display(), text.trim_end()),
-                    calls,
+                    rule,
+                    what: format!("{db} is {how}: {}", text.trim_end()),
+                    calls: self.begun_with(&text),
                 });
             }
         }
         plants
+    }
+
+    /// A ring, and a name of which nobody knows where it is.
+    fn hidden(&self) -> Vec<Plant> {
+        let faults = [
+            (
+                UNFOLLOWED,
+                "1 io_uring_setup(8, {flags=0}) = 9<anon_inode:[io_uring]>\n",
+            ),
+            (UNKNOWN, "1 rename(\".new\", \"main-xlog.db\") = 0\n"),
+        ];
+        let plant = |(rule, text): (Rule, &str)| Plant {
+            rule,
+            what: text.trim_end().to_owned(),
+            calls: self.begun_with(text),
+        };
+        faults.map(plant).into()
+    }
+
+    /// The record with calls before its first one.
+    fn begun_with(&self, text: &str) -> Vec<Call> {
+        let mut calls = testkit::strace::parse(text);
+        let room = calls.len();
+        for (number, call) in calls.iter_mut().enumerate() {
+            (call.begin, call.end) = (number, number);
+        }
+        calls.extend(self.calls.iter().cloned().map(|mut call| {
+            call.begin += room;
+            call.end += room;
+            call
+        }));
+        calls
     }
 
     /// Servers that had an `xlog.db`, with the names that it listed.

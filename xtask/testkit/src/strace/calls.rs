@@ -1,8 +1,11 @@
 //! What `strace` has recorded, as data.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
@@ -36,6 +39,8 @@ pub struct Call {
     pub begin: usize,
     /// The line of the log in which it ended.
     pub end: usize,
+    /// The working directory of its process when it began, if the log shows it.
+    pub directory: Option<Arc<Path>>,
 }
 
 impl Call {
@@ -59,18 +64,58 @@ impl Call {
         self.arguments.get(index)?.parse().ok()
     }
 
+    /// What the call writes or sends: its text, or the texts of its list of buffers one after the other, at most what it
+    /// has really written.
+    pub fn payload(&self) -> Option<Vec<u8>> {
+        let mut bytes = match self.name.as_str() {
+            "writev" | "pwritev" | "pwritev2" | "sendmsg" | "sendmmsg" => buffers(self.arguments.get(1)?),
+            _ => self.bytes(1)?,
+        };
+        // `sendmmsg` returns messages, not bytes.
+        if self.outcome == Outcome::Done
+            && self.name != "sendmmsg"
+            && let Ok(written) = self.result.parse()
+        {
+            bytes.truncate(written);
+        }
+        Some(bytes)
+    }
+
     /// The path that is the `index`-th argument; relative to the descriptor before it if the call is one of those
-    /// that take one.
+    /// that take one, else to the working directory. `.` and `..` are resolved by name alone.
     pub fn path(&self, index: usize) -> Option<PathBuf> {
-        let path = PathBuf::from(String::from_utf8(self.bytes(index)?).ok()?);
+        let path = PathBuf::from(OsString::from_vec(self.bytes(index)?));
         if path.is_absolute() {
             return Some(clean(&path));
         }
-        let base = self.descriptor(index.checked_sub(1)?)?;
+        let before = index.checked_sub(1).and_then(|index| self.arguments.get(index));
+        let base = match before {
+            Some(descriptor) if descriptor.starts_with(|c: char| c.is_ascii_digit()) => {
+                described(descriptor)?
+            }
+            Some(current) if current.starts_with("AT_FDCWD<") => described(current)?,
+            _ => self.directory.as_deref()?.to_owned(),
+        };
         if path.as_os_str().is_empty() {
             return Some(base);
         }
         Some(clean(&base.join(path)))
+    }
+
+    /// The first name that this call makes, changes or removes and of which the log does not say where it is.
+    pub fn unknown_name(&self) -> Option<&str> {
+        let names: &[usize] = match self.name.as_str() {
+            "rename" | "link" => &[0, 1],
+            "renameat" | "renameat2" | "linkat" => &[1, 3],
+            "unlink" | "rmdir" | "mkdir" | "mknod" | "truncate" => &[0],
+            "unlinkat" | "mkdirat" | "mknodat" | "symlink" => &[1],
+            "symlinkat" => &[2],
+            _ => &[],
+        };
+        names
+            .iter()
+            .find(|index| self.path(**index).is_none())
+            .map(|index| self.arguments.get(*index).map_or("", String::as_str))
     }
 
     /// Name and arguments for people, not longer than a line.
@@ -83,11 +128,19 @@ impl Call {
     }
 }
 
-/// Without `.` and doubled slashes.
+/// Without `.`, `..` and doubled slashes.
 fn clean(path: &Path) -> PathBuf {
-    path.components()
-        .filter(|part| *part != Component::CurDir)
-        .collect()
+    let mut cleaned = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            part => cleaned.push(part),
+        }
+    }
+    cleaned
 }
 
 /// `3</path>` or `AT_FDCWD</path>`; `None` for what has no name any more, and for sockets and pipes. A file that was
@@ -147,6 +200,26 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
         });
     }
     Some(bytes)
+}
+
+/// The bytes of `[{iov_base="...", iov_len=3}, ...]`.
+fn buffers(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once("iov_base=\"") {
+        let mut escaped = false;
+        let end = after.find(|c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        let Some((inside, more)) = end.and_then(|end| after.split_at_checked(end)) else {
+            break;
+        };
+        bytes.extend(unescape(&format!("\"{inside}\"")).unwrap_or_default());
+        rest = more;
+    }
+    bytes
 }
 
 /// Splits arguments at the commas that are not inside texts, brackets or paths.
@@ -230,10 +303,65 @@ pub fn parse(text: &str) -> Vec<Call> {
                 outcome: Outcome::Unfinished,
                 begin,
                 end: last + 1,
+                directory: None,
             });
         }
     }
+    follow(&mut calls);
     calls
+}
+
+/// Finds the working directory of each call: what a process shows with `AT_FDCWD`, goes to with `chdir`, and what its
+/// parent had when it was made. Threads share one.
+fn follow(calls: &mut [Call]) {
+    let mut events: Vec<(usize, bool, usize)> = Vec::with_capacity(calls.len() * 2);
+    for (number, call) in calls.iter().enumerate() {
+        events.push((call.begin, false, number));
+        events.push((call.end, true, number));
+    }
+    events.sort_unstable();
+    let mut directories: Vec<Option<Arc<Path>>> = Vec::new();
+    let mut of_thread: HashMap<u32, usize> = HashMap::new();
+    for (_, ends, number) in events {
+        let Some(call) = calls.get_mut(number) else {
+            continue;
+        };
+        let own = *of_thread.entry(call.thread).or_insert_with(|| {
+            directories.push(None);
+            directories.len() - 1
+        });
+        let Some(current) = directories.get_mut(own) else {
+            continue;
+        };
+        if ends {
+            if call.outcome == Outcome::Done {
+                match call.name.as_str() {
+                    "chdir" => *current = call.path(0).map(Arc::from),
+                    "fchdir" => *current = call.descriptor(0).map(Arc::from),
+                    _ => {}
+                }
+            }
+            continue;
+        }
+        let shown = call.arguments.iter().find(|a| a.starts_with("AT_FDCWD<"));
+        if let Some(shown) = shown.and_then(|shown| described(shown))
+            && current.as_deref() != Some(shown.as_path())
+        {
+            *current = Some(Arc::from(shown));
+        }
+        call.directory.clone_from(current);
+        // The child may be heard of before its parent's call ends.
+        if let ("clone" | "clone3" | "fork" | "vfork", Outcome::Done) = (call.name.as_str(), call.outcome)
+            && let Ok(child) = call.result.parse()
+        {
+            if call.arguments.iter().any(|a| a.contains("CLONE_FS")) {
+                of_thread.insert(child, own);
+            } else {
+                directories.push(call.directory.clone());
+                of_thread.insert(child, directories.len() - 1);
+            }
+        }
+    }
 }
 
 /// `name(arguments) = result`.
@@ -258,6 +386,7 @@ fn finished(thread: u32, whole: &str, begin: usize, end: usize) -> Option<Call> 
         outcome,
         begin,
         end,
+        directory: None,
     })
 }
 
@@ -314,5 +443,63 @@ mod tests {
         assert_eq!(calls[2].path(3), Some(PathBuf::from("/w/rel")));
         assert_eq!(calls[2].path(1), Some(PathBuf::from("/a/#7 (deleted)")));
         assert_eq!(calls[3].descriptor(0), None);
+    }
+    #[test]
+    fn names_are_found_from_the_working_directory() {
+        let log = "7 unlink(\"early\") = 0\n\
+                   7 openat(AT_FDCWD</w>, \"x\", O_RDONLY) = 3</w/x>\n\
+                   7 unlink(\"./a/../b\") = 0\n\
+                   7 vfork( <unfinished ...>\n\
+                   8 chdir(\"sub\") = 0\n\
+                   8 rename(\".t\", \"../t\") = 0\n\
+                   7 <... vfork resumed>) = 8\n\
+                   7 mkdir(\"d\", 0777) = 0\n\
+                   7 clone3({flags=CLONE_VM|CLONE_FS|CLONE_FILES}, 88) = 9\n\
+                   9 fchdir(4</other>) = 0\n\
+                   7 chdir(\"/none\") = -1 ENOENT (No such file or directory)\n\
+                   7 rmdir(\"e\") = 0\n\
+                   7 unlinkat(5</dir>, \"../f\", 0) = 0\n\
+                   7 unlink(\"/\\377\") = 0\n\
+                   6 renameat(AT_FDCWD, \"g\", 5</dir>, \"h\") = 0\n";
+        let calls = parse(log);
+        let found: Vec<String> = calls
+            .iter()
+            .filter(|call| {
+                !matches!(
+                    call.name.as_str(),
+                    "openat" | "chdir" | "fchdir" | "vfork" | "clone3"
+                )
+            })
+            .map(|call| {
+                let index = usize::from(call.name.ends_with("at"));
+                match (call.unknown_name(), call.path(index)) {
+                    (Some(name), _) => format!("{name} is not known"),
+                    (None, path) => path.unwrap_or_default().to_string_lossy().into_owned(),
+                }
+            })
+            .collect();
+        let expected = [
+            "\"early\" is not known",
+            "/w/b",
+            "/w/sub/.t",
+            "/w/d",
+            "/other/e",
+            "/f",
+            "/\u{fffd}",
+            "\"g\" is not known",
+        ];
+        assert_eq!(found, expected);
+        let renamed = calls.iter().find(|call| call.name == "rename");
+        assert_eq!(renamed.and_then(|call| call.path(1)), Some(PathBuf::from("/w/t")));
+    }
+
+    #[test]
+    fn what_is_written_is_read_from_lists_of_buffers_too() {
+        let log = "7 writev(3</a>, [{iov_base=\"a\\\"b\", iov_len=3}, {iov_base=\"c\\\\\", iov_len=2}], 2) = 5\n\
+                   7 pwritev(3</a>, [{iov_base=\"abc\", iov_len=3}], 1, 8) = 2\n\
+                   7 sendmsg(6<socket:[1]>, {msg_name=NULL, msg_iov=[{iov_base=\"d\\0\", iov_len=2}], msg_iovlen=1}, 0) = 2\n\
+                   7 write(3</a>, \"iov_base=\", 9) = 9\n";
+        let found: Vec<_> = parse(log).iter().filter_map(Call::payload).collect();
+        assert_eq!(found, [&b"a\"bc\\"[..], b"ab", b"d\0", b"iov_base="]);
     }
 }

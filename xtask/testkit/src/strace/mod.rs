@@ -65,7 +65,24 @@ pub const FILE_CALLS: [&str; 46] = [
 ];
 
 /// What a program tells another one over the network, for what must be on disk before it is said.
-pub const SEND_CALLS: [&str; 2] = ["sendto", "sendmsg"];
+pub const SEND_CALLS: [&str; 3] = ["sendto", "sendmsg", "sendmmsg"];
+
+/// What says where a relative path is: who works in which directory, and who is whose child.
+pub const DIRECTORY_CALLS: [&str; 6] = ["chdir", "fchdir", "clone", "clone3", "fork", "vfork"];
+
+/// What says where in a file a write goes, and what writes without a call for each write.
+pub const WRITING_CALLS: [&str; 3] = ["lseek", "mmap", "io_uring_setup"];
+
+/// All calls that the order checker has to know of.
+#[must_use]
+pub fn order_calls() -> Vec<&'static str> {
+    FILE_CALLS
+        .into_iter()
+        .chain(SEND_CALLS)
+        .chain(DIRECTORY_CALLS)
+        .chain(WRITING_CALLS)
+        .collect()
+}
 
 /// What happens at a system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,7 +104,7 @@ pub struct Injection {
     pub at: u32,
     /// Calls of these names take this much longer: the threads that make them fall behind the others.
     pub delayed: Vec<(String, Duration)>,
-    /// Whether all [`FILE_CALLS`] and [`SEND_CALLS`] are recorded, whole, and not only those of this name.
+    /// Whether all [`order_calls()`] are recorded, whole, and not only those of this name.
     pub whole: bool,
     /// Where calls are recorded, for [`calls()`].
     pub log: PathBuf,
@@ -126,9 +143,11 @@ pub fn injected(program: &Program, injection: &Injection) -> Program {
     let mut names: Vec<&str> = std::iter::once(call.as_str())
         .chain(injection.delayed.iter().map(|(name, _)| name.as_str()))
         .collect();
-    if injection.whole {
-        names.extend(FILE_CALLS.into_iter().chain(SEND_CALLS));
-    }
+    names.extend(if injection.whole {
+        order_calls()
+    } else {
+        DIRECTORY_CALLS.to_vec()
+    });
     let mut args = options(&injection.log, if injection.whole { 1 << 16 } else { 64 });
     args.extend(["-e".to_owned(), format!("trace={}", names.join(","))]);
     args.extend(["-e".to_owned(), format!("inject={call}:{what}:when={at}")]);

@@ -6,6 +6,8 @@
 
 mod model;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -64,10 +66,10 @@ pub const INFO_LAST: Rule = Rule {
     what: "backup.info goes only when the removal of the backup's data is on stable storage",
 };
 
-/// A file of the catalogue is replaced as a whole, never emptied and written again.
+/// A file of the catalogue is replaced as a whole, never emptied or written over.
 pub const IN_PLACE: Rule = Rule {
     name: "overwritten-in-place",
-    what: "a file of the catalogue is replaced as a whole, never emptied and written again",
+    what: "a file of the catalogue is replaced as a whole, never emptied or written over",
 };
 
 /// When the program has ended, nothing that it left is only in memory.
@@ -88,8 +90,20 @@ pub const CONTROL_LAST: Rule = Rule {
     what: "the files of a restored data directory are on stable storage before pg_control is there",
 };
 
+/// The record says of every name where it is.
+pub const UNKNOWN: Rule = Rule {
+    name: "path-not-known",
+    what: "the record says of every name that is made, changed or removed where it is",
+};
+
+/// Every write is a call in the record.
+pub const UNFOLLOWED: Rule = Rule {
+    name: "writes-not-followed",
+    what: "nothing is written in ways that cannot be followed: no shared writable mapping of a file, no io_uring",
+};
+
 /// All rules.
-pub const RULES: [Rule; 11] = [
+pub const RULES: [Rule; 13] = [
     RENAME,
     SOURCE,
     LISTED,
@@ -101,6 +115,8 @@ pub const RULES: [Rule; 11] = [
     AT_END,
     ACKNOWLEDGED,
     CONTROL_LAST,
+    UNKNOWN,
+    UNFOLLOWED,
 ];
 
 /// Where the program works, and how things were before.

@@ -17,13 +17,29 @@ pub(super) struct File {
     dirty: Option<Moment>,
     /// The smallest offset written since the last sync.
     dirty_from: Option<u64>,
-    /// Where the next `write` goes, as far as is known.
+    /// Where the next `write` goes if nothing is known of its descriptor.
     position: u64,
+    /// How much it holds, without what was only prepared.
+    size: u64,
     /// What was written, for the small files that the rules read.
     text: Vec<u8>,
+    /// Whether `text` is all that it holds, and not only what was added.
+    whole: bool,
     /// Made by somebody else, and not synced in this run.
     foreign: bool,
 }
+
+/// A descriptor that can be written to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Open {
+    /// Every write goes to the end.
+    appends: bool,
+    /// Where the next `write` goes else.
+    position: u64,
+}
+
+/// How far beyond its end the text of a small file is followed.
+const HOLE: usize = 1 << 20;
 
 /// See the module.
 #[derive(Debug)]
@@ -41,6 +57,8 @@ pub(super) struct Model {
     begun: HashMap<u32, Moment>,
     /// Files without a name, by the descriptor that made them.
     unnamed: HashMap<(u32, String), PathBuf>,
+    /// How files are open for writing, by file and number of the descriptor.
+    open: BTreeMap<(usize, String), Open>,
     /// The names in `xlog.db` as it is now, for each such file.
     listed: BTreeMap<PathBuf, BTreeSet<String>>,
 }
@@ -56,6 +74,7 @@ impl Model {
             gone: BTreeSet::new(),
             begun: HashMap::new(),
             unnamed: HashMap::new(),
+            open: BTreeMap::new(),
             listed: BTreeMap::new(),
         }
     }
@@ -93,9 +112,13 @@ impl Model {
         }
         // Nobody knows whether what lies in a queue, or was left in the archive by a killed run, is on disk.
         let foreign = self.is_wal(path);
+        let before = self.before(path).filter(|_| !self.gone.contains(path));
         let id = self.files.len();
         self.files.push(File {
             foreign,
+            size: before
+                .and_then(|path| fs::metadata(path).ok())
+                .map_or(0, |metadata| metadata.len()),
             ..File::default()
         });
         self.names.insert(path.to_owned(), id);
@@ -114,6 +137,56 @@ impl Model {
         let server = self.places.home.join(parts.next()?);
         let part = parts.next()?.as_os_str().to_str()?.to_owned();
         Some((server, part, parts.as_path().to_owned()))
+    }
+
+    /// Whether it is a file that the catalogue keeps, under its final name: it is replaced as a whole.
+    pub(super) fn is_kept(&self, path: &Path) -> bool {
+        let Some((_, part, rest)) = self.place(path) else {
+            return false;
+        };
+        let name = name_of(path);
+        let own = match part.as_str() {
+            "meta" | "identity.json" | "primary.info" => true,
+            "wals" => {
+                name.ends_with("xlog.db") || rest.components().count() > 1 || name.ends_with(".history")
+            }
+            _ => false,
+        };
+        own && !name.starts_with('.') && !name.ends_with(".tmp")
+    }
+
+    /// The file whose content this call writes over, and where.
+    pub(super) fn overwritten(&self, call: &Call) -> Option<(PathBuf, u64)> {
+        let (path, offset, _) = written(call)?;
+        if matches!(call.name.as_str(), "ftruncate" | "truncate" | "fallocate") || !self.is_kept(&path) {
+            return None;
+        }
+        let id = self.names.get(&path).copied();
+        let size = match id.and_then(|id| self.files.get(id)) {
+            Some(file) => file.size,
+            None if self.gone.contains(&path) => 0,
+            None => fs::metadata(self.before(&path)?).ok()?.len(),
+        };
+        let open = id.and_then(|id| self.opened_as(id, call));
+        let offset = match (open, offset) {
+            // Also `pwrite` writes to the end then.
+            (Some((_, open)), _) if open.appends => return None,
+            (_, Some(offset)) => offset,
+            (Some((_, open)), None) => open.position,
+            (None, None) => return None,
+        };
+        (offset < size).then_some((path, offset))
+    }
+
+    /// How the file is open to which a call writes; of a copy of a descriptor, as any that was opened.
+    fn opened_as(&self, id: usize, call: &Call) -> Option<((usize, String), Open)> {
+        let argument = call.arguments.get(target(call))?;
+        let key = (id, number_of(argument));
+        let found = self.open.get_key_value(&key).or_else(|| {
+            let mut of_file = self.open.range((id, String::new())..);
+            of_file.next().filter(|((of, _), _)| *of == id)
+        });
+        found.map(|(key, open)| (key.clone(), *open))
     }
 
     /// Whether it is there, as far as the run has shown.
@@ -228,11 +301,17 @@ impl Model {
                     return;
                 }
                 let id = self.file(&path);
+                let open = self.opened_as(id, call);
                 let Some(file) = self.files.get_mut(id) else {
                     return;
                 };
                 file.dirty = Some(moment);
-                let offset = offset.unwrap_or(file.position);
+                let offset = match (open, offset) {
+                    (Some((_, open)), _) if open.appends => file.size,
+                    (_, Some(offset)) => offset,
+                    (Some((_, open)), None) => open.position,
+                    (None, None) => file.position,
+                };
                 if !zeros {
                     file.dirty_from = Some(file.dirty_from.map_or(offset, |from| from.min(offset)));
                 }
@@ -270,6 +349,15 @@ impl Model {
                     self.forget(&path, line);
                 }
             }
+            "lseek" => {
+                let id = call.descriptor(0).and_then(|path| self.names.get(&path));
+                let key = id.zip(call.arguments.first()).map(|(id, a)| (*id, number_of(a)));
+                if let Some(open) = key.and_then(|key| self.open.get_mut(&key))
+                    && let Ok(position) = call.result.parse()
+                {
+                    open.position = position;
+                }
+            }
             _ => self.wrote(call),
         }
     }
@@ -283,8 +371,7 @@ impl Model {
             .cloned()
             .unwrap_or_default();
         if flags.contains("O_TMPFILE") {
-            let number = call.result.split('<').next().unwrap_or_default().to_owned();
-            self.unnamed.insert((0, number), path.clone());
+            self.unnamed.insert((0, number_of(&call.result)), path.clone());
             self.file(&path);
             return;
         }
@@ -297,21 +384,34 @@ impl Model {
             if let Some(file) = self.files.get_mut(id) {
                 *file = File {
                     dirty: Some(line),
+                    whole: true,
                     ..File::default()
                 };
             }
-            self.made(Some(path), line);
+            self.made(Some(path.clone()), line);
         } else if flags.contains("O_TRUNC") || call.name == "creat" {
             let id = self.file(&path);
             if let Some(file) = self.files.get_mut(id) {
                 file.text.clear();
-                file.position = 0;
+                file.whole = true;
+                (file.position, file.size) = (0, 0);
                 file.dirty = Some(line);
             }
         } else if let Some(id) = self.names.get(&path).copied()
             && let Some(file) = self.files.get_mut(id)
         {
             file.position = 0;
+        }
+        if call.name != "creat" && !flags.contains("O_WRONLY") && !flags.contains("O_RDWR") {
+            return;
+        }
+        let known = self.names.get(&path).copied();
+        if let Some(id) = known.or_else(|| self.is_kept(&path).then(|| self.file(&path))) {
+            let open = Open {
+                appends: flags.contains("O_APPEND"),
+                position: 0,
+            };
+            self.open.insert((id, number_of(&call.result)), open);
         }
     }
 
@@ -397,7 +497,7 @@ impl Model {
         let length = call.result.parse::<u64>().unwrap_or(0);
         let small = keeps_text(&path);
         let bytes = if small {
-            call.bytes(1).unwrap_or_default()
+            call.payload().unwrap_or_default()
         } else {
             Vec::new()
         };
@@ -409,14 +509,40 @@ impl Model {
         let Some(id) = self.names.get(&path).copied() else {
             return;
         };
+        let open = self.opened_as(id, call);
         let Some(file) = self.files.get_mut(id) else {
             return;
         };
+        match call.name.as_str() {
+            "fallocate" => return,
+            "truncate" | "ftruncate" => {
+                let size = call.number(1).unwrap_or(0);
+                file.size = file.size.min(size);
+                if file.whole {
+                    file.text.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+                }
+                return;
+            }
+            _ => {}
+        }
+        let at = match (&open, offset) {
+            (Some((_, open)), _) if open.appends => file.size,
+            (_, Some(offset)) => offset,
+            (Some((_, open)), None) => open.position,
+            (None, None) => file.position,
+        };
+        let end = at.saturating_add(length);
+        file.size = file.size.max(end);
         if offset.is_none() {
             file.position = file.position.saturating_add(length);
+            if let Some((key, _)) = open
+                && let Some(open) = self.open.get_mut(&key)
+            {
+                open.position = end;
+            }
         }
         if small {
-            file.text.extend(bytes);
+            file.put(&bytes, at);
         }
     }
 
@@ -470,6 +596,23 @@ impl File {
             self.foreign = false;
         }
     }
+
+    /// Keeps what was written at an offset.
+    fn put(&mut self, bytes: &[u8], at: u64) {
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        // Of a file that was there only what was added is known.
+        if !self.whole || at > self.text.len().saturating_add(HOLE) {
+            self.text.extend(bytes);
+            return;
+        }
+        let end = at.saturating_add(bytes.len());
+        if self.text.len() < end {
+            self.text.resize(end, 0);
+        }
+        if let Some(place) = self.text.get_mut(at..end) {
+            place.copy_from_slice(bytes);
+        }
+    }
 }
 
 /// The files whose text the rules read.
@@ -478,22 +621,37 @@ fn keeps_text(path: &Path) -> bool {
     name.contains("backup.info") || name.contains("xlog")
 }
 
+/// `3` of `3</path>`.
+fn number_of(descriptor: &str) -> String {
+    descriptor.split('<').next().unwrap_or_default().to_owned()
+}
+
+/// Which argument is the descriptor that a call writes to.
+fn target(call: &Call) -> usize {
+    match call.name.as_str() {
+        "copy_file_range" | "splice" => 2,
+        _ => 0,
+    }
+}
+
 /// The file that a call writes to, at which offset if it says so, and whether it writes nothing but zeros.
 fn written(call: &Call) -> Option<(PathBuf, Option<u64>, bool)> {
-    let (index, offset) = match call.name.as_str() {
-        "write" | "writev" | "ftruncate" | "fallocate" | "sendfile" => (0, None),
-        "pwrite64" | "pwritev" | "pwritev2" => (0, call.number(3)),
-        "copy_file_range" | "splice" => (2, None),
-        "ioctl" if call.arguments.iter().any(|a| a.contains("FICLONE")) => (0, None),
+    let offset = match call.name.as_str() {
+        "write" | "writev" | "ftruncate" | "fallocate" | "sendfile" | "copy_file_range" | "splice" => None,
+        "pwrite64" | "pwritev" | "pwritev2" => call.number(3),
+        "ioctl" if call.arguments.iter().any(|a| a.contains("FICLONE")) => Some(0),
         "truncate" => return Some((call.path(0)?, None, true)),
         _ => return None,
     };
+    let path = call.descriptor(target(call))?;
     let zeros = match call.name.as_str() {
         "ftruncate" | "fallocate" => true,
-        "pwrite64" | "write" => call.bytes(1).is_some_and(|bytes| bytes.iter().all(|b| *b == 0)),
+        "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" => {
+            call.payload().is_some_and(|bytes| bytes.iter().all(|b| *b == 0))
+        }
         _ => false,
     };
-    Some((call.descriptor(index)?, offset, zeros))
+    Some((path, offset, zeros))
 }
 
 /// The name that a call removes.

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::calls::Call;
+use super::super::calls::{Call, Outcome};
 use super::model::{self, Model};
 use super::{
-    ACKNOWLEDGED, AT_END, CONTROL_LAST, IN_PLACE, INFO_LAST, LISTED, RENAME, Rule, SOURCE, STATUS, UNMARKED,
-    WAL_LISTED, name_of,
+    ACKNOWLEDGED, AT_END, CONTROL_LAST, IN_PLACE, INFO_LAST, LISTED, RENAME, Rule, SOURCE, STATUS,
+    UNFOLLOWED, UNKNOWN, UNMARKED, WAL_LISTED, name_of,
 };
 
 type Found = Vec<(Rule, String)>;
@@ -26,14 +26,42 @@ pub(super) fn before(model: &Model, call: &Call) -> Found {
         taken_away(model, &path, None, &mut found);
     }
     match call.name.as_str() {
-        "write" => listing(model, call, &mut found),
+        "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2" => {
+            listing(model, call, &mut found);
+            if call.arguments.first().is_some_and(|a| a.contains("<socket:")) {
+                acknowledged(model, call, &mut found);
+            }
+        }
         "open" | "openat" | "openat2" | "creat" | "truncate" | "ftruncate" => {
             emptied(model, call, &mut found);
         }
-        "sendto" => acknowledged(model, call, &mut found),
+        "sendto" | "sendmsg" | "sendmmsg" => acknowledged(model, call, &mut found),
         _ => {}
     }
+    if let Some((path, offset)) = model.overwritten(call) {
+        let why = format!("{} is overwritten at byte {offset}", path.display());
+        found.push((IN_PLACE, why));
+    }
+    if call.outcome == Outcome::Done {
+        found.extend(unfollowed(model, call).map(|why| (UNFOLLOWED, why)));
+        let unknown = call.unknown_name();
+        found.extend(unknown.map(|name| (UNKNOWN, format!("the directory of {name} is not known"))));
+    }
     found
+}
+
+/// Why the record may lack writes: those to a mapped file, and those of a ring, are no calls.
+fn unfollowed(model: &Model, call: &Call) -> Option<String> {
+    match call.name.as_str() {
+        "mmap" => {
+            let has = |index: usize, flag| call.arguments.get(index).is_some_and(|a| a.contains(flag));
+            let path = call.descriptor(4).filter(|path| model.concerns(path))?;
+            (has(2, "PROT_WRITE") && has(3, "MAP_SHARED"))
+                .then(|| format!("{} is mapped for writing", path.display()))
+        }
+        "io_uring_setup" => Some("a ring may write to any file".to_owned()),
+        _ => None,
+    }
 }
 
 /// What the program has left in memory only. Directories may be made again; queues belong to others.
@@ -234,7 +262,7 @@ fn listing(model: &Model, call: &Call, found: &mut Found) {
         return;
     };
     let before = model.listed(&path);
-    let names: Vec<String> = model::listed_in(&call.bytes(1).unwrap_or_default())
+    let names: Vec<String> = model::listed_in(&call.payload().unwrap_or_default())
         .into_iter()
         .filter(|name| !before.contains(name))
         .collect();
@@ -270,23 +298,14 @@ fn emptied(model: &Model, call: &Call, found: &mut Found) {
         _ => None,
     };
     let Some(path) = path else { return };
-    let Some((_, part, rest)) = model.place(&path) else {
-        return;
-    };
-    let name = name_of(&path);
-    let own = match part.as_str() {
-        "meta" | "identity.json" | "primary.info" => true,
-        "wals" => name.ends_with("xlog.db") || rest.components().count() > 1 || is_wal_name(name),
-        _ => false,
-    };
-    if own && model.exists(&path) && !name.starts_with('.') && !name.ends_with(".tmp") {
+    if model.is_kept(&path) && model.exists(&path) {
         found.push((IN_PLACE, format!("{} is emptied", path.display())));
     }
 }
 
 /// A status update of a WAL receiver: `d`, length, `r`, written, flushed, applied.
 fn acknowledged(model: &Model, call: &Call, found: &mut Found) {
-    let Some(bytes) = call.bytes(1) else { return };
+    let Some(bytes) = call.payload() else { return };
     let mut rest = bytes.as_slice();
     while let [b'd', a, b, c, d, body @ ..] = rest {
         let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
