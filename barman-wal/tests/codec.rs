@@ -145,7 +145,8 @@ fn every_algorithm_level_and_size() {
 
 #[test]
 fn whole_segments() {
-    for content in [noise(16 << 20), compressible(16 << 20)] {
+    // What does not compress needs no whole segment: a bit more than the largest block of any format.
+    for content in [noise(5 << 20), compressible(16 << 20)] {
         // The other two names write what these write.
         for algorithm in WRITERS
             .into_iter()
@@ -278,6 +279,128 @@ fn members_in_a_row_and_what_may_stand_between() {
 }
 
 #[test]
+fn the_borders_of_blocks() {
+    // Blocks of snappy and lz4, pieces of pigz and blocks of zstd, blocks of bzip2 (less what its first step adds).
+    let borders = [
+        32 << 10,
+        64 << 10,
+        128 << 10,
+        100_000 - 19,
+        100_000,
+        256 << 10,
+        1 << 20,
+    ];
+    let noise = noise((1 << 20) + 1);
+    let compressible = compressible((1 << 20) + 1);
+    for algorithm in WRITERS {
+        for size in borders
+            .into_iter()
+            .flat_map(|border| [border - 1, border, border + 1])
+        {
+            for content in [&noise[..size], &compressible[..size]] {
+                let mut encoder = codec::encoder(algorithm, Level::Low, Vec::new()).unwrap();
+                encoder.write_all(content).unwrap();
+                let stored = encoder.finish().unwrap();
+                assert!(
+                    unpack(algorithm, &stored).unwrap() == content,
+                    "{algorithm} {size}"
+                );
+            }
+        }
+    }
+    // The largest blocks of lz4.
+    let content = self::noise((4 << 20) + 1);
+    for size in [(4 << 20) - 1, 4 << 20, (4 << 20) + 1] {
+        let stored = pack(Algorithm::Lz4, Level::Low, &content[..size]);
+        assert!(
+            unpack(Algorithm::Lz4, &stored).unwrap() == content[..size],
+            "lz4 {size}"
+        );
+        assert!(
+            filter("lz4", &["-d", "-c"], &stored) == content[..size],
+            "lz4 {size}"
+        );
+    }
+}
+
+#[test]
+fn streams_of_xz_with_padding() {
+    let (one, two) = (
+        filter("xz", &["-c"], b"one "),
+        pack(Algorithm::Xz, Level::Low, b"two"),
+    );
+    for (zeros, expected) in [
+        (0, None),
+        (4, None),
+        (100_000, None),
+        (3, Some(Fault::TrailingGarbage)),
+        (100_001, Some(Fault::TrailingGarbage)),
+    ] {
+        let row = [&one[..], &vec![0; zeros], &two].concat();
+        let result = unpack(Algorithm::Xz, &row);
+        match expected {
+            None => {
+                assert_eq!(result.unwrap(), b"one two", "{zeros}");
+                assert_eq!(filter("xz", &["-d", "-c"], &row), b"one two", "{zeros}");
+            }
+            Some(_) => assert_eq!(result.fault(), expected, "{zeros}"),
+        }
+        let result = unpack(Algorithm::Xz, &[&two[..], &vec![0; zeros]].concat());
+        if zeros % 4 == 0 {
+            assert_eq!(result.unwrap(), b"two");
+        } else {
+            assert_eq!(result.fault(), Some(Fault::Truncated));
+        }
+    }
+    // The gzip format knows no padding between members.
+    let one = pack(Algorithm::Gzip, Level::Low, b"one");
+    let row = [&one[..], &[0; 512], &one].concat();
+    assert_eq!(
+        unpack(Algorithm::Gzip, &row).fault(),
+        Some(Fault::TrailingGarbage)
+    );
+}
+
+#[test]
+fn chunks_of_snappy_that_have_no_content() {
+    let whole = pack(Algorithm::Snappy, Level::Low, b"WAL");
+    for (zeros, length) in [(0, 0u32), (5, 5), (200_000, 200_000)] {
+        let [a, b, c, _] = length.to_le_bytes();
+        let padding = [&[0xFE, a, b, c][..], &vec![0; zeros]].concat();
+        let row = [&whole[..], &padding, &whole, &padding].concat();
+        assert_eq!(unpack(Algorithm::Snappy, &row).unwrap(), b"WALWAL", "{zeros}");
+        if zeros > 0 {
+            let cut = &row[..row.len() - 1];
+            assert_eq!(unpack(Algorithm::Snappy, cut).fault(), Some(Fault::Truncated));
+        }
+    }
+    for (behind, words) in [
+        (&[0xFE, 1, 0, 0, 7][..], "something in its padding"),
+        (&[0x80, 1, 0, 0, 0], "chunk of kind 0x80"),
+        (&[0xFD, 0, 0, 0], "chunk of kind 0xFD"),
+        (&[0x02, 1, 0, 0, 0], "is damaged"),
+    ] {
+        let error = unpack(Algorithm::Snappy, &[&whole[..], behind].concat()).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn whatever_stands_behind_is_an_error() {
+    for (algorithm, _) in FORMATS {
+        let whole = pack(algorithm, Level::Low, &compressible(3000));
+        for byte in 0..=255 {
+            let result = unpack(algorithm, &[&whole[..], &[byte]].concat());
+            let may = byte == 0 && algorithm == Algorithm::Gzip;
+            assert_eq!(result.is_ok(), may, "{algorithm}, {byte}");
+            if !may {
+                assert!(result.fault().is_some());
+            }
+        }
+    }
+}
+
+#[test]
 fn every_cut_is_an_error() {
     let content = [&noise(300)[..], &compressible(500), &noise(100)].concat();
     for algorithm in WRITERS.into_iter().filter(|one| *one != Algorithm::None) {
@@ -353,6 +476,66 @@ fn changed_bits_are_an_error_or_harmless() {
 }
 
 #[test]
+fn every_byte_changed_is_an_error_or_harmless() {
+    let content = [&noise(20)[..], &compressible(150), b"WAL"].concat();
+    for algorithm in WRITERS.into_iter().filter(|one| *one != Algorithm::None) {
+        let stored = pack(algorithm, Level::Medium, &content);
+        let mut harmless = Vec::new();
+        for at in 0..stored.len() {
+            for change in [1, 2, 4, 8, 16, 32, 64, 128, 255, 0x55] {
+                let mut damaged = stored.clone();
+                damaged[at] ^= change;
+                match unpack(algorithm, &damaged) {
+                    Ok(plain) => {
+                        assert!(plain == content, "{algorithm}: other content, {at} ^ {change}");
+                        harmless.push(at);
+                    }
+                    result => assert!(result.fault().is_some()),
+                }
+            }
+        }
+        harmless.dedup();
+        // The formats have spots that say nothing of the content, few of them.
+        let expected = match algorithm.format() {
+            // Flag for text, time, flags of the compressor, system; the bits that fill up the last byte.
+            Algorithm::Gzip => vec![3, 4, 5, 6, 7, 8, 9, stored.len() - 9],
+            // The size of the largest block (a larger one does no harm), a flag of the oldest versions, filling bits.
+            Algorithm::Bzip2 => vec![3, 14, stored.len() - 1],
+            // The size of the window.
+            Algorithm::Zstd => vec![4, 5],
+            // Of two copies of the same bytes the one is as good as the other.
+            Algorithm::Lz4 => vec![112],
+            _ => Vec::new(),
+        };
+        assert_eq!(harmless, expected, "{algorithm} of {} bytes", stored.len());
+    }
+}
+
+#[test]
+fn who_gives_up_leaves_nothing_that_looks_whole() {
+    for algorithm in WRITERS.into_iter().filter(|one| *one != Algorithm::None) {
+        for content in [Vec::new(), compressible(1000), compressible(700_000)] {
+            let mut stored = Vec::new();
+            let mut encoder = codec::encoder(algorithm, Level::Low, &mut stored).unwrap();
+            encoder.write_all(&content).unwrap();
+            drop(encoder);
+            if algorithm == Algorithm::Snappy {
+                // Has no end: what is there is what was written before.
+                assert!(stored.is_empty() || content.starts_with(&unpack(algorithm, &stored).unwrap()));
+                continue;
+            }
+            let result = unpack(algorithm, &stored);
+            assert_eq!(
+                result.fault(),
+                Some(Fault::Truncated),
+                "{algorithm} {}",
+                content.len()
+            );
+        }
+    }
+}
+
+#[test]
 fn an_error_stays_an_error() {
     for (algorithm, _) in FORMATS {
         let mut stored = pack(algorithm, Level::Low, &noise(1000));
@@ -396,6 +579,18 @@ fn input_that_comes_in_drops_or_fails() {
             (&mut self.0).take(u64::try_from(count).unwrap()).read(buffer)
         }
     }
+    // Every other call is interrupted.
+    struct Interrupted<'a>(&'a [u8], bool);
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let count = buffer.len().min(3);
+            (&mut self.0).take(u64::try_from(count).unwrap()).read(buffer)
+        }
+    }
     struct Fails;
     impl Read for Fails {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -411,6 +606,12 @@ fn input_that_comes_in_drops_or_fails() {
             .read_to_end(&mut plain)
             .unwrap();
         assert!(plain == content, "{algorithm}");
+        let mut plain = Vec::new();
+        codec::decoder(algorithm, Interrupted(&stored, false))
+            .unwrap()
+            .read_to_end(&mut plain)
+            .unwrap();
+        assert!(plain == content, "{algorithm}, interrupted");
         // An error of the input stays what it is, and says nothing of the content.
         for at in [0, 7, stored.len() / 2] {
             let error = codec::decoder(algorithm, stored[..at].chain(Fails))

@@ -48,9 +48,12 @@ impl<R: Read> Input<R> {
             let Some(room) = self.buffer.get_mut(self.end..).filter(|room| !room.is_empty()) else {
                 break;
             };
-            match self.inner.read(room)? {
-                0 => break,
-                count => self.end = self.end.saturating_add(count).min(SIZE),
+            match self.inner.read(room) {
+                Ok(0) => break,
+                Ok(count) => self.end = self.end.saturating_add(count).min(SIZE),
+                // Not everybody who reads from here tries again.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(self.buffered())
@@ -65,6 +68,7 @@ impl<R: Read> Input<R> {
     }
 
     /// Passes over bytes; `false` if the input ends before.
+    #[cfg(feature = "lz4")]
     pub(super) fn skip(&mut self, mut count: u64) -> io::Result<bool> {
         while count > 0 {
             let there = self.peek(1)?.len();
@@ -78,20 +82,19 @@ impl<R: Read> Input<R> {
         Ok(true)
     }
 
-    /// Passes over zeros. `Some(count)`: there is nothing else up to the end.
-    pub(super) fn only_zeros(&mut self) -> io::Result<Option<u64>> {
+    /// Passes over zeros up to the first other byte or the end; how many there were.
+    #[cfg(any(feature = "gzip", feature = "bzip2", feature = "xz", feature = "zstd"))]
+    pub(super) fn skip_zeros(&mut self) -> io::Result<u64> {
         let mut count: u64 = 0;
         loop {
             let bytes = self.peek(1)?;
-            if bytes.iter().any(|byte| *byte != 0) {
-                return Ok(None);
-            }
             let there = bytes.len();
-            if there == 0 {
-                return Ok(Some(count));
+            let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+            self.consume(zeros);
+            count = count.saturating_add(u64::try_from(zeros).unwrap_or(u64::MAX));
+            if there == 0 || zeros < there {
+                return Ok(count);
             }
-            self.consume(there);
-            count = count.saturating_add(u64::try_from(there).unwrap_or(u64::MAX));
         }
     }
 }
@@ -99,7 +102,12 @@ impl<R: Read> Input<R> {
 impl<R: Read> Read for Input<R> {
     fn read(&mut self, output: &mut [u8]) -> io::Result<usize> {
         if self.start == self.end && output.len() >= SIZE {
-            return self.inner.read(output);
+            loop {
+                match self.inner.read(output) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    result => return result,
+                }
+            }
         }
         let count = (&mut self.peek(1)?).read(output)?;
         self.consume(count);

@@ -14,6 +14,7 @@ use super::{Algorithm, CodecError};
 const MEMORY: u64 = 128 << 20;
 #[cfg(feature = "zstd")]
 const WINDOW_LOG: u32 = MEMORY.trailing_zeros();
+
 /// Reads one member after the other.
 pub(super) struct Members<R> {
     input: Input<R>,
@@ -169,6 +170,9 @@ impl<R: Read> Members<R> {
 
     /// Looks whether a member begins here, at `first` or later.
     fn begin(&mut self, first: bool) -> io::Result<Result<State, Fault>> {
+        if !first && let Some(fault) = self.skip_padding()? {
+            return Ok(Err(fault));
+        }
         let magic = self.algorithm.magic();
         let head = self.input.peek(magic.len())?;
         if head.is_empty() {
@@ -193,27 +197,30 @@ impl<R: Read> Members<R> {
             }
             return Ok(Ok(State::Inside));
         }
-        let cut = magic.starts_with(head);
-        // Tapes and block devices fill up with zeros; the tools pass over them.
-        let unit = match self.algorithm {
-            Algorithm::Gzip => Some(1),
-            Algorithm::Xz => Some(4),
-            _ => None,
-        };
-        if !first && let Some(unit) = unit {
-            match self.input.only_zeros()? {
-                Some(count) if count % unit == 0 => return Ok(Ok(State::Done)),
-                Some(_) => return Ok(Err(Fault::Truncated)),
-                None => {}
-            }
-        }
-        Ok(Err(if cut {
+        Ok(Err(if magic.starts_with(head) {
             Fault::Truncated
         } else if first {
             Fault::Corrupt("it does not begin like it".to_owned())
         } else {
             Fault::TrailingGarbage
         }))
+    }
+
+    /// Passes over what may stand behind a member. Tapes and block devices fill up with zeros, which `gzip` allows at
+    /// the end; the xz format has padding of four zeros each between streams and at the end.
+    fn skip_padding(&mut self) -> io::Result<Option<Fault>> {
+        let unit = match self.algorithm {
+            Algorithm::Gzip => 1,
+            Algorithm::Xz => 4,
+            _ => return Ok(None),
+        };
+        let zeros = self.input.skip_zeros()?;
+        let at_end = self.input.peek(1)?.is_empty();
+        Ok(match zeros % unit {
+            0 if zeros == 0 || at_end || self.algorithm == Algorithm::Xz => None,
+            _ if at_end => Some(Fault::Truncated),
+            _ => Some(Fault::TrailingGarbage),
+        })
     }
 
     fn fail(&mut self, what: Fault) -> io::Error {

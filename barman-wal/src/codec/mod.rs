@@ -42,6 +42,8 @@ mod openpgp;
 #[cfg(feature = "pigz")]
 mod pigz;
 mod read;
+#[cfg(feature = "snappy")]
+mod snappy;
 mod write;
 
 use std::fs::File;

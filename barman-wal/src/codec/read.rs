@@ -3,14 +3,12 @@
 use std::fmt;
 use std::io::{self, Read};
 
-#[cfg(feature = "snappy")]
-use super::error::{DecodeError, Fault};
-#[cfg(feature = "snappy")]
-use super::input::Input;
 #[cfg(feature = "lz4")]
 use super::lz4::Lz4;
 #[cfg(any(feature = "gzip", feature = "bzip2", feature = "xz", feature = "zstd"))]
 use super::members::Members;
+#[cfg(feature = "snappy")]
+use super::snappy::Snappy;
 use super::{Algorithm, CodecError};
 
 /// Gives the plain content of something compressed, of all its members, streams or frames. Content that ends early,
@@ -77,60 +75,5 @@ impl<R: Read> Read for Decoder<R> {
 impl<R: Read> fmt::Debug for Decoder<R> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Decoder")
-    }
-}
-
-/// Chunks of snappy. The library goes on with further streams by itself.
-#[cfg(feature = "snappy")]
-struct Snappy<R: Read> {
-    decoder: snap::read::FrameDecoder<Input<R>>,
-    begun: bool,
-    failed: Option<DecodeError>,
-}
-
-#[cfg(feature = "snappy")]
-impl<R: Read> Snappy<R> {
-    fn new(input: R) -> Self {
-        Self {
-            decoder: snap::read::FrameDecoder::new(Input::new(input)),
-            begun: false,
-            failed: None,
-        }
-    }
-
-    fn fail(&mut self, what: Fault) -> io::Error {
-        let error = DecodeError {
-            algorithm: Algorithm::Snappy,
-            what,
-        };
-        self.failed = Some(error.clone());
-        error.into()
-    }
-}
-
-#[cfg(feature = "snappy")]
-impl<R: Read> Read for Snappy<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        if let Some(error) = &self.failed {
-            return Err(error.clone().into());
-        }
-        if !self.begun && self.decoder.get_mut().peek(1)?.is_empty() {
-            return Err(self.fail(Fault::Truncated));
-        }
-        self.begun = true;
-        self.decoder.read(buffer).map_err(|error| {
-            let own = error
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<snap::Error>())
-                .map(ToString::to_string);
-            match own {
-                Some(text) => self.fail(Fault::Corrupt(text)),
-                None if error.kind() == io::ErrorKind::UnexpectedEof => self.fail(Fault::Truncated),
-                None => error,
-            }
-        })
     }
 }

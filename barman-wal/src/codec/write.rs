@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Algorithm, CodecError, Level};
 
@@ -10,28 +12,65 @@ use super::{Algorithm, CodecError, Level};
 #[cfg(any(feature = "xz", feature = "zstd"))]
 const WINDOW_LOG: u32 = 24;
 
-/// Compresses what is written to it. Without [`Encoder::finish`] the output is incomplete.
-pub struct Encoder<W: Write>(Encoding<W>);
+/// Compresses what is written to it. Without [`Encoder::finish`] the output is incomplete, and cannot be taken for
+/// complete.
+pub struct Encoder<W: Write> {
+    /// Before what it closes: fields are dropped in this order.
+    given_up: GivenUp,
+    encoding: Encoding<W>,
+}
 
 enum Encoding<W: Write> {
-    Plain(W),
+    Plain(Gate<W>),
     #[cfg(feature = "gzip")]
-    Gzip(Box<flate2::write::GzEncoder<W>>),
+    Gzip(Box<flate2::write::GzEncoder<Gate<W>>>),
     #[cfg(feature = "pigz")]
-    Pigz(Box<super::pigz::Pigz<W>>),
+    Pigz(Box<super::pigz::Pigz<Gate<W>>>),
     #[cfg(feature = "bzip2")]
-    Bzip2(Box<bzip2::write::BzEncoder<W>>),
+    Bzip2(Box<bzip2::write::BzEncoder<Gate<W>>>),
     #[cfg(feature = "xz")]
-    Xz(Box<liblzma::write::XzEncoder<W>>),
+    Xz(Box<liblzma::write::XzEncoder<Gate<W>>>),
     #[cfg(feature = "zstd")]
-    Zstd(Box<zstd::stream::write::Encoder<'static, W>>),
+    Zstd(Box<zstd::stream::write::Encoder<'static, Gate<W>>>),
     #[cfg(feature = "lz4")]
-    Lz4(Box<lz4_flex::frame::FrameEncoder<W>>),
+    Lz4(Box<lz4_flex::frame::FrameEncoder<Gate<W>>>),
     #[cfg(feature = "snappy")]
     Snappy {
-        encoder: Box<snap::write::FrameEncoder<W>>,
+        encoder: Box<snap::write::FrameEncoder<Gate<W>>>,
         empty: bool,
     },
+}
+
+/// The way to an output. Most of the libraries end their stream when they are dropped: whoever gives up in the middle,
+/// for an error or a request to stop, would leave something shorter that looks whole.
+struct Gate<W> {
+    output: W,
+    closed: Arc<AtomicBool>,
+}
+
+/// Closes the gate when it is dropped.
+struct GivenUp(Arc<AtomicBool>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<W: Write> Write for Gate<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.output.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.output.flush()
+    }
 }
 
 /// Begins to compress into `output`. [`Algorithm::Pigz`] compresses on all processors.
@@ -59,6 +98,9 @@ pub fn encoder_on<W: Write>(
     // The library's level 1 is quicker than that of zlib and gives 15 % more; its level 2 is as small, and still quicker.
     #[cfg(feature = "gzip")]
     let deflate = positive.max(2);
+    let closed = Arc::new(AtomicBool::new(false));
+    let given_up = GivenUp(Arc::clone(&closed));
+    let output = Gate { output, closed };
     let encoding = match algorithm {
         Algorithm::None => Encoding::Plain(output),
         #[cfg(feature = "gzip")]
@@ -96,7 +138,7 @@ pub fn encoder_on<W: Write>(
         _ => return Err(CodecError::NotAvailable(algorithm)),
     };
     let _ = (positive, threads);
-    Ok(Encoder(encoding))
+    Ok(Encoder { given_up, encoding })
 }
 
 #[cfg(feature = "xz")]
@@ -145,8 +187,17 @@ impl<W: Write> Encoder<W> {
     /// # Errors
     /// Those of the output.
     pub fn finish(self) -> io::Result<W> {
-        match self.0 {
-            Encoding::Plain(output) => Ok(output),
+        let Self { given_up, encoding } = self;
+        let gate = encoding.finish()?;
+        drop(given_up);
+        Ok(gate.output)
+    }
+}
+
+impl<W: Write> Encoding<W> {
+    fn finish(self) -> io::Result<Gate<W>> {
+        match self {
+            Self::Plain(output) => Ok(output),
             #[cfg(feature = "gzip")]
             Encoding::Gzip(encoder) => encoder.finish(),
             #[cfg(feature = "pigz")]
@@ -179,7 +230,7 @@ impl<W: Write> Encoder<W> {
 
 impl<W: Write> Write for Encoder<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.0 {
+        match &mut self.encoding {
             Encoding::Plain(output) => output.write(bytes),
             #[cfg(feature = "gzip")]
             Encoding::Gzip(encoder) => encoder.write(bytes),
@@ -203,7 +254,7 @@ impl<W: Write> Write for Encoder<W> {
 
     /// What is written in the end does depend on where it was flushed.
     fn flush(&mut self) -> io::Result<()> {
-        match &mut self.0 {
+        match &mut self.encoding {
             Encoding::Plain(output) => output.flush(),
             #[cfg(feature = "gzip")]
             Encoding::Gzip(encoder) => encoder.flush(),
