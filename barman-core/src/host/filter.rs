@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Pid;
 
 /// How much of what it says on standard error is kept: the end of it, bytes.
 const KEPT: usize = 4096;
@@ -143,7 +144,7 @@ impl<'a> Filter<'a> {
             if let Some(status) = self.ended {
                 break status;
             }
-            self.ended = self.child.try_wait().map_err(|source| FilterError::Failed {
+            self.ended = self.reap().map_err(|source| FilterError::Failed {
                 option: self.option,
                 how: format!("cannot be waited for: {source}"),
                 stderr: String::new(),
@@ -167,6 +168,22 @@ impl<'a> Filter<'a> {
             how,
             stderr: self.last_words(),
         })
+    }
+
+    /// Its status, if it has ended. What a failed one has left running is ended first: until it is reaped, nobody else
+    /// can have its number.
+    fn reap(&mut self) -> io::Result<Option<ExitStatus>> {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        if let Some(pid) = pid_of(&self.child) {
+            match waitid(WaitId::Pid(pid), options) {
+                Ok(None) | Err(rustix::io::Errno::INTR) => return Ok(None),
+                Ok(Some(status)) if status.exit_status() == Some(0) => {}
+                Ok(Some(_)) => kill_group(pid),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.child.try_wait()
     }
 
     fn last_words(&self) -> String {
@@ -243,13 +260,19 @@ fn from_the_beginning(file: &File) -> io::Result<File> {
 
 /// Ends it and what it started, and reaps it: it has nothing to put in order.
 fn end(child: &mut Child) {
-    let group = i32::try_from(child.id())
-        .ok()
-        .and_then(rustix::process::Pid::from_raw);
-    if let Some(group) = group {
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    if let Some(pid) = pid_of(child) {
+        kill_group(pid);
     }
     let _ = child.wait();
+}
+
+fn pid_of(child: &Child) -> Option<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+}
+
+/// The process is the leader of its group.
+fn kill_group(leader: Pid) {
+    let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
 }
 
 fn listen(mut pipe: impl Read, kept: &Mutex<Vec<u8>>) {
@@ -337,6 +360,17 @@ mod tests {
         std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
     }
 
+    /// Waits until they are.
+    fn gone(pids: &[i32]) {
+        let start = Instant::now();
+        for pid in pids {
+            while alive(*pid) {
+                assert!(start.elapsed() < Duration::from_secs(10));
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
     #[test]
     fn it_ends_when_nobody_wants_it() {
         let input = file(b"");
@@ -349,13 +383,51 @@ mod tests {
             text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
         }
         drop(filter);
-        let start = Instant::now();
-        for pid in text.lines().map(|line| line.parse().unwrap()) {
-            while alive(pid) {
-                assert!(start.elapsed() < Duration::from_secs(10));
-                thread::sleep(Duration::from_millis(5));
-            }
+        gone(&text.lines().map(|line| line.parse().unwrap()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_filter_that_does_not_care_ends_all_the_same() {
+        // Ignores what a closed pipe and polite requests say, and fills the pipe.
+        let script = "trap '' PIPE TERM INT HUP; echo $$; while :; do echo more; done 2>/dev/null";
+        let input = file(b"");
+        let mut filter = Filter::start("o", script, None, &input, &|| false).unwrap();
+        let mut text = String::new();
+        while !text.contains('\n') {
+            let mut buffer = [0; 100];
+            let count = filter.read(&mut buffer).unwrap();
+            text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
         }
+        drop(filter);
+        gone(&[text.lines().next().unwrap().parse().unwrap()]);
+    }
+
+    #[test]
+    fn what_a_failed_one_has_started_ends_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        let script = format!("sleep 60 >/dev/null 2>&1 & echo $! > {}; exit 1", path.display());
+        through(&script, b"").unwrap_err();
+        gone(&[std::fs::read_to_string(&path).unwrap().trim().parse().unwrap()]);
+    }
+
+    #[test]
+    fn the_last_words_are_kept_whatever_else_is_said() {
+        let noise = "head -c 3000000 /dev/urandom >&2; echo >&2; echo the reason >&2; exit 2";
+        let text = through(noise, b"").unwrap_err().to_string();
+        assert!(text.starts_with("the_option failed with exit code 2: "));
+        assert!(
+            text.ends_with("the reason") && text.len() < 4 * KEPT,
+            "{}",
+            text.len()
+        );
+        // An error stays one, whoever asks again.
+        let input = file(b"x");
+        let mut filter = Filter::start("o", "cat; exit 1", None, &input, &|| false).unwrap();
+        let mut buffer = [0; 10];
+        assert_eq!(filter.read(&mut buffer).unwrap(), 1);
+        assert!(filter.read(&mut buffer).is_err());
+        assert!(filter.read(&mut buffer).is_err());
     }
 
     #[test]

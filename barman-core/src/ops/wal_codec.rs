@@ -152,9 +152,15 @@ pub(crate) fn looks_plain(name: WalFileName, first: &[u8]) -> bool {
             first.iter().all(|byte| *byte == 0)
                 || page::PageHeader::parse(first).is_some_and(|header| page::is_plausible_magic(header.magic))
         }
-        WalFileName::History(_) => first
-            .iter()
-            .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()),
+        // `parent <tab> position <tab> reason`, after comments. The reason may be in any encoding.
+        WalFileName::History(_) => {
+            let line = first.trim_ascii_start();
+            let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let behind = line.get(digits);
+            line.is_empty()
+                || line.starts_with(b"#")
+                || (digits > 0 && behind.is_none_or(u8::is_ascii_whitespace))
+        }
         WalFileName::BackupHistory { .. } => {
             let begin = b"START WAL LOCATION".as_slice();
             first.starts_with(begin) || begin.starts_with(first)

@@ -659,7 +659,7 @@ fn every_compression_stores_what_can_be_read() {
         assert_eq!(
             listed
                 .lines()
-                .filter(|line| line.split('\t').nth(3) == Some(option.trim_start_matches("py")))
+                .filter(|line| line.split('\t').nth(3) == Some(option))
                 .count(),
             2,
             "{option}: {listed:?}"

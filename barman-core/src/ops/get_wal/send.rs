@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use barman_wal::codec::{self, Algorithm};
-use barman_wal::{SegmentName, SegmentSize, WalFileName};
+use barman_wal::{SegmentName, SegmentSize, WalFileName, page};
 
 use super::error::GetWalError;
 use super::locate::Kind;
@@ -83,10 +83,18 @@ impl Delivery<'_> {
             name: name.to_string(),
             source,
         };
+        let damaged = |why| GetWalError::Damaged {
+            path: path.to_path_buf(),
+            why,
+        };
         let mut buffer = vec![0; BUFFER];
-        let mut plain: u64 = 0;
-        // What a filter gives is only believed when it is WAL. What is not, may have been taken for its work wrongly.
-        let mut doubtful = decode == Algorithm::Custom && whole_segment(path, name).is_some();
+        let mut gate = Gate {
+            segment: whole_segment(path, name).filter(|_| decode != Algorithm::None),
+            is_judged: kind == Kind::Archived,
+            is_filtered: decode == Algorithm::Custom,
+            head: Vec::new(),
+            bytes: 0,
+        };
         loop {
             if cancel.is_requested() {
                 return Err(GetWalError::Interrupted {
@@ -96,16 +104,11 @@ impl Delivery<'_> {
             match reader.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => {
-                    if doubtful && !looks_plain(name, buffer.get(..count).unwrap_or_default()) {
-                        return Err(GetWalError::Damaged {
-                            path: path.to_path_buf(),
-                            why: "what custom_decompression_filter makes of it is no WAL".to_owned(),
-                        });
-                    }
-                    doubtful = false;
-                    plain = plain.saturating_add(count as u64);
+                    let bytes = buffer.get(..count).unwrap_or_default();
+                    let (head, bytes) = gate.pass(bytes).map_err(damaged)?;
                     writer
-                        .write_all(buffer.get(..count).unwrap_or_default())
+                        .write_all(head)
+                        .and_then(|()| writer.write_all(bytes))
                         .map_err(unwritable)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -121,15 +124,7 @@ impl Delivery<'_> {
         }
         // Nothing is whole that decompresses to less: the command fails after the last byte, and PostgreSQL throws
         // away what it got.
-        let whole = decode == Algorithm::None
-            || whole_segment(path, name).is_none()
-            || SegmentSize::new(plain).is_ok();
-        if !whole {
-            return Err(GetWalError::Damaged {
-                path: path.to_path_buf(),
-                why: format!("it holds {plain} bytes, which is no size of a WAL segment"),
-            });
-        }
+        gate.judge_whole().map_err(damaged)?;
         let mut counted = writer.finish().map_err(unwritable)?;
         counted.flush().map_err(unwritable)?;
         Ok(counted.bytes)
@@ -194,6 +189,74 @@ pub(super) fn plain_beginning(
         .take(u64::try_from(length).unwrap_or(u64::MAX))
         .read_to_end(&mut bytes);
     Ok(bytes)
+}
+
+/// Looks at the decompressed content of what must be a whole segment, before it goes out.
+struct Gate {
+    /// Nothing is looked at without.
+    segment: Option<SegmentName>,
+    /// Whether it must also be the segment of that name.
+    is_judged: bool,
+    /// Whether a filter of the user's own made it. It is only believed when it is WAL: what was stored may have been
+    /// taken for the work of the other filter wrongly.
+    is_filtered: bool,
+    /// The first bytes. Until they are there, nothing goes out: a filter may give one at a time.
+    head: Vec<u8>,
+    /// All bytes so far.
+    bytes: u64,
+}
+
+impl Gate {
+    /// What may go out now that `bytes` have come: what was kept back, and what follows it. The error says what is
+    /// wrong with the content.
+    fn pass<'b>(&'b mut self, bytes: &'b [u8]) -> Result<(&'b [u8], &'b [u8]), String> {
+        let Some(segment) = self.segment else {
+            return Ok((&[], bytes));
+        };
+        self.bytes = self
+            .bytes
+            .saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        if self.bytes > u64::from(SegmentSize::MAX.bytes()) {
+            return Err("it holds more than the largest WAL segment".to_owned());
+        }
+        let missing = codec::DETECT_LENGTH.saturating_sub(self.head.len());
+        if missing == 0 {
+            return Ok((&[], bytes));
+        }
+        let (first, rest) = bytes.split_at_checked(missing).unwrap_or((bytes, &[]));
+        self.head.extend_from_slice(first);
+        if self.head.len() < codec::DETECT_LENGTH {
+            return Ok((&[], &[]));
+        }
+        if self.is_filtered && !looks_plain(WalFileName::Segment(segment), &self.head) {
+            return Err("what custom_decompression_filter makes of it is no WAL".to_owned());
+        }
+        // Its size is not known yet: as if it was right.
+        let size = page::check_segment_header(&self.head).map_or(1, |header| header.segment_size.bytes());
+        self.judge(segment, u64::from(size))?;
+        Ok((&self.head, rest))
+    }
+
+    fn judge(&self, segment: SegmentName, size: u64) -> Result<(), String> {
+        match segment_check::judge(segment, &self.head, size) {
+            Verdict::Bad(why) if self.is_judged => Err(why),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether all that came is a segment.
+    fn judge_whole(&self) -> Result<(), String> {
+        let Some(segment) = self.segment else {
+            return Ok(());
+        };
+        if SegmentSize::new(self.bytes).is_err() {
+            return Err(format!(
+                "it holds {} bytes, which is no size of a WAL segment",
+                self.bytes
+            ));
+        }
+        self.judge(segment, self.bytes)
+    }
 }
 
 struct Counted<'a> {
