@@ -38,42 +38,28 @@ fn main() -> ExitCode {
 }
 
 fn dump(files: &[String], quiet: bool) -> Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
     let mut decoder = Decoder::new();
     if let Some(name) = files.first().and_then(|file| segment_name(file)) {
         decoder = decoder.of_segment(name);
     }
-    let mut buffer = vec![0; 256 << 10];
-    let mut line = String::new();
-    let mut records = 0u64;
+    let mut dump = Dump {
+        decoder,
+        out: BufWriter::new(io::stdout().lock()),
+        quiet,
+        line: String::new(),
+        records: 0,
+    };
     for name in files {
-        let mut file = File::open(name).map_err(|error| format!("{name}: {error}"))?;
-        loop {
-            let count = file
-                .read(&mut buffer)
-                .map_err(|error| format!("{name}: {error}"))?;
-            let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
-                break;
-            };
-            let mut feed = decoder.feed(bytes);
-            loop {
-                let next = match feed.next() {
-                    Ok(next) => next,
-                    Err(error) => {
-                        out.flush()?;
-                        return Err(format!("{name}: {error}").into());
-                    }
-                };
-                let Some(record) = next else { break };
-                records += 1;
-                if !quiet {
-                    line.clear();
-                    show(&record, &mut line)?;
-                    writeln!(out, "{line}")?;
-                }
-            }
-        }
+        let result = dump.file(name);
+        dump.out.flush()?;
+        result.map_err(|error| format!("{name}: {error}"))?;
     }
+    let Dump {
+        decoder,
+        mut out,
+        records,
+        ..
+    } = dump;
     let ending = match decoder.ending() {
         Ending::Nothing => "there is no WAL".to_owned(),
         Ending::AtRecord(next) => format!("the next record can be at {}", Long(next)),
@@ -86,6 +72,95 @@ fn dump(files: &[String], quiet: bool) -> Result<()> {
     writeln!(out, "# {records} records; {ending}")?;
     out.flush()?;
     Ok(())
+}
+
+struct Dump<'o> {
+    decoder: Decoder,
+    out: BufWriter<io::StdoutLock<'o>>,
+    quiet: bool,
+    line: String,
+    records: u64,
+}
+
+impl Dump<'_> {
+    fn file(&mut self, name: &str) -> Result<()> {
+        let mut file = File::open(name)?;
+        if let Some(mapped) = Mapped::of(&file) {
+            return self.bytes(mapped.bytes());
+        }
+        // A pipe, say.
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            let count = file.read(&mut buffer)?;
+            let bytes = buffer.get(..count).unwrap_or_default();
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            self.bytes(bytes)?;
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut feed = self.decoder.feed(bytes);
+        while let Some(record) = feed.next()? {
+            self.records += 1;
+            if !self.quiet {
+                self.line.clear();
+                show(&record, &mut self.line)?;
+                writeln!(self.out, "{}", self.line)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file in memory without a copy of it: to copy segments takes nearly as long as to decode them. Whoever truncates
+/// the file meanwhile ends this program with a signal; a program that must live on reads instead.
+struct Mapped {
+    start: std::ptr::NonNull<u8>,
+    length: usize,
+}
+
+impl Mapped {
+    /// `None` when it is empty, no ordinary file, or cannot be mapped.
+    fn of(file: &File) -> Option<Self> {
+        use rustix::mm::{MapFlags, ProtFlags, mmap};
+        let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let length = usize::try_from(metadata.len())
+            .ok()
+            .filter(|length| *length > 0)?;
+        #[expect(unsafe_code, reason = "that is how the system maps files")]
+        // SAFETY: a new private mapping at an address that the kernel chooses; it touches no memory of ours.
+        let start = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                length,
+                ProtFlags::READ,
+                MapFlags::PRIVATE,
+                file,
+                0,
+            )
+        };
+        let start = std::ptr::NonNull::new(start.ok()?.cast())?;
+        Some(Self { start, length })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        #[expect(unsafe_code, reason = "that is how the system maps files")]
+        // SAFETY: `length` readable bytes are mapped there until `self` is dropped. That another process writes to a
+        // finished segment is as much a fault as with `read`.
+        unsafe {
+            std::slice::from_raw_parts(self.start.as_ptr(), self.length)
+        }
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        #[expect(unsafe_code, reason = "that is how the system maps files")]
+        // SAFETY: made by `mmap` with this length, and nothing borrows from it any more.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.length) };
+    }
 }
 
 /// The segment that a path names; none when the last part is no such name.

@@ -193,7 +193,7 @@ impl ControlFile {
         let version = u32_at(8)?;
         let layout = layout_of(version).ok_or(ControlFileError::Version { version })?;
         let found = u32_at(layout.crc)?;
-        let expected = crc32c::crc32c(bytes.get(..layout.crc).ok_or_else(short)?);
+        let expected = crate::crc::append(0, bytes.get(..layout.crc).ok_or_else(short)?);
         if found != expected {
             return Err(if version > 1800 {
                 ControlFileError::Version { version }
@@ -336,7 +336,7 @@ mod tests {
             ControlFile::parse(&bytes),
             Err(ControlFileError::Version { version: 1900 })
         );
-        let crc = crc32c::crc32c(&bytes[..V18.crc]);
+        let crc = crate::crc::append(0, &bytes[..V18.crc]);
         bytes[V18.crc..V18.crc + 4].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(ControlFile::parse(&bytes).unwrap().control_version, 1900);
     }

@@ -27,6 +27,7 @@
 pub mod backup_label;
 pub mod codec;
 pub mod control;
+pub mod crc;
 pub mod durable;
 pub mod history;
 pub mod lock;

@@ -46,7 +46,7 @@ mod parts;
 mod payload;
 mod time;
 
-pub use decoder::{Decoder, Ending, Feed};
+pub use decoder::{Decoder, Ending, Feed, RecordRest};
 pub use error::{DecodeError, Reason};
 pub use names::ResourceManager;
 pub use parts::{BlockImage, BlockReference, Blocks, ImageCompression, RelationFile};
@@ -67,13 +67,51 @@ pub struct Record<'a> {
     lsn: Lsn,
     end: Lsn,
     timeline: TimelineId,
-    header: header::Header,
     parts: parts::Parts,
     major: u8,
     bytes: &'a [u8],
 }
 
 impl<'a> Record<'a> {
+    /// Reads the bytes of one whole record, without page headers between them, that starts at `lsn`. Its end and
+    /// timeline are what the caller says.
+    ///
+    /// # Errors
+    /// The header, the checksum or the structure is wrong, or there are more or fewer bytes than it says.
+    pub fn parse(
+        bytes: &'a [u8],
+        lsn: Lsn,
+        end: Lsn,
+        timeline: TimelineId,
+        major: u32,
+    ) -> Result<Self, DecodeError> {
+        let wrong = |reason| DecodeError { lsn, reason };
+        let major = u8::try_from(major).unwrap_or(u8::MAX);
+        let head = header::head(bytes).ok_or_else(|| {
+            let length = header::length_field(bytes).map_or(0, u32::from_le_bytes);
+            wrong(Reason::Length { length })
+        })?;
+        let header = header::Header::read(head, major, lsn, None).map_err(wrong)?;
+        if u32::try_from(bytes.len()) != Ok(header.length) {
+            return Err(wrong(Reason::Length {
+                length: header.length,
+            }));
+        }
+        let body = bytes.get(header::SIZE..).unwrap_or_default();
+        header
+            .check_crc(bytes, crate::crc::append(0, body))
+            .map_err(wrong)?;
+        let parts = parts::Parts::read(body, major).map_err(|what| wrong(Reason::Structure { what }))?;
+        Ok(Self {
+            lsn,
+            end,
+            timeline,
+            parts,
+            major,
+            bytes,
+        })
+    }
+
     /// Where it starts.
     #[must_use]
     pub const fn lsn(&self) -> Lsn {
@@ -101,32 +139,32 @@ impl<'a> Record<'a> {
 
     /// `xl_tot_len`: all its bytes, without page headers between them.
     #[must_use]
-    pub const fn total_length(&self) -> u32 {
-        self.header.length
+    pub fn total_length(&self) -> u32 {
+        header::total_length(self.head())
     }
 
     /// `xl_xid`: the transaction, 0 for none.
     #[must_use]
-    pub const fn xid(&self) -> u32 {
-        self.header.xid
+    pub fn xid(&self) -> u32 {
+        header::xid(self.head())
     }
 
     /// `xl_prev`: where the record before starts.
     #[must_use]
-    pub const fn previous(&self) -> Lsn {
-        self.header.previous
+    pub fn previous(&self) -> Lsn {
+        header::previous(self.head())
     }
 
     /// `xl_info`: flags, the type in the upper four bits.
     #[must_use]
-    pub const fn info(&self) -> u8 {
-        self.header.info
+    pub fn info(&self) -> u8 {
+        header::info(self.head())
     }
 
     /// `xl_rmid`.
     #[must_use]
-    pub const fn resource_manager(&self) -> ResourceManager {
-        self.header.manager
+    pub fn resource_manager(&self) -> ResourceManager {
+        header::manager(self.head())
     }
 
     /// The name of its type, as `pg_waldump` writes it: `INSERT+INIT`; `UNKNOWN (F0)` for a type that PostgreSQL's
@@ -198,6 +236,13 @@ impl<'a> Record<'a> {
         Payload::read(self)
     }
 
+    /// Its own header.
+    #[inline]
+    fn head(&self) -> &'a [u8; header::SIZE] {
+        header::head(self.bytes).unwrap_or(&[0; header::SIZE])
+    }
+
+    #[inline]
     fn body(&self) -> &'a [u8] {
         self.bytes.get(header::SIZE..).unwrap_or_default()
     }

@@ -48,13 +48,24 @@ impl ResourceManager {
 
     /// The one with this id in PostgreSQL `major`, if there can be one: extensions may have theirs since 15.
     #[must_use]
-    pub fn new(id: u8, major: u32) -> Option<Self> {
-        let known = usize::from(id) < NAMES.len() || (id >= MIN_CUSTOM_ID && major >= 15);
-        known.then_some(Self(id))
+    #[inline]
+    pub const fn new(id: u8, major: u32) -> Option<Self> {
+        if (id as usize) < NAMES.len() || (id >= MIN_CUSTOM_ID && major >= 15) {
+            Some(Self(id))
+        } else {
+            None
+        }
+    }
+
+    /// The one of a record whose header was checked.
+    #[inline]
+    pub(super) const fn checked(id: u8) -> Self {
+        Self(id)
     }
 
     /// `xl_rmid`.
     #[must_use]
+    #[inline]
     pub const fn id(self) -> u8 {
         self.0
     }

@@ -101,7 +101,11 @@ fn unseen(bytes: &[u8], start: Lsn, at: usize, records: &[(Lsn, Lsn, u64, bool)]
         // The flags; which bit is for the caller.
         return (in_page == 2).then_some("a flag of the page");
     }
-    let (_, end, bytes_end, _) = records.get(index.checked_sub(1)?)?;
+    let Some(before) = index.checked_sub(1) else {
+        // Only whoever has the segment before can judge it.
+        return Some("a record that began before the first segment");
+    };
+    let (_, end, bytes_end, _) = records.get(before)?;
     (lsn.0 >= *bytes_end && lsn < *end).then_some("between two records")
 }
 

@@ -1,11 +1,16 @@
 //! Pages and bytes become records.
 
+mod head;
 mod pages;
+mod quick;
+
+pub use head::RecordRest;
 
 use super::Record;
 use super::error::{DecodeError, Reason};
 use super::header::{self, Header};
 use super::parts::Parts;
+use crate::crc;
 use crate::lsn::Lsn;
 use crate::segment::{SegmentName, SegmentSize};
 use crate::timeline::TimelineId;
@@ -82,19 +87,24 @@ pub struct Decoder {
     timeline: Option<TimelineId>,
     /// How much of a record that began before the first page is to come.
     skip: u32,
+    /// That record, as far as it came.
+    head: Option<RecordRest>,
     /// The first bytes of a record that is not complete yet, or the record that was returned last.
     pending: Vec<u8>,
     /// Where that record starts.
     pending_lsn: Option<Lsn>,
     /// Its header, as soon as there is one.
     pending_header: Option<Header>,
+    /// CRC-32C of what came of it after the header: computed before the bytes are copied, as they come from memory
+    /// then, and once.
+    pending_crc: u32,
     previous: Option<Lsn>,
     failed: Option<DecodeError>,
+    quick: quick::Quick,
 }
 
 /// A record that was found: where its bytes are.
 struct Found {
-    header: Header,
     lsn: Lsn,
     end: Lsn,
     parts: Parts,
@@ -124,11 +134,14 @@ impl Decoder {
             first: Lsn::INVALID,
             timeline: None,
             skip: 0,
+            head: None,
             pending: Vec::new(),
             pending_lsn: None,
             pending_header: None,
+            pending_crc: 0,
             previous: None,
             failed: None,
+            quick: quick::Quick::NOTHING,
         }
     }
 
@@ -174,6 +187,20 @@ impl Decoder {
             };
         }
         Ending::AtRecord(self.lsn())
+    }
+
+    /// The rest of the record that began before the first page, as far as it came; `None` when the first page begins
+    /// no such.
+    #[must_use]
+    pub const fn rest_at_start(&self) -> Option<&RecordRest> {
+        self.head.as_ref()
+    }
+
+    /// Where the record starts that is not complete yet, and what came of it; `None` when there is none, and for one
+    /// that began before the first page.
+    #[must_use]
+    pub fn incomplete_record(&self) -> Option<(Lsn, &[u8])> {
+        self.pending_lsn.map(|lsn| (lsn, self.pending.as_slice()))
     }
 
     /// The position after the last byte that was read; `None` before the first page header.
@@ -226,6 +253,7 @@ impl Decoder {
         if let Err(error) = &found {
             self.failed = Some(error.clone());
         }
+        self.prepare_quick();
         found
     }
 
@@ -267,6 +295,9 @@ impl Decoder {
                 let taken = here.min(usize::try_from(self.skip).unwrap_or(usize::MAX));
                 // Not more than `skip`, so it fits.
                 self.skip -= u32::try_from(taken).unwrap_or(0);
+                if let Some(head) = &mut self.head {
+                    head.add(rest.get(..taken).unwrap_or_default());
+                }
                 self.pass(taken, at)?;
                 continue;
             }
@@ -321,10 +352,13 @@ impl Decoder {
                 let header = Header::read(head, format.major, lsn, self.previous)
                     .map_err(|reason| self.error(reason))?;
                 let start = *at;
-                let parts = self.check(&header, record, lsn, format)?;
+                let body = record.get(header::SIZE..).unwrap_or_default();
+                let wrong = |reason| DecodeError { lsn, reason };
+                header.check_crc(record, crc::append(0, body)).map_err(wrong)?;
+                let parts = parts(record, lsn, format)?;
                 self.pass(length, at)?;
                 return self
-                    .found(header, lsn, parts, Some((start, length)), format)
+                    .found(&header, lsn, parts, Some((start, length)), format)
                     .map(Some);
             }
         }
@@ -350,6 +384,9 @@ impl Decoder {
             let missing = wanted.saturating_sub(self.pending.len());
             let left = rest.get(taken..).unwrap_or_default();
             let more = left.get(..missing).unwrap_or(left);
+            if self.pending_header.is_some() {
+                self.pending_crc = crc::append(self.pending_crc, more);
+            }
             self.pending.extend_from_slice(more);
             taken += more.len();
             if more.len() < missing {
@@ -357,17 +394,17 @@ impl Decoder {
                 return Ok(None);
             }
             if let Some(header) = self.pending_header {
-                let record = std::mem::take(&mut self.pending);
-                let parts = self.check(&header, &record, lsn, format)?;
-                self.pending = record;
+                header.check_crc(&self.pending, self.pending_crc).map_err(wrong)?;
+                let parts = parts(&self.pending, lsn, format)?;
                 self.pending_lsn = None;
                 self.pending_header = None;
                 self.pass(taken, at)?;
-                return self.found(header, lsn, parts, None, format).map(Some);
+                return self.found(&header, lsn, parts, None, format).map(Some);
             }
             if let Some(head) = header::head(&self.pending) {
                 let header = Header::read(head, format.major, lsn, self.previous).map_err(wrong)?;
                 self.pending_header = Some(header);
+                self.pending_crc = 0;
             } else if let Some(length) = header::length_field(&self.pending) {
                 if length == [0; 4] {
                     self.pending_lsn = None;
@@ -381,20 +418,11 @@ impl Decoder {
         }
     }
 
-    /// Checks all bytes of a record.
-    #[inline]
-    fn check(&self, header: &Header, record: &[u8], lsn: Lsn, format: Format) -> Result<Parts, DecodeError> {
-        let wrong = |reason| DecodeError { lsn, reason };
-        header.check_crc(record).map_err(wrong)?;
-        let body = record.get(header::SIZE..).unwrap_or_default();
-        Parts::read(body, format.major).map_err(|what| wrong(Reason::Structure { what }))
-    }
-
     /// The record before `position` is complete.
     #[inline]
     fn found(
         &mut self,
-        header: Header,
+        header: &Header,
         lsn: Lsn,
         parts: Parts,
         range: Option<(usize, usize)>,
@@ -419,7 +447,6 @@ impl Decoder {
             .map(Lsn)
             .ok_or_else(too_far)?;
         Ok(Found {
-            header,
             lsn,
             end,
             parts,
@@ -460,6 +487,15 @@ impl Decoder {
     }
 }
 
+/// Checks the inner structure of a record.
+fn parts(record: &[u8], lsn: Lsn, format: Format) -> Result<Parts, DecodeError> {
+    let body = record.get(header::SIZE..).unwrap_or_default();
+    Parts::read(body, format.major).map_err(|what| DecodeError {
+        lsn,
+        reason: Reason::Structure { what },
+    })
+}
+
 /// Bytes that a [`Decoder`] is fed with; the records come out of [`Feed::next`].
 #[derive(Debug)]
 #[must_use = "nothing is read until `next` is called"]
@@ -477,7 +513,17 @@ impl Feed<'_, '_> {
     /// The WAL is damaged, of an unknown version, or of another place or cluster than demanded. The decoder then
     /// gives this error for ever.
     #[expect(clippy::should_implement_trait, reason = "it lends; an iterator cannot")]
+    #[inline]
     pub fn next(&mut self) -> Result<Option<Record<'_>>, DecodeError> {
+        match self.decoder.quick(self.bytes, &mut self.at) {
+            Some(record) => Ok(Some(record)),
+            None => self.long_way(),
+        }
+    }
+
+    /// Whatever is next.
+    #[inline(never)]
+    fn long_way(&mut self) -> Result<Option<Record<'_>>, DecodeError> {
         let Some(found) = self.decoder.advance(self.bytes, &mut self.at)? else {
             return Ok(None);
         };
@@ -491,7 +537,6 @@ impl Feed<'_, '_> {
             lsn: found.lsn,
             end: found.end,
             timeline,
-            header: found.header,
             parts: found.parts,
             major,
             bytes: bytes.unwrap_or_default(),

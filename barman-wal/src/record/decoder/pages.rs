@@ -2,7 +2,7 @@
 
 use super::super::error::{DecodeError, Reason};
 use super::super::header;
-use super::{Decoder, Format, State};
+use super::{Decoder, Format, RecordRest, State};
 use crate::lsn::Lsn;
 use crate::page::{
     self, FIRST_IS_CONTRECORD, FIRST_IS_OVERWRITE_CONTRECORD, LONG_HEADER, LONG_HEADER_SIZE, PageHeader,
@@ -197,6 +197,7 @@ impl Decoder {
         }
         if self.first_page && continues {
             self.skip = header.remaining;
+            self.head = Some(RecordRest::new(header.remaining));
             return Ok(());
         }
         let expected = if self.pending_lsn.is_some() {
