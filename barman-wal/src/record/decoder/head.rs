@@ -28,7 +28,7 @@ impl RecordRest {
         self.length = self
             .length
             .saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-        self.crc = crc32c::crc32c_append(self.crc, bytes);
+        self.crc = crate::crc::append(self.crc, bytes);
         let room = KEPT.saturating_sub(self.bytes.len());
         self.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
