@@ -30,6 +30,7 @@ pub mod control;
 pub mod crc;
 pub mod durable;
 pub mod history;
+pub mod index;
 pub mod lock;
 pub mod lsn;
 pub mod manifest;
