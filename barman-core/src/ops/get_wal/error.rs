@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use barman_wal::codec::CodecError;
 
 use crate::failure::{Class, Failure};
+use crate::host::filter::FilterError;
 
 /// Why a WAL file was not delivered.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +118,9 @@ impl Failure for GetWalError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Decompress { source, .. } if source.get_ref().is_some_and(|inner| inner.is::<FilterError>()) => {
+                Some("--keep-compression gives the file as it is stored".to_owned())
+            }
             Self::Compression { .. } => Some("--keep-compression gives the file as it is stored".to_owned()),
             Self::Encrypted { .. } => Some("use Barman 3.20.1 to read this file".to_owned()),
             Self::OutputCompression { .. } => Some("take the file without --gzip and --bzip2".to_owned()),

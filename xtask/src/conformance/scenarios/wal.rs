@@ -9,12 +9,12 @@ use testkit::wait_until;
 use crate::conformance::catalogue::Home;
 use crate::conformance::compare::Look;
 use crate::conformance::execute::Stage;
-use crate::conformance::normalise::Rule::{CompressedSize, Instant, Pid};
+use crate::conformance::normalise::Rule::{Instant, Pid};
 use crate::conformance::scenario::{Scenario, scenario};
 use crate::conformance::state::{Catalogue, Live, PLAIN, State};
 
 /// A backup, its WAL, and files that wait in `incoming`.
-const WAITING: State = PLAIN.catalogue(Catalogue::Made(waiting));
+pub(super) const WAITING: State = PLAIN.catalogue(Catalogue::Made(waiting));
 
 fn waiting(home: &Home) -> Result<()> {
     let main = home.server("main")?;
@@ -128,19 +128,6 @@ pub fn scenarios() -> Vec<Scenario> {
 
 fn more() -> Vec<Scenario> {
     vec![
-        compressed("archive-wal-xz", "compression = xz"),
-        compressed("archive-wal-bzip2", "compression = bzip2"),
-        compressed("archive-wal-pybzip2", "compression = pybzip2"),
-        compressed(
-            "archive-wal-custom",
-            "compression = custom\ncustom_compression_filter = gzip -c\ncustom_decompression_filter = gzip -cd\ncustom_compression_magic = 0x1f8b08",
-        ),
-        scenario("archive-wal-pigz-named-pygzip", "wal.md 15", WAITING.main("compression = pygzip"))
-            .run("archive-wal main")
-            .rules(&[Pid])
-            .files("home/main/wals/0*/0*", Look::Presence)
-            .files("home/main/wals/00000002.history", Look::Presence)
-            .files("home/main/wals/main-xlog.db", Look::Presence),
         scenario("archive-wal-unknown-compression", "wal.md 15", WAITING.main("compression = nonsense"))
             .run("archive-wal main")
             .run("check main").prose().rules(&[Pid]).hint(1, "HINT: <words>")
@@ -226,17 +213,6 @@ fn more() -> Vec<Scenario> {
     ]
 }
 
-/// Archives with a compression, and gets back what was archived. The oracle lacks the modules for lz4, zstd and snappy.
-fn compressed(name: &'static str, main: &'static str) -> Scenario {
-    scenario(name, "wal.md 10.3, 15", WAITING.main(main))
-        .run("archive-wal main")
-        .run("get-wal main 000000010000000000000003")
-        .run("get-wal main 00000002.history")
-        .rules(&[Pid, CompressedSize])
-        .files("home/main/wals/0*/0*", Look::Presence)
-        .files("home/main/wals/00000002.history", Look::Presence)
-}
-
 fn archiving() -> Vec<Scenario> {
     vec![
         scenario("archive-wal-moves-what-came", "cli.md 13.1, wal.md 6", WAITING).run("archive-wal main").run("archive-wal main").rules(&[Pid]).short(),
@@ -251,10 +227,6 @@ fn archiving() -> Vec<Scenario> {
         scenario("archive-wal-batch", "wal.md 6.1", WAITING.main("archiver_batch_size = 2")).run("archive-wal main").run("archive-wal main").rules(&[Pid]),
         scenario("archive-wal-streaming", "wal.md 6.2", PLAIN.catalogue(Catalogue::Made(streamed)).main("archiver = off\nstreaming_archiver = on")).run("archive-wal main").short(),
         scenario("archive-wal-both", "wal.md 6", PLAIN.catalogue(Catalogue::Made(streamed)).main("streaming_archiver = on")).run("archive-wal main").rules(&[Pid]),
-        scenario("archive-wal-gzip", "wal.md 15", WAITING.main("compression = gzip"))
-            .run("archive-wal main")
-            .rules(&[Pid, CompressedSize])
-            .files("home/main/wals/0*/0*", Look::Presence).files("home/main/wals/00000002.history", Look::Presence),
         scenario("archive-wal-hooks", "wal.md 17", WAITING.main("pre_archive_script = env | grep ^BARMAN_ | grep -v VERSION | sort >> {root}/out/pre\npost_archive_script = env | grep ^BARMAN_ | grep -v VERSION | sort >> {root}/out/post"))
             .run("archive-wal main")
             .rules(&[Pid]),
