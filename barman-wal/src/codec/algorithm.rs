@@ -124,6 +124,14 @@ impl Algorithm {
     }
 
     /// What the compressed data begins with; nothing for `none` and `custom`.
+    #[cfg(any(
+        feature = "gzip",
+        feature = "bzip2",
+        feature = "xz",
+        feature = "zstd",
+        feature = "lz4",
+        feature = "snappy"
+    ))]
     pub(super) fn magic(self) -> &'static [u8] {
         let format = self.format();
         MAGIC

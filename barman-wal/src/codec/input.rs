@@ -5,11 +5,23 @@ use std::io::{self, Read};
 const SIZE: usize = 64 * 1024;
 
 /// The last four bits of the first byte of a skippable frame's magic number are free.
-#[cfg(any(feature = "zstd", feature = "lz4"))]
+#[cfg(any(
+    feature = "gzip",
+    feature = "bzip2",
+    feature = "xz",
+    feature = "zstd",
+    feature = "lz4"
+))]
 const SKIPPABLE: [u8; 3] = [0x2A, 0x4D, 0x18];
 
 /// Whether a skippable frame, which zstd and lz4 have in common, begins here.
-#[cfg(any(feature = "zstd", feature = "lz4"))]
+#[cfg(any(
+    feature = "gzip",
+    feature = "bzip2",
+    feature = "xz",
+    feature = "zstd",
+    feature = "lz4"
+))]
 pub(super) fn is_skippable(head: &[u8]) -> bool {
     matches!(head, [first, rest @ ..] if first & 0xF0 == 0x50 && rest.starts_with(&SKIPPABLE))
 }

@@ -4,9 +4,7 @@
 use std::io::{self, Read};
 
 use super::error::{DecodeError, Fault};
-use super::input::Input;
-#[cfg(feature = "zstd")]
-use super::input::is_skippable;
+use super::input::{Input, is_skippable};
 use super::{Algorithm, CodecError};
 
 /// Memory for the dictionary of one xz stream, bytes: twice what `xz -9` takes. The window of a zstd frame gets as much.
@@ -154,6 +152,7 @@ const fn too_big() -> Fault {
     Fault::TooBig { limit: MEMORY >> 20 }
 }
 
+#[cfg(any(feature = "gzip", feature = "bzip2", feature = "xz"))]
 fn difference(after: u64, before: u64) -> usize {
     usize::try_from(after.saturating_sub(before)).unwrap_or(usize::MAX)
 }
@@ -182,14 +181,10 @@ impl<R: Read> Members<R> {
                 Ok(State::Done)
             });
         }
-        let mut begins = head.starts_with(magic);
-        #[cfg(feature = "zstd")]
-        if self.algorithm == Algorithm::Zstd {
-            begins |= is_skippable(head);
-        }
-        if begins {
+        let is_zstd = self.algorithm == Algorithm::Zstd;
+        if head.starts_with(magic) || (is_zstd && is_skippable(head)) {
             // One that is not at its beginning cannot be used again, but for zstd's, which starts over by itself.
-            if !first && self.algorithm != Algorithm::Zstd {
+            if !first && !is_zstd {
                 match Engine::new(self.algorithm) {
                     Ok(engine) => self.engine = engine,
                     Err(error) => return Err(io::Error::new(io::ErrorKind::OutOfMemory, error)),
