@@ -228,9 +228,7 @@ fn show(record: &Record<'_>, line: &mut String) -> Result<()> {
             checkpoint.time,
         )?,
         Payload::CheckpointRedo { wal_level } => {
-            if let Some(level) = wal_level {
-                write!(line, " wal_level {level}")?;
-            }
+            write!(line, " wal_level {wal_level}")?;
         }
         Payload::EndOfRecovery(end) => write!(
             line,

@@ -112,7 +112,7 @@ const TYPES: &[(u8, u8, Majors, &str)] = &[
     (0, 0x30, ALL, "NEXTOID"), (0, 0x40, ALL, "SWITCH"), (0, 0x50, ALL, "BACKUP_END"),
     (0, 0x60, ALL, "PARAMETER_CHANGE"), (0, 0x70, ALL, "RESTORE_POINT"), (0, 0x80, ALL, "FPW_CHANGE"),
     (0, 0x90, ALL, "END_OF_RECOVERY"), (0, 0xA0, ALL, "FPI_FOR_HINT"), (0, 0xB0, ALL, "FPI"),
-    (0, 0xD0, ALL, "OVERWRITE_CONTRECORD"), (0, 0xE0, since(17), "CHECKPOINT_REDO"),
+    (0, 0xC0, until(11), "FPI_MULTI"), (0, 0xD0, ALL, "OVERWRITE_CONTRECORD"), (0, 0xE0, since(17), "CHECKPOINT_REDO"),
 
     (1, 0x00, ALL, "COMMIT"), (1, 0x10, ALL, "PREPARE"), (1, 0x20, ALL, "ABORT"),
     (1, 0x30, ALL, "COMMIT_PREPARED"), (1, 0x40, ALL, "ABORT_PREPARED"), (1, 0x50, ALL, "ASSIGNMENT"),
@@ -225,6 +225,8 @@ mod tests {
             (10, 0x90, 18, None),
             (11, 0x50, 12, None),
             (20, 0xF0, 18, Some("Generic")),
+            (0, 0xC0, 11, Some("FPI_MULTI")),
+            (0, 0xC0, 12, None),
             (0, 0xE0, 16, None),
             (200, 0, 18, None),
         ] {

@@ -129,14 +129,15 @@ fn describe(payload: &Payload<'_>, major: u32) -> Vec<String> {
             assert!((2025..2100).contains(&checkpoint.time.to_string()[..4].parse().unwrap()));
             texts
         }
-        Payload::CheckpointRedo { wal_level } => wal_level
-            .iter()
-            .map(|level| format!("wal_level {level}"))
-            .collect(),
-        Payload::EndOfRecovery(end) => vec![format!(
-            "tli {}; prev tli {}; time {}",
-            end.timeline, end.previous_timeline, end.time
-        )],
+        Payload::CheckpointRedo { wal_level } => vec![format!("wal_level {wal_level}")],
+        Payload::EndOfRecovery(end) => {
+            let mut texts = vec![format!(
+                "tli {}; prev tli {}; time {}",
+                end.timeline, end.previous_timeline, end.time
+            )];
+            texts.extend(end.wal_level.map(|level| format!("wal_level {level}")));
+            texts
+        }
         Payload::RestorePoint(point) => vec![String::from_utf8_lossy(point.name).into_owned()],
         Payload::ParameterChange(change) => vec![
             format!(

@@ -129,6 +129,45 @@ fn overwritten_records() {
     }
 }
 
+/// The same, as a server leaves it that is killed while it writes one.
+#[test]
+fn records_cut_by_a_kill() {
+    for major in [10, 13, 18] {
+        let cluster = workload::cluster(major);
+        let torn = workload::tear_by_kill(&cluster);
+        let segments = Segments::of(&cluster, 1);
+        let records = segments.decode_all();
+        assert!(records.iter().all(|record| record.lsn != torn), "{major}");
+        assert!(records.iter().any(|record| record.lsn > torn), "{major}");
+        waldump::compare(&cluster, &segments, &records);
+        segments.each_alone(&records);
+    }
+}
+
+/// Segments larger than usual; those of the other tests are small, or of 16 MiB.
+#[test]
+fn segments_of_64_mib() {
+    let cluster = Cluster::builder(16)
+        .wal_segment_mb(64)
+        .conf("wal_keep_size", "1GB")
+        .start()
+        .unwrap();
+    for text in [
+        "CREATE TABLE filled AS SELECT g AS id, md5(g::text) AS filler FROM generate_series(1, 300000) g",
+        "SELECT pg_switch_wal()",
+        "CREATE INDEX ON filled (filler)",
+    ] {
+        cluster.sql(text).unwrap();
+    }
+    cluster.stop(Stop::Fast).unwrap();
+    let segments = Segments::of(&cluster, 1);
+    assert_eq!(segments.size.bytes(), 64 << 20);
+    let records = segments.decode_all();
+    assert!(records.iter().any(|record| record.kind == "SWITCH"));
+    waldump::compare(&cluster, &segments, &records);
+    segments.each_alone(&records);
+}
+
 /// What is no WAL, or not the WAL that was asked for.
 #[test]
 fn refused() {

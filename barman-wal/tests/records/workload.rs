@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
+use barman_wal::record::WalTime;
 use barman_wal::{Lsn, SegmentName, SegmentSize, TimelineId};
 use testkit::{Cluster, Needs, PgTree, Stop};
 
@@ -51,6 +52,8 @@ pub fn cluster(major: u16) -> Cluster {
 /// What the server said while it worked.
 pub struct Facts {
     commit: u32,
+    /// Microseconds since 1970.
+    commit_time: i64,
     backup_start: Lsn,
     restore_point: Lsn,
 }
@@ -136,12 +139,18 @@ pub fn run(cluster: &Cluster) -> Facts {
         .batch_execute("INSERT INTO rows VALUES (40000)")
         .unwrap();
     transaction.commit().unwrap();
+    let commit_time = cluster
+        .sql_value(&format!(
+            "SELECT round(extract(epoch from pg_xact_commit_timestamp('{xid}'::xid)) * 1000000)::bigint"
+        ))
+        .unwrap();
     sql("CHECKPOINT");
     let restore_point = cluster
         .sql_value("SELECT pg_create_restore_point('before the crash')::text")
         .unwrap();
     Facts {
         commit: u32::try_from(xid).unwrap(),
+        commit_time: commit_time.parse().unwrap(),
         backup_start: backup_start.parse().unwrap(),
         restore_point: restore_point.parse().unwrap(),
     }
@@ -166,7 +175,9 @@ impl Facts {
         let commit = records
             .iter()
             .find(|record| record.kind == "COMMIT" && record.xid == self.commit);
-        assert!(commit.is_some(), "{major}: no commit of {}", self.commit);
+        let commit = commit.unwrap_or_else(|| panic!("{major}: no commit of {}", self.commit));
+        let time = WalTime::from_unix_micros(self.commit_time).unwrap();
+        assert_eq!(commit.description[0], time.to_string(), "{major}");
         let point = records
             .iter()
             .find(|record| record.kind == "RESTORE_POINT")
@@ -304,4 +315,45 @@ pub fn tear(cluster: &Cluster, length: usize) -> Lsn {
     let segments = Segments::of(cluster, 1);
     assert!(segments.last > torn);
     torn
+}
+
+/// Kills a server while it writes a record of many segments, until recovery has one to overwrite; the server is
+/// stopped in the end. Gives where the record began.
+pub fn tear_by_kill(cluster: &Cluster) -> Lsn {
+    const LENGTH: usize = 150_000_000;
+    let directory = cluster.data_dir().join("pg_wal");
+    let segments = || fs::read_dir(&directory).unwrap().count();
+    for _ in 0..5 {
+        cluster.sql("SELECT pg_switch_wal()").unwrap();
+        let (count, before) = (segments(), cluster.current_lsn().unwrap());
+        let mut session = cluster.client().unwrap();
+        let writer = std::thread::spawn(move || {
+            let text = format!("SELECT pg_logical_emit_message(false, 'torn', repeat('x', {LENGTH}))");
+            // The server goes away meanwhile.
+            let _ = session.batch_execute(&text);
+        });
+        testkit::wait_until("much of the record is written", PATIENCE, || {
+            Ok(segments() > count + 20 || writer.is_finished())
+        })
+        .unwrap();
+        cluster.stop(Stop::Kill).unwrap();
+        writer.join().unwrap();
+        cluster.start().unwrap();
+        cluster
+            .sql("CREATE TABLE IF NOT EXISTS after_it (id int)")
+            .unwrap();
+        cluster.stop(Stop::Fast).unwrap();
+        let found = Segments::of(cluster, 1);
+        let records = found.decode_all();
+        let overwritten = records
+            .iter()
+            .find(|record| record.kind == "OVERWRITE_CONTRECORD" && record.lsn > before.parse().unwrap());
+        if let Some(record) = overwritten {
+            let text = record.payload.split_once("lsn: Lsn(").unwrap().1;
+            return Lsn(text.split_once(')').unwrap().0.parse().unwrap());
+        }
+        // It was killed before or after.
+        cluster.start().unwrap();
+    }
+    panic!("the server was never killed at the right moment");
 }

@@ -64,7 +64,7 @@ pub struct Checkpoint {
     pub previous_timeline: TimelineId,
     /// `full_page_writes`.
     pub full_page_writes: bool,
-    /// `wal_level`, in 18 and newer.
+    /// `wal_level`, in 17 and newer.
     pub wal_level: Option<WalLevel>,
     /// The next transaction: epoch in the upper half, xid in the lower one.
     pub next_xid: u64,
@@ -107,9 +107,9 @@ impl Checkpoint {
         data.take(3)?;
         let mut wal_level = None;
         let next_xid = if major >= 12 {
-            // Padding before 18.
+            // Padding before 17.
             let level = WalLevel::read(&mut data)?;
-            wal_level = (major >= 18).then_some(level);
+            wal_level = (major >= 17).then_some(level);
             data.u64()?
         } else {
             let epoch = data.u32()?;
@@ -154,7 +154,7 @@ pub struct EndOfRecovery {
     pub timeline: TimelineId,
     /// The one that was replayed.
     pub previous_timeline: TimelineId,
-    /// `wal_level`, in 18 and newer.
+    /// `wal_level`, in 17 and newer.
     pub wal_level: Option<WalLevel>,
 }
 
@@ -164,7 +164,7 @@ impl EndOfRecovery {
             time: WalTime(data.i64()?),
             timeline: TimelineId::new(data.u32()?)?,
             previous_timeline: TimelineId::new(data.u32()?)?,
-            wal_level: if major >= 18 {
+            wal_level: if major >= 17 {
                 Some(WalLevel::read(&mut data)?)
             } else {
                 None

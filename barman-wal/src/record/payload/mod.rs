@@ -38,8 +38,8 @@ pub enum Payload<'a> {
     Checkpoint(Checkpoint),
     /// A checkpoint begins (17 and newer).
     CheckpointRedo {
-        /// The current `wal_level`; `None` where the version does not say.
-        wal_level: Option<WalLevel>,
+        /// The current `wal_level`.
+        wal_level: WalLevel,
     },
     /// Recovery ended and a timeline began, without a checkpoint.
     EndOfRecovery(EndOfRecovery),
@@ -127,11 +127,7 @@ impl<'a> Payload<'a> {
                 time: WalTime(data.i64()?),
             }),
             0xE0 if major >= 17 => Self::CheckpointRedo {
-                wal_level: if major >= 18 {
-                    Some(WalLevel::read(&mut data)?)
-                } else {
-                    None
-                },
+                wal_level: WalLevel::read(&mut data)?,
             },
             _ => Self::Other,
         })
