@@ -21,10 +21,12 @@
     reason = "a panic is how a failed property is told; nothing of this is shipped"
 )]
 
+mod blocks;
 pub mod catalog;
 pub mod cli;
 pub mod core;
 pub mod corpus;
+mod index;
 mod input;
 pub mod pg;
 mod records;

@@ -30,6 +30,19 @@ pub static PARSERS: &[Parser] = &[
     row("wal", "pg_control", "control files of PostgreSQL 10 to 18", 512, wal::pg_control, &[
         "barman_wal::control::ControlFile::parse",
     ]),
+    row("wal", "data_pages", "names of relations' files, and their pages with checksums", 16384, wal::data_pages, &[
+        "barman_wal::data_file::DataFileName::from_str",
+        "barman_wal::page_checksum::PageVerifier::feed",
+        "barman_wal::page_checksum::PageVerifier::read",
+        "barman_wal::page_checksum::check_page",
+        "barman_wal::page_checksum::checksum",
+        "barman_wal::page_checksum::page_lsn",
+    ]),
+    row("wal", "incremental", "files of incremental backups", 32768, wal::incremental, &[
+        "barman_wal::incremental::IncrementalHeader::read",
+        "barman_wal::incremental::IncrementalReader::next_block",
+        "barman_wal::incremental::original_name",
+    ]),
     row("wal", "wal_page", "headers of WAL pages", 64, wal::wal_page, &[
         "barman_wal::page::PageHeader::parse",
         "barman_wal::page::check_segment_header",
@@ -48,6 +61,18 @@ pub static PARSERS: &[Parser] = &[
         "barman_wal::record::payload::checkpoint::WalLevel::read",
         "barman_wal::record::payload::transaction::RunningTransactions::read",
         "barman_wal::record::payload::transaction::read",
+    ]),
+    row("wal", "wal_index", "files of the WAL index, states of segments in them, segments to be summarised", 8192, wal::wal_index, &[
+        "barman_wal::index::chunk::read_index_file",
+        "barman_wal::index::chunk::states",
+        "barman_wal::index::chunk::state",
+        "barman_wal::index::chunk::Identity::parse",
+        "barman_wal::index::chunk::Identity::read_slot",
+        "barman_wal::index::chunk::Identity::read_zone",
+        "barman_wal::index::encode::decode_state",
+        "barman_wal::index::border::Tail::new",
+        "barman_wal::record::Record::parse",
+        "barman_wal::index::summarizer::summarize",
     ]),
     row("wal", "archived_file", "archived WAL: first bytes, gzip", 8192, wal::archived_file, &[
         "barman_wal::codec::Algorithm::detect",

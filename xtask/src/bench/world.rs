@@ -17,12 +17,13 @@ use crate::run;
 pub const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Programs of ours that are measured: the crate, the kind of cargo target, its name.
-const PROGRAMS: [(&str, &str, &str); 5] = [
+const PROGRAMS: [(&str, &str, &str); 6] = [
     ("barman-cli", "--bin", "barman"),
     ("patroni-barman", "--bin", "patroni_barman"),
     ("barman-pg", "--example", "basebackup"),
     ("barman-wal", "--example", "codec"),
     ("barman-wal", "--example", "waldump"),
+    ("barman-wal", "--example", "index_measure"),
 ];
 
 /// Sizes of a run.

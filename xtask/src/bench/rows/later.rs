@@ -12,18 +12,6 @@ const VERIFY: &str = "verify-backup";
 pub fn rows() -> Vec<Row> {
     let mut rows = vec![
         Row::awaits(
-            "decode/summary",
-            "summary of one segment of 16 MiB",
-            [wall(0.010)],
-            DECODER,
-        ),
-        Row::awaits(
-            "decode/index",
-            "an index of 1,000,000 segments opened, one look-up by time",
-            [wall(0.050)],
-            DECODER,
-        ),
-        Row::awaits(
             "replay/prefetch",
             "replay rate of a standby fed by `barman-wal-restore` with prefetch, beside a local `cp`",
             [rate_of("cp", 0.9)],
