@@ -92,6 +92,8 @@ pub struct ControlFile {
     pub backup_end_required: bool,
     /// The size of data pages, bytes.
     pub block_size: u32,
+    /// How many of them a file of a relation has before the next one begins (`RELSEG_SIZE`).
+    pub relation_segment_blocks: u32,
     /// The size of WAL pages, bytes.
     pub wal_block_size: u32,
     /// The size of WAL segments.
@@ -232,6 +234,7 @@ impl ControlFile {
             backup_end: Lsn(u64_at(min_recovery + 24)?),
             backup_end_required: bool_at(min_recovery + 32)?,
             block_size: u32_at(block_size)?,
+            relation_segment_blocks: u32_at(block_size + 4)?,
             wal_block_size: u32_at(block_size + 8)?,
             wal_segment_size,
             data_checksum_version: u32_at(block_size + 36)?,
@@ -276,8 +279,12 @@ mod tests {
             assert_eq!(control.state, ClusterState::ShutDown, "{major}");
             assert_eq!(control.wal_segment_size, SegmentSize::DEFAULT, "{major}");
             assert_eq!(
-                (control.block_size, control.wal_block_size),
-                (8192, 8192),
+                (
+                    control.block_size,
+                    control.relation_segment_blocks,
+                    control.wal_block_size
+                ),
+                (8192, 131_072, 8192),
                 "{major}"
             );
             assert_eq!(control.checkpoint_timeline, TimelineId::FIRST, "{major}");

@@ -53,15 +53,12 @@ impl Decoder {
             self.position = self.position.saturating_add(bytes.len() as u64);
             return Ok(());
         }
-        let header = match PageHeader::parse(bytes) {
-            Some(header) => header,
+        let Some(header) = PageHeader::parse(bytes) else {
             // It says that it is longer than one at this place can be.
-            None => {
-                return Err(self.error(Reason::PageHeader {
-                    field: "xlp_info",
-                    value: u64::from(LONG_HEADER),
-                }));
-            }
+            return Err(self.error(Reason::PageHeader {
+                field: "xlp_info",
+                value: u64::from(LONG_HEADER),
+            }));
         };
         let format = match self.format {
             Some(format) => format,
