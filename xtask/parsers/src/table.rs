@@ -83,7 +83,7 @@ pub static PARSERS: &[Parser] = &[
         "barman_wal::record::Record::parse",
         "barman_wal::index::summarizer::summarize",
     ]),
-    row("wal", "archived_file", "archived WAL: first bytes, gzip", 8192, wal::archived_file, &[
+    row("wal", "archived_file", "archived WAL: first bytes, every compression", 8192, wal::archived_file, &[
         "barman_wal::codec::Algorithm::detect",
         "barman_wal::codec::decoder",
         "barman_wal::codec::openpgp::looks_encrypted",
