@@ -92,6 +92,8 @@ pub struct ControlFile {
     pub backup_end_required: bool,
     /// The size of data pages, bytes.
     pub block_size: u32,
+    /// How many of them a file of a relation has before the next one begins (`RELSEG_SIZE`).
+    pub relation_segment_blocks: u32,
     /// The size of WAL pages, bytes.
     pub wal_block_size: u32,
     /// The size of WAL segments.
@@ -193,7 +195,7 @@ impl ControlFile {
         let version = u32_at(8)?;
         let layout = layout_of(version).ok_or(ControlFileError::Version { version })?;
         let found = u32_at(layout.crc)?;
-        let expected = crc32c::crc32c(bytes.get(..layout.crc).ok_or_else(short)?);
+        let expected = crate::crc::append(0, bytes.get(..layout.crc).ok_or_else(short)?);
         if found != expected {
             return Err(if version > 1800 {
                 ControlFileError::Version { version }
@@ -232,6 +234,7 @@ impl ControlFile {
             backup_end: Lsn(u64_at(min_recovery + 24)?),
             backup_end_required: bool_at(min_recovery + 32)?,
             block_size: u32_at(block_size)?,
+            relation_segment_blocks: u32_at(block_size + 4)?,
             wal_block_size: u32_at(block_size + 8)?,
             wal_segment_size,
             data_checksum_version: u32_at(block_size + 36)?,
@@ -276,8 +279,12 @@ mod tests {
             assert_eq!(control.state, ClusterState::ShutDown, "{major}");
             assert_eq!(control.wal_segment_size, SegmentSize::DEFAULT, "{major}");
             assert_eq!(
-                (control.block_size, control.wal_block_size),
-                (8192, 8192),
+                (
+                    control.block_size,
+                    control.relation_segment_blocks,
+                    control.wal_block_size
+                ),
+                (8192, 131_072, 8192),
                 "{major}"
             );
             assert_eq!(control.checkpoint_timeline, TimelineId::FIRST, "{major}");
@@ -336,7 +343,7 @@ mod tests {
             ControlFile::parse(&bytes),
             Err(ControlFileError::Version { version: 1900 })
         );
-        let crc = crc32c::crc32c(&bytes[..V18.crc]);
+        let crc = crate::crc::append(0, &bytes[..V18.crc]);
         bytes[V18.crc..V18.crc + 4].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(ControlFile::parse(&bytes).unwrap().control_version, 1900);
     }

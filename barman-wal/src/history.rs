@@ -128,6 +128,12 @@ impl TimelineHistory {
         &self.entries
     }
 
+    /// The timeline that it left when it began, and where; `None` for one without ancestors.
+    #[must_use]
+    pub fn parent(&self) -> Option<&HistoryEntry> {
+        self.entries.last()
+    }
+
     /// The timeline on which the byte at `lsn` lies, seen from this timeline.
     #[must_use]
     pub fn owner_of(&self, lsn: Lsn) -> TimelineId {
@@ -193,6 +199,26 @@ impl TimelineHistory {
             .map(|entry| format!("{}\t{}\t{}\n", entry.parent, entry.switch_point, entry.reason))
             .collect()
     }
+}
+
+/// The timelines of `histories` that left `timeline` itself, not one of its descendants, at `not_before` or later,
+/// with the position where each begins: the earliest first. Numbers need not be without gaps: a timeline whose recovery
+/// failed leaves none.
+#[must_use]
+pub fn children<'h>(
+    histories: impl IntoIterator<Item = &'h TimelineHistory>,
+    timeline: TimelineId,
+    not_before: Lsn,
+) -> Vec<(TimelineId, Lsn)> {
+    let mut children: Vec<_> = histories
+        .into_iter()
+        .filter_map(|history| Some((history.timeline, history.parent()?)))
+        .filter(|(_, parent)| parent.parent == timeline && parent.switch_point >= not_before)
+        .map(|(child, parent)| (child, parent.switch_point))
+        .collect();
+    children.sort_by_key(|(child, start)| (*start, *child));
+    children.dedup();
+    children
 }
 
 fn parse_line(line: &str) -> Option<HistoryEntry> {
@@ -325,6 +351,30 @@ mod tests {
         // The switch lies within this segment: the later timeline has all of it.
         assert_eq!(segment(0x600_0000), "000000050000000000000006");
         assert_eq!(TimelineHistory::root(tli(1)).owner_of(Lsn(9)), tli(1));
+    }
+
+    #[test]
+    fn who_left_whom() {
+        let histories = [
+            parse(2, "1\t0/6000000\tx").unwrap(),
+            parse(3, "1\t0/6000000\tx\n2\t0/7000000\tx").unwrap(),
+            parse(9, "1\t0/5000000\tx").unwrap(),
+            parse(7, "1\t0/6000000\tx").unwrap(),
+            TimelineHistory::root(tli(1)),
+        ];
+        let of = |timeline, not_before| -> Vec<(u32, u64)> {
+            children(&histories, tli(timeline), Lsn(not_before))
+                .into_iter()
+                .map(|(child, start)| (child.get(), start.0))
+                .collect()
+        };
+        assert_eq!(of(1, 0), [(9, 0x500_0000), (2, 0x600_0000), (7, 0x600_0000)]);
+        assert_eq!(of(1, 0x500_0001), [(2, 0x600_0000), (7, 0x600_0000)]);
+        assert_eq!(of(1, 0x600_0001), []);
+        assert_eq!(of(2, 0), [(3, 0x700_0000)]);
+        assert_eq!(of(3, 0), []);
+        assert_eq!(histories[1].parent().unwrap().parent, tli(2));
+        assert_eq!(histories[4].parent(), None);
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! PostgreSQL's formats on disk, for programs that back it up: log sequence numbers, timelines, WAL file names for
 //! any segment size, history files, the backup label and the tablespace map, `backup_manifest`, `pg_control`, WAL page
-//! headers and the compression of archived segments. Two modules are about writing rather than reading: [`durable`]
+//! headers and records, and the compression of archived segments. Two modules are about writing rather than reading: [`durable`]
 //! is the only place of this project that renames and syncs files, and [`lock`] takes the `flock` locks that Barman
 //! takes.
 //!
@@ -27,12 +27,18 @@
 pub mod backup_label;
 pub mod codec;
 pub mod control;
+pub mod crc;
+pub mod data_file;
 pub mod durable;
 pub mod history;
+pub mod incremental;
+pub mod index;
 pub mod lock;
 pub mod lsn;
 pub mod manifest;
 pub mod page;
+pub mod page_checksum;
+pub mod record;
 pub mod segment;
 pub mod tablespace_map;
 pub mod timeline;

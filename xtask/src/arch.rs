@@ -1,5 +1,7 @@
 //! `cargo xtask arch`: which crate may depend on which, which layer of `barman-core` may use which, and how long a file may be.
 //!
+//! And that `barman-wal` without features has no C code.
+//!
 //! The rules are those of `docs/architecture.md`; whoever changes one changes the other.
 
 use std::collections::BTreeMap;
@@ -53,12 +55,16 @@ const LINES: usize = 700;
 /// Most lines of a file that is nothing but tests, which are tables for the most part.
 const LINES_OF_TESTS: usize = 900;
 
+/// What compiles C, or has been compiled from it.
+const C_CODE: [&str; 5] = ["cc", "cmake", "bindgen", "pkg-config", "vcpkg"];
+
 /// Runs the task.
 pub fn run() -> Result<()> {
     let mut command = run::cargo();
     let text = run::quiet(command.args(["metadata", "--no-deps", "--format-version", "1", "--quiet"]))?;
     let metadata: Metadata = serde_json::from_str(&text).context("parse the output of cargo metadata")?;
     let mut faults = wrong_edges(&metadata);
+    faults.extend(c_code("barman-wal")?);
     let source = run::root().join("barman-core/src");
     let mut files = 0;
     each_source(&source, &source, &mut |relative, text| {
@@ -152,6 +158,33 @@ fn too_long(file: &Path, text: &str) -> Option<String> {
             file.display()
         )
     })
+}
+
+/// Packages with C code that a library needs without any of its features.
+fn c_code(library: &str) -> Result<Vec<String>> {
+    let mut command = run::cargo();
+    command.args(["tree", "--quiet", "--no-default-features", "--prefix", "none"]);
+    let tree =
+        run::quiet(command.args(["--edges", "normal,build", "--format", "{p}", "--package", library]))?;
+    ensure!(
+        tree.starts_with(library),
+        "the tree of {library} begins with {tree:?}"
+    );
+    Ok(with_c_code(&tree)
+        .into_iter()
+        .map(|name| format!("{library} needs {name} without any feature: it shall have no C code"))
+        .collect())
+}
+
+fn with_c_code(tree: &str) -> Vec<&str> {
+    let names = tree.lines().filter_map(|line| line.split(' ').next());
+    // `linux-raw-sys` has the kernel's constants and no code.
+    let mut found: Vec<&str> = names
+        .filter(|name| C_CODE.contains(name) || (name.ends_with("-sys") && *name != "linux-raw-sys"))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 fn each_source(root: &Path, dir: &Path, action: &mut impl FnMut(&Path, &str)) -> Result<()> {
@@ -285,6 +318,14 @@ mod tests {
         Metadata {
             packages: packages.into(),
         }
+    }
+
+    #[test]
+    fn c_code_is_found() {
+        let tree = "barman-wal v0.1.0 (/x)\nrustix v1.1.6\nlinux-raw-sys v0.11.0\nlibc v0.2.1\n";
+        assert!(with_c_code(tree).is_empty());
+        let tree = format!("{tree}zstd-sys v2.1.2\ncc v1.2.3\njobserver v0.1.3\ncc v1.2.3 (*)\n");
+        assert_eq!(with_c_code(&tree), ["cc", "zstd-sys"]);
     }
 
     #[test]

@@ -117,6 +117,19 @@ impl<'a> LockedXlogDb<'a> {
         }
     }
 
+    /// Makes a catalogue that is missing, from the archive. Whoever is going to store a file and to list it comes here
+    /// first: the archive does not tell all that is known of a file, such as the program that compressed it.
+    ///
+    /// # Errors
+    /// Reading the archive; writing.
+    pub fn create_if_missing(&mut self) -> Result<(), XlogDbError> {
+        match self.layout.xlogdb().try_exists() {
+            Ok(true) => Ok(()),
+            Ok(false) => self.rebuild(&XlogDb::default()).map(drop),
+            Err(error) => Err(self.error("look at")(error)),
+        }
+    }
+
     /// Adds lines at the end, durably. A last line that a crash cut is repaired first; a missing file is rebuilt
     /// from the archive (and gets no second line for a file it lists already).
     ///

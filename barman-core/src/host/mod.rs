@@ -2,5 +2,6 @@
 
 pub mod command;
 pub mod environment;
+pub mod filter;
 pub mod hooks;
 pub mod process;

@@ -18,3 +18,4 @@ pub mod receive_wal;
 pub mod restore;
 pub mod show_backup;
 pub mod switch_wal;
+mod wal_codec;

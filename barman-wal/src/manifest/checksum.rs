@@ -157,7 +157,7 @@ impl Hasher {
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             State::None => {}
-            State::Crc32c(crc) => *crc = crc32c::crc32c_append(*crc, bytes),
+            State::Crc32c(crc) => *crc = crate::crc::append(*crc, bytes),
             State::Sha224(hash) => hash.update(bytes),
             State::Sha256(hash) => hash.update(bytes),
             State::Sha384(hash) => hash.update(bytes),

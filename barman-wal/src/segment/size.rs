@@ -18,6 +18,8 @@ pub struct SegmentSizeError {
 impl SegmentSize {
     /// 16 MiB.
     pub const DEFAULT: Self = Self(16 << 20);
+    /// 1 GiB.
+    pub const MAX: Self = Self(1 << 30);
 
     /// # Errors
     /// `bytes` is not a power of two, or not within 1 MiB..=1 GiB.

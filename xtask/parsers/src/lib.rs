@@ -21,12 +21,15 @@
     reason = "a panic is how a failed property is told; nothing of this is shipped"
 )]
 
+mod blocks;
 pub mod catalog;
 pub mod cli;
 pub mod core;
 pub mod corpus;
+mod index;
 mod input;
 pub mod pg;
+mod records;
 #[cfg(feature = "workshop")]
 pub mod scan;
 mod table;

@@ -14,6 +14,10 @@ use barman_wal::tablespace_map::TablespaceMap;
 use barman_wal::{Lsn, SegmentName, SegmentSize, TimelineId, WalFileName};
 use sha2::{Digest, Sha256};
 
+pub use crate::index::wal_index;
+pub use crate::blocks::{data_pages, incremental};
+pub use crate::records::wal_records;
+
 use crate::input::{Dripping, reached, text};
 
 /// More is never unpacked in one run: a few kilobytes may stand for terabytes.
@@ -239,7 +243,15 @@ pub fn archived_file(bytes: &[u8]) {
     assert_eq!(Algorithm::detect(bytes, Some(b"")), found);
     let _ = Algorithm::detect(bytes, bytes.get(..3));
 
-    for algorithm in [Algorithm::Gzip, Algorithm::None] {
+    for algorithm in [
+        Algorithm::None,
+        Algorithm::Gzip,
+        Algorithm::Bzip2,
+        Algorithm::Xz,
+        Algorithm::Zstd,
+        Algorithm::Lz4,
+        Algorithm::Snappy,
+    ] {
         let whole = unpack(algorithm, bytes);
         let pieces = unpack(algorithm, Dripping::new(bytes));
         assert_eq!(whole, pieces);

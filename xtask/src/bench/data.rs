@@ -139,6 +139,86 @@ fn write_wal(dir: &Path, count: usize) -> Result<()> {
     Ok(())
 }
 
+/// What fills the segments of [`uniform`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// Images of whole blocks, and little else.
+    Images,
+    /// Rows and index entries, about 65 bytes each.
+    SmallRecords,
+}
+
+/// Complete WAL segments full of one kind of record, sorted by name.
+///
+/// # Errors
+/// They cannot be made.
+pub fn uniform(count: usize, load: Load) -> Result<Vec<PathBuf>> {
+    let kind = match load {
+        Load::Images => "images",
+        Load::SmallRecords => "small",
+    };
+    let done = data_dir().join(format!("wal-{MAJOR}-{kind}-{count}-r{RECIPE}"));
+    if !done.exists() {
+        let fresh = done.with_extension("new");
+        remove(&fresh)?;
+        fs::create_dir_all(&fresh)?;
+        let cluster = Cluster::builder(MAJOR)
+            .conf("max_wal_size", "16GB")
+            .conf("wal_keep_size", "16GB")
+            .conf("checkpoint_timeout", "1h")
+            .conf("autovacuum", "off")
+            .conf(
+                "full_page_writes",
+                if load == Load::Images { "on" } else { "off" },
+            )
+            .start()?;
+        let statement = match load {
+            Load::Images => {
+                // A row on each page is changed, after a checkpoint.
+                let pages = 2200 * (count + 1);
+                for text in [
+                    "CREATE TABLE wide (id int, filler text) WITH (fillfactor = 90)",
+                    &format!(
+                        "INSERT INTO wide SELECT g, md5(g::text) || md5((g + 1)::text) || md5((g + 3)::text) \
+                         FROM generate_series(1, {}) g",
+                        pages * 55
+                    ),
+                    "CHECKPOINT",
+                ] {
+                    cluster.sql(text)?;
+                }
+                "UPDATE wide SET filler = upper(filler) WHERE id % 55 = 0".to_owned()
+            }
+            Load::SmallRecords => {
+                cluster.sql("CREATE TABLE narrow (id int PRIMARY KEY, number int)")?;
+                format!(
+                    "INSERT INTO narrow SELECT g, g FROM generate_series(1, {}) g",
+                    135_000 * (count + 1)
+                )
+            }
+        };
+        cluster.sql("SELECT pg_switch_wal()")?;
+        let first = cluster.sql_value("SELECT pg_walfile_name(pg_current_wal_lsn())")?;
+        cluster.sql(&statement)?;
+        let end = cluster.sql_value("SELECT pg_walfile_name(pg_current_wal_lsn())")?;
+        let complete = listed(&cluster.data_dir().join("pg_wal"))?;
+        let complete: Vec<PathBuf> = complete
+            .into_iter()
+            .filter(|path| name(path).is_ok_and(|name| *name > *first && *name < *end))
+            .take(count)
+            .collect();
+        ensure!(
+            complete.len() == count,
+            "only {} segments became full",
+            complete.len()
+        );
+        place(&complete, &fresh)?;
+        cluster.stop(Stop::Fast)?;
+        publish(&fresh, &done)?;
+    }
+    listed(&done)
+}
+
 fn listed(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {

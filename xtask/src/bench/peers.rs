@@ -79,7 +79,7 @@ pub fn versions() -> BTreeMap<String, String> {
     if let Some(text) = pgbackrest().ok().and_then(|path| version(&path, "version")) {
         versions.insert("pgbackrest".to_owned(), text);
     }
-    for name in ["cp", "gzip", "zstd", "lz4", "xz", "bzip2", "rsync"] {
+    for name in ["cp", "gzip", "pigz", "zstd", "lz4", "xz", "bzip2", "rsync"] {
         let found = run::find(name).and_then(|path| version(&path, "--version"));
         if let Some(text) = found {
             versions.insert(name.to_owned(), text);

@@ -17,11 +17,13 @@ use crate::run;
 pub const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Programs of ours that are measured: the crate, the kind of cargo target, its name.
-const PROGRAMS: [(&str, &str, &str); 4] = [
+const PROGRAMS: [(&str, &str, &str); 6] = [
     ("barman-cli", "--bin", "barman"),
     ("patroni-barman", "--bin", "patroni_barman"),
     ("barman-pg", "--example", "basebackup"),
     ("barman-wal", "--example", "codec"),
+    ("barman-wal", "--example", "waldump"),
+    ("barman-wal", "--example", "index_measure"),
 ];
 
 /// Sizes of a run.
@@ -57,7 +59,7 @@ impl World {
         for (package, kind, name) in PROGRAMS {
             let mut choice = vec!["--release", "--package", package, kind, name];
             if package == "barman-wal" {
-                choice.extend(["--features", "gzip"]);
+                choice.extend(["--features", "codecs"]);
             }
             let built = run::built(&choice, name)?;
             fs::copy(&built, bin.join(name)).with_context(|| format!("copy {}", built.display()))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Read as _;
 
-use flate2::read::GzDecoder;
+use barman_wal::codec::{self, Algorithm};
 use serde_json::Value;
 
 use super::capture::{Capture, Content, Found, Run};
@@ -26,7 +26,7 @@ pub enum Words {
 pub enum Look {
     /// By kind, mode and content.
     Content,
-    /// By kind, mode and what it holds without gzip: two implementations of a codec do not write the same bytes.
+    /// By kind, mode and the compression and what it holds without it: two implementations of a codec do not write the same bytes.
     Unpacked,
     /// By kind, mode and size: the content is a live server's.
     Size,
@@ -422,20 +422,22 @@ fn contents(path: &str, ours: Bytes<'_>, oracle: Bytes<'_>, found: &mut Vec<Diff
 }
 
 fn unpacked(path: &str, ours: &[u8], oracle: &[u8], found: &mut Vec<Difference>) {
-    let plain = |bytes: &[u8]| {
+    let plain = |bytes: &[u8]| -> Result<(Algorithm, Vec<u8>), String> {
         let mut plain = Vec::new();
-        let read = GzDecoder::new(bytes).read_to_end(&mut plain);
-        read.map(|_| plain).map_err(|error| error.to_string())
+        let known = Algorithm::detect(bytes, None).ok_or("no known compression")?;
+        let mut decoder = codec::decoder(known, bytes).map_err(|error| error.to_string())?;
+        decoder.read_to_end(&mut plain).map_err(|error| error.to_string())?;
+        Ok((known, plain))
     };
     let (a, b) = (plain(ours), plain(oracle));
     // What neither can unpack says nothing.
     if a == b && a.is_ok() {
         return;
     }
-    let shown = |plain: &Result<Vec<u8>, String>| {
+    let shown = |plain: &Result<(Algorithm, Vec<u8>), String>| {
         Some(match plain {
-            Ok(bytes) => format!("{} bytes without gzip", bytes.len()),
-            Err(error) => format!("no gzip: {error}"),
+            Ok((known, bytes)) => format!("{} bytes within {known}", bytes.len()),
+            Err(error) => format!("not unpacked: {error}"),
         })
     };
     found.push(Difference::File(path.to_owned(), shown(&a), shown(&b)));

@@ -102,7 +102,7 @@ static POSITION: LazyLock<Regex> = LazyLock::new(|| {
 
 static COMPRESSED: LazyLock<Regex> = LazyLock::new(|| {
     regex(
-        r"(?m)^((?:[0-9A-F]{24}\S*|[0-9A-F]{8}\.history)\t)\d+(\t[\d.]+\t(?:gzip|bzip2|xz|zstd|lz4|pigz|pygzip|pybzip2)\t)",
+        r"(?m)^((?:[0-9A-F]{24}\S*|[0-9A-F]{8}\.history)\t)\d+(\t[\d.]+\t(?:gzip|pygzip|pigz|bzip2|pybzip2|xz|zstd|lz4|snappy|custom)\t)",
     )
 });
 

@@ -11,7 +11,7 @@ use crate::run;
 
 /// Debian packages and what in them is looked for: a program in `PATH`, or an absolute path, in which `*` is whatever
 /// version the release of Debian has.
-const PACKAGES: [(&str, &str); 19] = [
+const PACKAGES: [(&str, &str); 20] = [
     ("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
     ("postgresql-client-15", "/usr/lib/postgresql/15/bin/pg_basebackup"),
     ("rsync", "rsync"),
@@ -24,6 +24,7 @@ const PACKAGES: [(&str, &str); 19] = [
     ("lz4", "lz4"),
     ("xz-utils", "xz"),
     ("bzip2", "bzip2"),
+    ("pigz", "pigz"),
     ("curl", "curl"),
     ("procps", "ps"),
     // The oracle runs it on WAL files.

@@ -81,11 +81,9 @@ impl Run<'_> {
             .any(|item| matches!(item.staged, Staged::Store { .. } | Staged::Same { .. }));
         let cancel = self.ctx.cancel.flag();
         let mut db = if needs_catalogue {
-            Some(LockedXlogDb::open(
-                self.storage.layout,
-                &self.custom,
-                Some(&cancel),
-            )?)
+            let mut db = LockedXlogDb::open(self.storage.layout, &self.custom, Some(&cancel))?;
+            db.create_if_missing()?;
+            Some(db)
         } else {
             None
         };

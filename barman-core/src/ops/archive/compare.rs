@@ -5,7 +5,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use barman_wal::codec::{self, Algorithm};
+use barman_wal::WalFileName;
+use barman_wal::codec::{Algorithm, first_bytes, looks_encrypted};
+
+use crate::ops::wal_codec::WalCodec;
 
 const BUFFER: usize = 128 * 1024;
 
@@ -25,8 +28,14 @@ pub(super) enum Comparison {
     StoredUnreadable(io::Error),
 }
 
-/// Compares `source` with the file at `stored`. Size and time never decide; only content does.
-pub(super) fn compare(source: &File, stored: &Path, custom_magic: Option<&[u8]>) -> Comparison {
+/// Compares `source` with the file at `stored`, both of the name `name`. Size and time never decide; only content does.
+pub(super) fn compare(
+    source: &File,
+    stored: &Path,
+    name: WalFileName,
+    codec: &WalCodec<'_>,
+    cancelled: &dyn Fn() -> bool,
+) -> Comparison {
     let stored_file = match File::open(stored) {
         Ok(file) => file,
         Err(error) => return Comparison::StoredUnreadable(error),
@@ -39,53 +48,52 @@ pub(super) fn compare(source: &File, stored: &Path, custom_magic: Option<&[u8]>)
         (_, Err(error)) => return Comparison::StoredUnreadable(error),
         _ => {}
     }
-    let stored_first = match codec::first_bytes(&stored_file) {
+    let stored_first = match first_bytes(&stored_file) {
         Ok(first) => first,
         Err(error) => return Comparison::StoredUnreadable(error),
     };
-    if codec::looks_encrypted(&stored_first) {
+    if looks_encrypted(&stored_first) {
         return Comparison::Different;
     }
-    let source_first = match codec::first_bytes(source) {
+    let source_first = match first_bytes(source) {
         Ok(first) => first,
         Err(error) => return Comparison::SourceUnreadable(error),
     };
-    let algorithm = |first: &[u8]| Algorithm::detect(first, custom_magic).unwrap_or(Algorithm::None);
-    let (one, other) = (algorithm(&source_first), algorithm(&stored_first));
-    if one == other {
+    let one = codec.detect(&source_first).unwrap_or(Algorithm::None);
+    let other = codec.stored_as(name, &stored_first);
+    if one == other || other == Algorithm::Custom {
         // Equal bytes need no codec. Different ones may still decompress to the same.
-        match streams(source, &stored_file, Algorithm::None, Algorithm::None) {
-            Comparison::Different if one != Algorithm::None => {}
+        match streams(
+            source,
+            &stored_file,
+            Algorithm::None,
+            Algorithm::None,
+            codec,
+            cancelled,
+        ) {
+            Comparison::Different if other != Algorithm::None => {}
             result => return result,
         }
     }
-    match File::open(stored) {
-        Ok(stored_file) => streams(source, &stored_file, one, other),
-        Err(error) => Comparison::StoredUnreadable(error),
-    }
+    streams(source, &stored_file, one, other, codec, cancelled)
 }
 
-fn streams(source: &File, stored: &File, one: Algorithm, other: Algorithm) -> Comparison {
-    let unavailable = |error: codec::CodecError| io::Error::new(io::ErrorKind::Unsupported, error);
-    let mut source = match codec::decoder(
-        one,
-        At {
-            file: source,
-            offset: 0,
-        },
-    ) {
+fn streams(
+    source: &File,
+    stored: &File,
+    one: Algorithm,
+    other: Algorithm,
+    codec: &WalCodec<'_>,
+    cancelled: &dyn Fn() -> bool,
+) -> Comparison {
+    // That we cannot read a format says nothing of the file.
+    let mut source = match codec.reader(one, source, cancelled) {
         Ok(reader) => reader,
-        Err(error) => return Comparison::StoredUnreadable(unavailable(error)),
+        Err(error) => return Comparison::StoredUnreadable(error),
     };
-    let mut stored = match codec::decoder(
-        other,
-        At {
-            file: stored,
-            offset: 0,
-        },
-    ) {
+    let mut stored = match codec.reader(other, stored, cancelled) {
         Ok(reader) => reader,
-        Err(error) => return Comparison::StoredUnreadable(unavailable(error)),
+        Err(error) => return Comparison::StoredUnreadable(error),
     };
     let (mut left, mut right) = (vec![0; BUFFER], vec![0; BUFFER]);
     loop {
@@ -103,21 +111,6 @@ fn streams(source: &File, stored: &File, one: Algorithm, other: Algorithm) -> Co
         if left_count == 0 {
             return Comparison::Same;
         }
-    }
-}
-
-/// Reads a file from its beginning without moving the position that others use.
-struct At<'a> {
-    file: &'a File,
-    offset: u64,
-}
-
-impl Read for At<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        use std::os::unix::fs::FileExt;
-        let count = self.file.read_at(buffer, self.offset)?;
-        self.offset = self.offset.saturating_add(count as u64);
-        Ok(count)
     }
 }
 
@@ -139,9 +132,10 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 mod tests {
     use std::io::Write;
 
-    use barman_wal::codec::Level;
+    use barman_wal::codec::{self, Level};
 
     use super::*;
+    use crate::config::Config;
 
     fn gzip(content: &[u8], level: Level) -> Vec<u8> {
         let mut encoder = codec::encoder(Algorithm::Gzip, level, Vec::new()).unwrap();
@@ -157,11 +151,20 @@ mod tests {
         let mut torn = gzip(&plain, Level::Low);
         torn.truncate(1000);
         let directory = tempfile::tempdir().unwrap();
+        let conf = directory.path().join("barman.conf");
+        std::fs::write(
+            &conf,
+            "[barman]\nbarman_home = /nonexistent\n[s]\nconninfo = host=x\n",
+        )
+        .unwrap();
+        let config = Config::load(&conf, None).unwrap().server("s").unwrap().clone();
+        let codec = WalCodec::new(&config);
+        let name: WalFileName = "000000010000000000000001".parse().unwrap();
         let check = |source: &[u8], stored: &[u8]| {
             let (one, two) = (directory.path().join("source"), directory.path().join("stored"));
             std::fs::write(&one, source).unwrap();
             std::fs::write(&two, stored).unwrap();
-            match compare(&File::open(&one).unwrap(), &two, None) {
+            match compare(&File::open(&one).unwrap(), &two, name, &codec, &|| false) {
                 Comparison::Same => "same",
                 Comparison::OneFile => "one",
                 Comparison::Different => "different",

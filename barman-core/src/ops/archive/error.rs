@@ -29,7 +29,7 @@ pub enum ArchiveError {
         /// Why.
         source: LockError,
     },
-    /// The configured compression cannot be written yet. Nothing was touched.
+    /// The configured compression cannot be written. Nothing was touched.
     #[error("cannot archive WAL of server {server}: {source}")]
     Compression {
         /// The server.
@@ -138,10 +138,13 @@ impl Failure for ArchiveError {
                     | LockError::Io { path, .. } => path.display(),
                 }
             )),
-            Self::Compression { .. } => Some(
-                "set compression to gzip, pigz or pygzip, or unset it; archived files stay readable"
-                    .to_owned(),
-            ),
+            Self::Compression {
+                source: CodecError::Custom,
+                ..
+            } => Some("set both filters, or another compression".to_owned()),
+            Self::Compression { .. } => {
+                Some("set another compression, or unset it; archived files stay readable".to_owned())
+            }
             Self::Encryption { .. } => {
                 Some("unset encryption, or let Barman 3.20.1 archive this server".to_owned())
             }

@@ -19,17 +19,18 @@ mod run;
 pub(in crate::ops) mod segment_check;
 mod stage;
 
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use barman_catalog::xlogdb::CustomMagic;
 use barman_catalog::{Layout, identity};
 use barman_wal::WalFileName;
-use barman_wal::codec::{Algorithm, CodecError, Level};
 use barman_wal::lock::{Lock, LockError};
 
 use crate::config::ServerConfig;
-use crate::config::types::{CompressionLevel, WalCompression};
+use crate::config::types::WalCompression;
 use crate::context::Context;
+use crate::ops::wal_codec::WalCodec;
 use crate::server::Server;
 
 pub use error::ArchiveError;
@@ -179,21 +180,16 @@ fn storage(server: &Server) -> Result<Storage<'_>, ArchiveError> {
             encryption: encryption.to_string(),
         });
     }
-    let compression = config.compression.map_or(Algorithm::None, algorithm);
-    if !compression.is_available() {
-        let source = CodecError::NotAvailable(compression);
-        return Err(ArchiveError::Compression {
-            server: name(),
-            source,
-        });
-    }
+    let codec = WalCodec::new(config);
+    codec.check().map_err(|source| ArchiveError::Compression {
+        server: name(),
+        source,
+    })?;
     Ok(Storage {
         layout: server.layout(),
-        compression,
-        level: level(config.compression_level),
-        custom_magic: config.custom_compression_magic.clone(),
-        check_segments: config.custom_compression_filter.is_none()
-            && config.custom_decompression_filter.is_none(),
+        check_segments: !codec.has_filters(),
+        codec,
+        spare_threads: AtomicUsize::new(1),
         system_identifier: known_system(server.layout()),
     })
 }
@@ -201,34 +197,6 @@ fn storage(server: &Server) -> Result<Storage<'_>, ArchiveError> {
 /// The cluster that was backed up, if any was. Only for a warning, so a file that cannot be read tells nothing.
 fn known_system(layout: &Layout) -> Option<u64> {
     identity::read(layout).ok().flatten()?.systemid?.parse().ok()
-}
-
-/// The codec of an option value.
-#[must_use]
-pub(crate) fn algorithm(compression: WalCompression) -> Algorithm {
-    match compression {
-        WalCompression::Gzip => Algorithm::Gzip,
-        WalCompression::Bzip2 => Algorithm::Bzip2,
-        WalCompression::Pygzip => Algorithm::Pygzip,
-        WalCompression::Pybzip2 => Algorithm::Pybzip2,
-        WalCompression::Pigz => Algorithm::Pigz,
-        WalCompression::Xz => Algorithm::Xz,
-        WalCompression::Zstd => Algorithm::Zstd,
-        WalCompression::Lz4 => Algorithm::Lz4,
-        WalCompression::Snappy => Algorithm::Snappy,
-        WalCompression::Custom => Algorithm::Custom,
-    }
-}
-
-/// The level of an option value.
-#[must_use]
-pub(crate) fn level(level: CompressionLevel) -> Level {
-    match level {
-        CompressionLevel::Low => Level::Low,
-        CompressionLevel::Medium => Level::Medium,
-        CompressionLevel::High => Level::High,
-        CompressionLevel::Number(number) => Level::Number(number),
-    }
 }
 
 /// How a rebuild of the catalogue recognises files of a custom compression.

@@ -169,10 +169,15 @@ impl<'a> Run<'a> {
     }
 
     fn process(&mut self, source: Source, directory: &Path, files: &[Waiting]) -> Result<(), Stop> {
-        let threads = thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(MOST_THREADS)
-            .min(files.len());
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let threads = processors.min(MOST_THREADS).min(files.len());
+        let at_once = if hook::configured(self.config) {
+            1
+        } else {
+            threads.max(1)
+        };
+        let spare = processors.div_ceil(at_once);
+        self.storage.spare_threads.store(spare, Ordering::Relaxed);
         if hook::configured(self.config) {
             return self.one_by_one_with_hooks(source, directory, files);
         }

@@ -5,11 +5,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use barman_catalog::Layout;
 use barman_catalog::xlogdb::{Tag, WalRecord};
 use barman_wal::WalFileName;
-use barman_wal::codec::{self, Algorithm, CodecError, Level};
+use barman_wal::codec::{self, Algorithm, CodecError};
 use barman_wal::durable::{self, AtomicFile, DurableError};
 use barman_wal::page;
 use jiff::Timestamp;
@@ -18,6 +19,7 @@ use super::compare::{Comparison, compare};
 use super::queue::{Source, Waiting};
 use super::rejects::{self, Reason};
 use super::segment_check::{self, Verdict};
+use crate::ops::wal_codec::WalCodec;
 
 /// A file that was written to so recently may not be complete: `archive_command`s that copy to the final name exist,
 /// to network file systems that stall and whose clocks differ from ours too. Whoever is moved to the errors directory
@@ -29,10 +31,10 @@ const BUFFER: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Storage<'a> {
     pub(super) layout: &'a Layout,
-    /// The configured compression; [`Algorithm::None`] stores files as they come.
-    pub(super) compression: Algorithm,
-    pub(super) level: Level,
-    pub(super) custom_magic: Option<Vec<u8>>,
+    pub(super) codec: WalCodec<'a>,
+    /// How many threads each file may be compressed with, by the compression that can: what the staging of several
+    /// files leaves.
+    pub(super) spare_threads: AtomicUsize,
     /// With filters of the user's own, nothing is known about what a segment looks like.
     pub(super) check_segments: bool,
     /// The cluster whose WAL this archive has, as far as it is known.
@@ -144,7 +146,7 @@ impl Storage<'_> {
         let first = codec::first_bytes(&file)?;
         let compression = match source {
             Source::Streaming => None,
-            Source::Incoming => Algorithm::detect(&first, self.custom_magic.as_deref()),
+            Source::Incoming => self.codec.detect(&first),
         };
         Ok(Some(Facts {
             file,
@@ -168,7 +170,7 @@ impl Storage<'_> {
         match fs::symlink_metadata(&target) {
             Ok(_) => match self.clear_useless(waiting, facts, &target, now) {
                 Ok(true) => {}
-                Ok(false) => return self.compare_with(waiting, facts, &target, now),
+                Ok(false) => return self.compare_with(waiting, facts, &target, now, cancelled),
                 Err(error) => return Staged::Fatal(error),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -189,8 +191,15 @@ impl Storage<'_> {
         }
     }
 
-    fn compare_with(&self, waiting: &Waiting, facts: &Facts, target: &Path, now: Timestamp) -> Staged {
-        match compare(&facts.file, target, self.custom_magic.as_deref()) {
+    fn compare_with(
+        &self,
+        waiting: &Waiting,
+        facts: &Facts,
+        target: &Path,
+        now: Timestamp,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Staged {
+        match compare(&facts.file, target, waiting.name, &self.codec, cancelled) {
             Comparison::Same => self.same(waiting, target),
             // A run was killed after it had linked the file into the archive. Whoever delivers straight to the final
             // name may have begun again since, and has cut what is in the archive.
@@ -217,6 +226,9 @@ impl Storage<'_> {
                 }
                 _ => Staged::Different,
             },
+            Comparison::SourceUnreadable(_) | Comparison::StoredUnreadable(_) if cancelled() => {
+                Staged::Cancelled
+            }
             Comparison::SourceUnreadable(error) => {
                 let reason = format!("it cannot be read to its end: {error}");
                 // What a codec says about damaged content; anything else may pass.
@@ -277,8 +289,7 @@ impl Storage<'_> {
         };
         let file = File::open(stored).ok().filter(|_| self.check_segments)?;
         let (first, size) = (codec::first_bytes(&file).ok()?, file.metadata().ok()?.len());
-        if codec::looks_encrypted(&first) || Algorithm::detect(&first, self.custom_magic.as_deref()).is_some()
-        {
+        if codec::looks_encrypted(&first) || self.codec.detect(&first).is_some() {
             return None;
         }
         match segment_check::judge(segment, &first, size) {
@@ -297,9 +308,9 @@ impl Storage<'_> {
             None
         } else {
             // The bytes do not tell `pigz` from `gzip`: then it was made as configured.
-            Algorithm::detect(&first, self.custom_magic.as_deref()).map(|found| {
-                if self.compression.format() == found {
-                    self.compression
+            Some(self.codec.stored_as(name, &first)).map(|found| {
+                if self.codec.compression.format() == found {
+                    self.codec.compression
                 } else {
                     found
                 }
@@ -361,7 +372,8 @@ impl Storage<'_> {
         if let Some(directory) = target.parent() {
             durable::create_dir_all_durable(directory, 0o777)?;
         }
-        let compress = self.compression != Algorithm::None && facts.compression.is_none();
+        let configured = self.codec.compression;
+        let compress = configured != Algorithm::None && facts.compression.is_none();
         let temporary = if compress {
             None
         } else {
@@ -370,19 +382,15 @@ impl Storage<'_> {
         let (temporary, compression) = match temporary {
             Some(temporary) => (temporary, facts.compression),
             None => {
-                let algorithm = if compress {
-                    self.compression
-                } else {
-                    Algorithm::None
-                };
+                let algorithm = if compress { configured } else { Algorithm::None };
                 let temporary = AtomicFile::create(target, 0o600)?;
-                match pour(&facts.file, temporary, algorithm, self.level, cancelled) {
+                match self.pour(&facts.file, temporary, algorithm, cancelled) {
                     Ok(temporary) => {
                         durable::copy_attributes(&facts.file, temporary.file(), temporary.temporary_path())?;
                         (
                             temporary,
                             if compress {
-                                Some(self.compression)
+                                Some(configured)
                             } else {
                                 facts.compression
                             },
@@ -393,6 +401,7 @@ impl Storage<'_> {
                     }
                     Err(PourError::Write(error)) => return Err(error),
                     Err(PourError::Codec(error)) => return Ok(Staged::Failed(error.to_string())),
+                    Err(PourError::Filter(reason)) => return Ok(Staged::Failed(reason)),
                     Err(PourError::Cancelled) => return Ok(Staged::Cancelled),
                 }
             }
@@ -419,6 +428,81 @@ impl Storage<'_> {
             temporary: Box::new(temporary),
             record,
         })
+    }
+
+    /// Copies a whole file through a compressor.
+    fn pour(
+        &self,
+        source: &File,
+        temporary: AtomicFile,
+        algorithm: Algorithm,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<AtomicFile, PourError> {
+        let path = temporary.temporary_path().to_path_buf();
+        let failed = |source| {
+            PourError::Write(DurableError {
+                action: "write",
+                path: path.clone(),
+                source,
+            })
+        };
+        let threads = self.spare_threads.load(Ordering::Relaxed);
+        let is_custom = algorithm == Algorithm::Custom;
+        let (mut reader, encoded): (Box<dyn Read + '_>, _) = if is_custom {
+            let filter = self.codec.compressing_filter(source, cancelled);
+            let filter = filter.map_err(|error| PourError::Filter(error.to_string()))?;
+            (Box::new(filter), Algorithm::None)
+        } else {
+            (Box::new(source), algorithm)
+        };
+        let mut encoder =
+            codec::encoder_on(encoded, self.codec.level, threads, temporary).map_err(PourError::Codec)?;
+        let mut buffer = vec![0; BUFFER];
+        let mut begun = false;
+        loop {
+            if cancelled() {
+                return Err(PourError::Cancelled);
+            }
+            match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    begun = true;
+                    encoder
+                        .write_all(buffer.get(..count).unwrap_or_default())
+                        .map_err(failed)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) if cancelled() => return Err(PourError::Cancelled),
+                Err(error) if is_custom => return Err(PourError::Filter(error.to_string())),
+                Err(error) => return Err(PourError::Read(error)),
+            }
+        }
+        let temporary = encoder.finish().map_err(failed)?;
+        if is_custom {
+            self.check_filtered(source, &temporary, begun).map_err(failed)??;
+        }
+        Ok(temporary)
+    }
+
+    /// What nobody would recognise, or what is nothing, must not replace a WAL file.
+    fn check_filtered(
+        &self,
+        source: &File,
+        made: &AtomicFile,
+        begun: bool,
+    ) -> io::Result<Result<(), PourError>> {
+        if !begun && source.metadata()?.len() > 0 {
+            let reason = "custom_compression_filter gave nothing".to_owned();
+            return Ok(Err(PourError::Filter(reason)));
+        }
+        let made = File::open(made.temporary_path())?;
+        if let Some(magic) = self.codec.custom_magic()
+            && !codec::first_bytes(&made)?.starts_with(magic)
+        {
+            let reason = "what custom_compression_filter gave does not begin with custom_compression_magic";
+            return Ok(Err(PourError::Filter(reason.to_owned())));
+        }
+        Ok(Ok(()))
     }
 
     /// A second name in the archive costs nothing and keeps everything; the first name goes when all is on disk.
@@ -452,40 +536,7 @@ enum PourError {
     Read(io::Error),
     Write(DurableError),
     Codec(CodecError),
+    /// The user's filter failed; in what way.
+    Filter(String),
     Cancelled,
-}
-
-/// Copies a whole file through a compressor.
-fn pour(
-    source: &File,
-    temporary: AtomicFile,
-    algorithm: Algorithm,
-    level: Level,
-    cancelled: &dyn Fn() -> bool,
-) -> Result<AtomicFile, PourError> {
-    let path = temporary.temporary_path().to_path_buf();
-    let failed = |source| {
-        PourError::Write(DurableError {
-            action: "write",
-            path: path.clone(),
-            source,
-        })
-    };
-    let mut encoder = codec::encoder(algorithm, level, temporary).map_err(PourError::Codec)?;
-    let mut source = source;
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        if cancelled() {
-            return Err(PourError::Cancelled);
-        }
-        match source.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => encoder
-                .write_all(buffer.get(..count).unwrap_or_default())
-                .map_err(failed)?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(PourError::Read(error)),
-        }
-    }
-    encoder.finish().map_err(failed)
 }

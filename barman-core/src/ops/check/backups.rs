@@ -8,7 +8,7 @@ use super::facts::Facts;
 use super::report::CheckResult;
 use crate::config::BackupMethod;
 use crate::format;
-use crate::ops::archive;
+use crate::ops::wal_codec::WalCodec;
 
 type Found = Result<Vec<CheckResult>, String>;
 
@@ -115,13 +115,9 @@ pub fn wal_size(facts: &mut Facts<'_, '_>) -> Found {
 
 pub fn compression(facts: &mut Facts<'_, '_>) -> Found {
     const NAME: &str = "compression settings";
-    let Some(compression) = facts.config().compression else {
-        return Ok(vec![CheckResult::ok(NAME, "")]);
-    };
-    Ok(vec![if archive::algorithm(compression).is_available() {
-        CheckResult::ok(NAME, "")
-    } else {
-        CheckResult::failed(NAME, format!("compression '{compression}' is not available yet"))
+    Ok(vec![match WalCodec::new(facts.config()).check() {
+        Ok(()) => CheckResult::ok(NAME, ""),
+        Err(error) => CheckResult::failed(NAME, error.to_string()),
     }])
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use barman_wal::codec::CodecError;
 
 use crate::failure::{Class, Failure};
+use crate::host::filter::FilterError;
 
 /// Why a WAL file was not delivered.
 #[derive(Debug, thiserror::Error)]
@@ -54,15 +55,15 @@ pub enum GetWalError {
         /// Why.
         source: io::Error,
     },
-    /// The stored compression cannot be handled yet.
+    /// The stored compression cannot be handled.
     #[error("cannot deliver WAL file {name}: {source}")]
     Compression {
         /// Which file.
         name: String,
-        /// Which compression.
-        source: CodecError,
+        /// Which compression, and why.
+        source: io::Error,
     },
-    /// The wanted compression cannot be made yet.
+    /// The wanted compression cannot be made.
     #[error("cannot deliver WAL file {name} compressed: {source}")]
     OutputCompression {
         /// Which file.
@@ -117,12 +118,12 @@ impl Failure for GetWalError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Compression { .. } | Self::Encrypted { .. } => {
-                Some("use Barman 3.20.1 to read this file".to_owned())
+            Self::Decompress { source, .. } if source.get_ref().is_some_and(|inner| inner.is::<FilterError>()) => {
+                Some("--keep-compression gives the file as it is stored".to_owned())
             }
-            Self::OutputCompression { .. } => {
-                Some("take the file without --bzip2, or with --gzip".to_owned())
-            }
+            Self::Compression { .. } => Some("--keep-compression gives the file as it is stored".to_owned()),
+            Self::Encrypted { .. } => Some("use Barman 3.20.1 to read this file".to_owned()),
+            Self::OutputCompression { .. } => Some("take the file without --gzip and --bzip2".to_owned()),
             Self::Damaged { .. } | Self::Decompress { .. } => Some(
                 "the archived file is not what PostgreSQL wrote: get this segment from another archive or from pg_wal"
                     .to_owned(),

@@ -104,7 +104,7 @@ pub fn run(
 ) -> Result<GetWalReport, GetWalError> {
     let request = Request::new(server, options)?;
     if let Some(count) = options.peek {
-        let names = peek::names(server, &request, count);
+        let names = peek::names(server, &request, count, ctx.cancel);
         for name in &names {
             ctx.say_console(Level::Info, TARGET, &name.to_string());
         }

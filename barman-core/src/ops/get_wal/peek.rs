@@ -2,16 +2,21 @@
 
 use std::num::NonZeroU32;
 
-use barman_catalog::Layout;
 use barman_wal::page::{self, LONG_HEADER_SIZE};
 use barman_wal::{SegmentName, SegmentSize, WalFileName};
 
 use super::{Request, locate, send};
+use crate::context::Cancel;
 use crate::server::Server;
 
 /// The names from the requested one on, at most `count`, up to the first that is missing. Only segments have
 /// successors.
-pub(super) fn names(server: &Server, request: &Request<'_>, count: NonZeroU32) -> Vec<WalFileName> {
+pub(super) fn names(
+    server: &Server,
+    request: &Request<'_>,
+    count: NonZeroU32,
+    cancel: &Cancel,
+) -> Vec<WalFileName> {
     let layout = server.layout();
     if !locate::exists(layout, request.name) {
         return Vec::new();
@@ -20,7 +25,7 @@ pub(super) fn names(server: &Server, request: &Request<'_>, count: NonZeroU32) -
     let WalFileName::Segment(first) = request.name else {
         return names;
     };
-    let size = segment_size(layout, first);
+    let size = segment_size(server, first, cancel);
     let mut last = first;
     while names.len() < usize::try_from(count.get()).unwrap_or(usize::MAX) {
         let Some(next) = successors(last, size)
@@ -51,12 +56,12 @@ fn successors(last: SegmentName, size: Option<SegmentSize>) -> [Option<SegmentNa
 }
 
 /// The size of the segments of this archive, as the first page of one of them tells.
-fn segment_size(layout: &Layout, segment: SegmentName) -> Option<SegmentSize> {
+fn segment_size(server: &Server, segment: SegmentName, cancel: &Cancel) -> Option<SegmentSize> {
     let name = WalFileName::from(segment);
-    let place = locate::places(layout, &name.to_string(), name, false)
+    let place = locate::places(server.layout(), &name.to_string(), name, false)
         .into_iter()
         .find_map(|place| locate::open(&place.path, place.kind, name).ok().flatten())?;
-    let bytes = send::plain_beginning(&place, LONG_HEADER_SIZE).ok()?;
+    let bytes = send::plain_beginning(server.config(), name, &place, LONG_HEADER_SIZE, cancel).ok()?;
     let header = page::check_segment_header(&bytes).ok()?;
     segment.fits(header.segment_size).then_some(header.segment_size)
 }

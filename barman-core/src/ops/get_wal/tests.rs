@@ -24,6 +24,19 @@ fn gzip(content: &[u8], level: CodecLevel) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn pack(algorithm: Algorithm, content: &[u8]) -> Vec<u8> {
+    let mut encoder = codec::encoder(algorithm, CodecLevel::Low, Vec::new()).unwrap();
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn unpack(algorithm: Algorithm, stored: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let mut decoder = codec::decoder(algorithm, stored).unwrap();
+    io::Read::read_to_end(&mut decoder, &mut plain).unwrap();
+    plain
+}
+
 #[derive(Default)]
 struct Heard(Mutex<Vec<String>>);
 
@@ -155,12 +168,35 @@ fn forms() {
     assert_eq!(bench.get(&in_form(OutputForm::Plain)).unwrap(), plain);
     assert_eq!(bench.get(&in_form(OutputForm::AsStored)).unwrap(), stored);
     assert_eq!(bench.get(&in_form(GZIP)).unwrap(), stored, "byte for byte");
-    let error = bench.get(&in_form(BZIP2)).unwrap_err();
-    assert_eq!((error.exit_code(), error.class()), (1, Class::Error));
-    assert!(
-        error.to_string().contains("`bzip2` is not yet available"),
-        "{error}"
-    );
+    let bzip2 = bench.get(&in_form(BZIP2)).unwrap();
+    assert_eq!(unpack(Algorithm::Bzip2, &bzip2), plain);
+    for algorithm in [
+        Algorithm::Bzip2,
+        Algorithm::Xz,
+        Algorithm::Zstd,
+        Algorithm::Lz4,
+        Algorithm::Snappy,
+    ] {
+        let stored = pack(algorithm, &plain);
+        bench.put(STORED, &stored);
+        assert!(
+            bench.get(&in_form(OutputForm::Plain)).unwrap() == plain,
+            "{algorithm}"
+        );
+        assert!(
+            bench.get(&in_form(OutputForm::AsStored)).unwrap() == stored,
+            "{algorithm}"
+        );
+        let gzip = bench.get(&in_form(GZIP)).unwrap();
+        assert!(unpack(Algorithm::Gzip, &gzip) == plain, "{algorithm}");
+        bench.put(STORED, &stored[..stored.len() / 2]);
+        let error = bench.get(&in_form(OutputForm::Plain)).unwrap_err();
+        assert_eq!(
+            (error.exit_code(), error.class()),
+            (1, Class::Error),
+            "{algorithm}: {error}"
+        );
+    }
 
     bench.put(STORED, &plain);
     assert_eq!(bench.get(&in_form(GZIP)).unwrap(), gzip(&plain, CodecLevel::High));
@@ -255,7 +291,7 @@ fn what_is_refused() {
     );
     for (content, words) in [
         (&b"-----BEGIN PGP MESSAGE-----\n"[..], "it is encrypted"),
-        (b"\x28\xB5\x2F\xFD0000", "`zstd` is not yet available"),
+        (b"\x28\xB5\x2F\xFD0000", "zstd data is cut off"),
     ] {
         bench.put(STORED, content);
         let error = bench.get(&wanted(SEGMENT)).unwrap_err();
@@ -271,10 +307,126 @@ fn what_is_refused() {
             .get(&wanted(SEGMENT))
             .unwrap_err()
             .to_string()
-            .contains("`custom`")
+            .contains("custom_decompression_filter makes of it is no WAL")
     );
     custom.put(STORED, &segment(3));
     assert_eq!(custom.get(&wanted(SEGMENT)).unwrap(), segment(3));
+}
+
+#[test]
+fn what_is_decompressed_must_be_the_segment() {
+    let bench = Bench::new("");
+    let whole = segment(3);
+    let (half, other) = whole.split_at(1 << 19);
+    let twice = pack(Algorithm::Zstd, &[&whole[..], &whole].concat());
+    for (stored, words) in [
+        // Each a complete stream, but one of two, or of another segment.
+        (pack(Algorithm::Xz, half), "524288 bytes"),
+        (pack(Algorithm::Gzip, &segment(4)), "000000010000000000000004"),
+        (pack(Algorithm::Lz4, b""), "0 bytes"),
+        (twice, "2097152 bytes instead of 1048576"),
+        // Far more than any segment.
+        (
+            pack(Algorithm::Bzip2, &vec![0; 64 << 20]).repeat(17),
+            "never written",
+        ),
+    ] {
+        bench.put(STORED, &stored);
+        let error = bench.get(&in_form(OutputForm::Plain)).unwrap_err();
+        assert!(error.to_string().contains(words), "{words}: {error}");
+        assert_eq!(error.exit_code(), 1);
+    }
+    let rows = [pack(Algorithm::Bzip2, half), pack(Algorithm::Bzip2, other)].concat();
+    bench.put(STORED, &rows);
+    assert_eq!(bench.get(&in_form(OutputForm::Plain)).unwrap(), whole);
+    // More than any segment, beginning like one.
+    let mut bomb = pack(Algorithm::Zstd, &whole);
+    bomb.extend(pack(Algorithm::Zstd, &vec![0; 64 << 20]).repeat(17));
+    bench.put(STORED, &bomb);
+    let mut sent = 0;
+    let error = run(
+        &bench.server,
+        &wanted(SEGMENT),
+        &mut Count(&mut sent),
+        &bench.context(),
+    )
+    .unwrap_err();
+    assert!(
+        error.to_string().contains("more than the largest WAL segment"),
+        "{error}"
+    );
+    assert!(sent <= 1 << 30);
+}
+
+/// Forgets what is written.
+struct Count<'a>(&'a mut usize);
+
+impl Write for Count<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        *self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn decompression_filters() {
+    let with = |filter: &str| {
+        Bench::new(&format!(
+            "compression = custom\ncustom_compression_filter = gzip\ncustom_decompression_filter = {filter}"
+        ))
+    };
+    let stored = [&b"mine"[..], &gzip(&segment(3), CodecLevel::Low)].concat();
+    let history = [
+        &b"mine"[..],
+        &gzip(b"1\t0/5\tat restore point \"\xC3\xA9\"\n", CodecLevel::Low),
+    ]
+    .concat();
+    // It may give its output a byte at a time.
+    let dripping = "tail -c +5 | gzip -dc | { dd bs=1 count=100 2>/dev/null; cat; }";
+    for filter in ["tail -c +5 | gzip -dc", dripping] {
+        let bench = with(filter);
+        bench.put(STORED, &stored);
+        bench.put("wals/00000002.history", &history);
+        assert!(bench.get(&wanted(SEGMENT)).unwrap() == segment(3), "{filter}");
+        let got = bench.get(&wanted("00000002.history")).unwrap();
+        assert!(got.starts_with(b"1\t0/5\t"), "{filter}");
+        // Plain ones, from before the compression was set; the reason is in no encoding in particular.
+        let plain = b"1\t0/5\tat restore point \"\xC3\xA9\"\n";
+        bench.put("wals/00000003.history", plain);
+        assert_eq!(bench.get(&wanted("00000003.history")).unwrap(), plain);
+    }
+    for (filter, words) in [
+        (
+            "tail -c +5 | gzip -dc | head -c 100000",
+            "100000 bytes, which is no size",
+        ),
+        (
+            "tail -c +5 | gzip -dc; exit 3",
+            "custom_decompression_filter failed with exit code 3",
+        ),
+        ("head -c 3", "3 bytes, which is no size"),
+        ("true", "0 bytes, which is no size"),
+        ("cat", "makes of it is no WAL"),
+        ("kill -SEGV $$", "ended by signal 11"),
+    ] {
+        let bench = with(filter);
+        bench.put(STORED, &stored);
+        let error = bench.get(&wanted(SEGMENT)).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(words), "{filter}: {text}");
+    }
+    // With a mark, and without the filter that could read it.
+    let bench = Bench::new("custom_compression_magic = 0x6d696e65");
+    bench.put(STORED, &stored);
+    let error = bench.get(&wanted(SEGMENT)).unwrap_err();
+    assert!(
+        error.to_string().contains("needs custom_compression_filter and"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -264,8 +264,8 @@ pub enum RestoreError {
         /// Where it should be.
         path: PathBuf,
     },
-    /// Archived WAL in a form that cannot be read yet.
-    #[error("WAL file {name} is {what}, which is not yet available")]
+    /// Archived WAL in a form that cannot be read.
+    #[error("WAL file {name} is {what}, which cannot be read")]
     UnreadableWal {
         /// Name of the file.
         name: String,

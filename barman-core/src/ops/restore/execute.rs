@@ -20,6 +20,7 @@ use super::wal_copy::{self, Delivery};
 use crate::context::{Context, Level};
 use crate::copy::limit::RateLimit;
 use crate::copy::tree::{self, TreeOptions};
+use crate::ops::wal_codec::WalCodec;
 
 /// The name under which the log knows a restore.
 pub(super) const TARGET: &str = "barman.recovery_executor";
@@ -28,6 +29,7 @@ pub(super) const TARGET: &str = "barman.recovery_executor";
 pub(super) fn execute(
     plan: &RestorePlan,
     layout: &Layout,
+    codec: &WalCodec<'_>,
     started: &mut bool,
     ctx: &Context<'_>,
 ) -> Result<Findings, RestoreError> {
@@ -59,7 +61,7 @@ pub(super) fn execute(
     copy_base(plan, ctx)?;
     deliver_metadata(plan, layout)?;
     if !plan.get_wal {
-        deliver_wal(plan, layout, ctx)?;
+        deliver_wal(plan, layout, codec, ctx)?;
     }
     cancelled()?;
     if plan.recovery {
@@ -176,7 +178,12 @@ fn deliver_metadata(plan: &RestorePlan, layout: &Layout) -> Result<(), RestoreEr
     }
 }
 
-fn deliver_wal(plan: &RestorePlan, layout: &Layout, ctx: &Context<'_>) -> Result<(), RestoreError> {
+fn deliver_wal(
+    plan: &RestorePlan,
+    layout: &Layout,
+    codec: &WalCodec<'_>,
+    ctx: &Context<'_>,
+) -> Result<(), RestoreError> {
     if plan.backup.status == BackupStatus::WaitingForWals
         && backup_info::load(layout, plan.backup.id)
             .is_ok_and(|info| info.status == BackupStatus::WaitingForWals)
@@ -192,6 +199,7 @@ fn deliver_wal(plan: &RestorePlan, layout: &Layout, ctx: &Context<'_>) -> Result
     destination::make(&plan.wal_directory)?;
     let delivery = Delivery {
         layout,
+        codec,
         to: &plan.wal_directory,
         size: plan.backup.xlog_segment_size,
         system_identifier: plan

@@ -20,6 +20,7 @@ use super::time::TargetTime;
 use super::wal_choice::{Extent, Leg, WalChoice};
 use crate::config::ServerConfig;
 use crate::context::Context;
+use crate::ops::wal_codec::WalCodec;
 
 /// Nobody's history file is bigger.
 const MAX_HISTORY: u64 = 1 << 20;
@@ -210,18 +211,22 @@ pub(super) fn latest_timeline(db: &XlogDb) -> Option<TimelineId> {
     lineage::latest(&timelines(db))
 }
 
-fn forks(layout: &Layout, timeline: TimelineId) -> Result<Option<Forks>, RestoreError> {
+fn forks(
+    layout: &Layout,
+    timeline: TimelineId,
+    codec: &WalCodec<'_>,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Option<Forks>, RestoreError> {
     let path = layout.wal_path(&WalFileName::History(timeline));
     let file = match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(RestoreError::io("open", &path))?,
     };
     let mut content = Vec::new();
-    io::Read::read_to_end(
-        &mut io::Read::take(archived::reader(&file, &path)?, MAX_HISTORY),
-        &mut content,
-    )
-    .map_err(RestoreError::io("read", &path))?;
+    let name = WalFileName::History(timeline);
+    let reader = archived::reader(codec, name, &file, &path, cancelled)?;
+    io::Read::read_to_end(&mut io::Read::take(reader, MAX_HISTORY), &mut content)
+        .map_err(RestoreError::io("read", &path))?;
     let history = TimelineHistory::parse(timeline, &content).map_err(|error| RestoreError::DamagedWal {
         path,
         reason: error.to_string(),
@@ -241,7 +246,9 @@ fn legs(
     options: &RestoreOptions,
     db: &XlogDb,
     layout: &Layout,
+    codec: &WalCodec<'_>,
     warnings: &mut Vec<String>,
+    ctx: &Context<'_>,
 ) -> Result<Vec<Leg>, RestoreError> {
     let own = backup.timeline.ok_or(RestoreError::Incomplete {
         backup: backup.id,
@@ -261,7 +268,7 @@ fn legs(
     if aim.timeline == own {
         return Ok(only_own());
     }
-    let forks = forks(layout, aim.timeline)?;
+    let forks = forks(layout, aim.timeline, codec, &|| ctx.cancel.is_requested())?;
     match lineage::legs(own, end, aim.timeline, forks.as_ref()) {
         // Without a signal file PostgreSQL stays on the timeline of the backup, to the end of that one.
         Ok(_) if !options.is_pitr() && !options.standby_mode => {
@@ -334,6 +341,7 @@ pub(super) fn choose_wal(
     options: &RestoreOptions,
     db: &XlogDb,
     layout: &Layout,
+    codec: &WalCodec<'_>,
     ctx: &Context<'_>,
 ) -> Result<(), RestoreError> {
     let backup = &plan.backup;
@@ -343,7 +351,7 @@ pub(super) fn choose_wal(
     };
     let begin = backup.begin_wal.ok_or_else(|| missing("begin_wal"))?;
     let end = backup.end_wal.ok_or_else(|| missing("end_wal"))?;
-    let legs = legs(backup, options, db, layout, &mut plan.warnings)?;
+    let legs = legs(backup, options, db, layout, codec, &mut plan.warnings, ctx)?;
     let extent = match &options.target {
         Target::Immediate => Extent::BackupEnd,
         Target::Lsn(lsn) => Extent::Lsn(*lsn),
@@ -378,7 +386,7 @@ pub(super) fn choose_wal(
             });
         }
         if let Some(compression) = &record.compression
-            && !archived::available(compression.as_str())
+            && !archived::available(codec, compression.as_str())
         {
             return Err(RestoreError::UnreadableWal {
                 name: record.name.to_string(),

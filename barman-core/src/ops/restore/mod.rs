@@ -39,6 +39,7 @@ use crate::copy::tree;
 use crate::failure::{Class, Failure};
 use crate::host::hooks::HookPhase;
 use crate::ops::archive::{self, ArchiveOptions, Occasion};
+use crate::ops::wal_codec::WalCodec;
 use crate::server::Server;
 
 pub use error::RestoreError;
@@ -75,13 +76,15 @@ pub fn run(
     )?;
     let plan = &prepared.plan;
     let mut begun = false;
-    let findings = execute::execute(plan, layout, &mut begun, ctx).map_err(|error| match begun {
-        false => error,
-        true => RestoreError::Partial {
-            source: Box::new(error),
-            destination: plan.destination.clone(),
+    let findings = execute::execute(plan, layout, &WalCodec::new(config), &mut begun, ctx).map_err(
+        |error| match begun {
+            false => error,
+            true => RestoreError::Partial {
+                source: Box::new(error),
+                destination: plan.destination.clone(),
+            },
         },
-    })?;
+    )?;
     if let Err(error) = hook::run(
         config,
         layout,
@@ -188,7 +191,7 @@ fn prepare(
     }
     if !plan.get_wal {
         let db = gather::wal_catalogue(layout, config, ctx)?;
-        gather::choose_wal(&mut plan, options, &db, layout, ctx)?;
+        gather::choose_wal(&mut plan, options, &db, layout, &WalCodec::new(config), ctx)?;
     }
     plan.data.size = tree::measure(&plan.data.from, &plan.data.skip, ctx.cancel)?;
     for (_, tree) in &mut plan.tablespaces {

@@ -18,6 +18,7 @@ use super::archived;
 use super::error::RestoreError;
 use super::plan::WalPlan;
 use crate::context::Context;
+use crate::ops::wal_codec::WalCodec;
 
 const BUFFER: usize = 256 << 10;
 /// A history file or a backup label is far smaller.
@@ -27,6 +28,7 @@ const MAX_SMALL: u64 = 16 << 20;
 #[derive(Clone, Copy)]
 pub(super) struct Delivery<'a> {
     pub(super) layout: &'a Layout,
+    pub(super) codec: &'a WalCodec<'a>,
     pub(super) to: &'a Path,
     pub(super) size: SegmentSize,
     pub(super) system_identifier: Option<u64>,
@@ -99,7 +101,8 @@ fn deliver_one(
         },
         _ => RestoreError::io("open", &from)(error),
     })?;
-    let mut content = archived::reader(&source, &from)?;
+    let cancelled = || ctx.cancel.is_requested();
+    let mut content = archived::reader(delivery.codec, file.name, &source, &from, &cancelled)?;
     let limit = if file.name.is_segment() || matches!(file.name, WalFileName::Partial(_)) {
         u64::from(delivery.size.bytes())
     } else {
@@ -122,6 +125,7 @@ fn deliver_one(
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) if ctx.cancel.is_requested() => return Err(RestoreError::Interrupted),
             Err(error) => return Err(damaged(&from, &error)),
         };
         let bytes = buffer.get(..count).unwrap_or_default();

@@ -7,8 +7,8 @@ use barman_catalog::accounting::{self, WalFigures};
 use barman_catalog::backup_info::BackupInfo;
 use barman_catalog::ids::{self, ResolveError};
 use barman_catalog::retention::RetentionStatus;
-use barman_catalog::{BackupId, BackupType, Catalog, CatalogError, Layout};
-use barman_wal::codec::{self, Algorithm};
+use barman_catalog::{BackupId, BackupType, Catalog, CatalogError};
+use barman_wal::codec;
 use barman_wal::history::TimelineHistory;
 use barman_wal::{Lsn, TimelineId, WalFileName};
 use serde::Serialize;
@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::failure::{Class, Failure};
 use crate::ops::list_backups::{self, Problem};
+use crate::ops::wal_codec::WalCodec;
 use crate::server::Server;
 
 /// What is known about one backup. Everything but `backup` is of use only when its copy is done.
@@ -110,7 +111,7 @@ pub fn run(server: &Server, argument: &str, ctx: &Context<'_>) -> Result<ShowBac
     let complete = backup.status.is_copy_done();
     let (wal, child_timelines) = if complete {
         let index = list_backups::wal_index(server, &catalog, ctx, &mut problems);
-        let children = accounting::child_timelines(backup, branches(server.layout(), backup));
+        let children = accounting::child_timelines(backup, branches(server, backup, ctx));
         (index.figures(backup, catalog.next(id)), children)
     } else {
         (WalFigures::default(), Vec::new())
@@ -147,13 +148,18 @@ pub fn run(server: &Server, argument: &str, ctx: &Context<'_>) -> Result<ShowBac
 const MAX_HISTORY: u64 = 1 << 20;
 
 /// The ancestors of the timelines after the backup's, up to the first one without a history file.
-fn branches(layout: &Layout, backup: &BackupInfo) -> Vec<(TimelineId, Vec<(TimelineId, Lsn)>)> {
+fn branches(
+    server: &Server,
+    backup: &BackupInfo,
+    ctx: &Context<'_>,
+) -> Vec<(TimelineId, Vec<(TimelineId, Lsn)>)> {
     let mut branches = Vec::new();
     let mut timeline = backup.timeline.and_then(TimelineId::next);
     while let Some(current) = timeline {
-        let path = layout.wal_path(&WalFileName::History(current));
+        let name = WalFileName::History(current);
+        let path = server.layout().wal_path(&name);
         let Ok(file) = File::open(&path) else { break };
-        match read_history(file)
+        match read_history(server, name, &file, ctx)
             .map_err(|e| e.to_string())
             .and_then(|content| TimelineHistory::parse(current, &content).map_err(|e| e.to_string()))
         {
@@ -172,9 +178,11 @@ fn branches(layout: &Layout, backup: &BackupInfo) -> Vec<(TimelineId, Vec<(Timel
     branches
 }
 
-fn read_history(file: File) -> io::Result<Vec<u8>> {
-    let algorithm = Algorithm::detect(&codec::first_bytes(&file)?, None).unwrap_or(Algorithm::None);
-    let reader = codec::decoder(algorithm, file).map_err(io::Error::other)?;
+fn read_history(server: &Server, name: WalFileName, file: &File, ctx: &Context<'_>) -> io::Result<Vec<u8>> {
+    let codec = WalCodec::new(server.config());
+    let algorithm = codec.stored_as(name, &codec::first_bytes(file)?);
+    let cancelled = || ctx.cancel.is_requested();
+    let reader = codec.reader(algorithm, file, &cancelled)?;
     let mut content = Vec::new();
     reader.take(MAX_HISTORY).read_to_end(&mut content)?;
     Ok(content)

@@ -3,39 +3,13 @@
 use super::super::row::{Row, memory, rate_of, wall, wall_of};
 use super::ORACLE;
 
-const WALDUMP: &str = "pg_waldump";
 const PGBACKREST: &str = "pgbackrest";
 
-const DECODER: &str = "the WAL decoder and index";
 const COMPRESSED: &str = "compressed base backups";
 const VERIFY: &str = "verify-backup";
 
 pub fn rows() -> Vec<Row> {
     let mut rows = vec![
-        Row::awaits(
-            "decode/image-rich",
-            "WAL full of page images, decoded with CRC by one thread",
-            [wall_of(WALDUMP, 0.5)],
-            DECODER,
-        ),
-        Row::awaits(
-            "decode/small-records",
-            "WAL of small records, decoded with CRC by one thread",
-            [wall_of(WALDUMP, 0.5)],
-            DECODER,
-        ),
-        Row::awaits(
-            "decode/summary",
-            "summary of one segment of 16 MiB",
-            [wall(0.010)],
-            DECODER,
-        ),
-        Row::awaits(
-            "decode/index",
-            "an index of 1,000,000 segments opened, one look-up by time",
-            [wall(0.050)],
-            DECODER,
-        ),
         Row::awaits(
             "replay/prefetch",
             "replay rate of a standby fed by `barman-wal-restore` with prefetch, beside a local `cp`",

@@ -5,6 +5,7 @@ mod backup;
 mod catalogue;
 mod codec;
 mod commands;
+mod decode;
 mod get_wal;
 mod later;
 mod pgbackrest;
@@ -21,6 +22,7 @@ pub fn all() -> Vec<Row> {
         streams::rows(),
         backup::rows(),
         codec::rows(),
+        decode::rows(),
         archive::rows(),
         get_wal::rows(),
         restore::rows(),

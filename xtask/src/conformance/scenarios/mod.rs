@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod compression;
 mod delete;
 mod errors;
 mod listing;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Scenario> {
         check::scenarios(),
         delete::scenarios(),
         wal::scenarios(),
+        compression::scenarios(),
         backup::scenarios(),
         restore::scenarios(),
         locks::scenarios(),

@@ -9,12 +9,12 @@ use testkit::wait_until;
 use crate::conformance::catalogue::Home;
 use crate::conformance::compare::Look;
 use crate::conformance::execute::Stage;
-use crate::conformance::normalise::Rule::{CompressedSize, Instant, Pid};
+use crate::conformance::normalise::Rule::{Instant, Pid};
 use crate::conformance::scenario::{Scenario, scenario};
 use crate::conformance::state::{Catalogue, Live, PLAIN, State};
 
 /// A backup, its WAL, and files that wait in `incoming`.
-const WAITING: State = PLAIN.catalogue(Catalogue::Made(waiting));
+pub(super) const WAITING: State = PLAIN.catalogue(Catalogue::Made(waiting));
 
 fn waiting(home: &Home) -> Result<()> {
     let main = home.server("main")?;
@@ -127,21 +127,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 fn more() -> Vec<Scenario> {
-    let awaits = |name, main, what| {
-        scenario(name, "wal.md 15", WAITING.main(main))
-            .run("archive-wal main")
-            .awaits(what)
-    };
     vec![
-        awaits("archive-wal-xz", "compression = xz", "compression `xz`"),
-        awaits("archive-wal-zstd", "compression = zstd", "compression `zstd`"),
-        awaits("archive-wal-lz4", "compression = lz4", "compression `lz4`"),
-        scenario("archive-wal-pigz-named-pygzip", "wal.md 15", WAITING.main("compression = pygzip"))
-            .run("archive-wal main")
-            .rules(&[Pid, CompressedSize])
-            .files("home/main/wals/00000001*/000000010000000000000002", Look::Content)
-            .files("home/main/wals/0*/0*", Look::Unpacked)
-            .files("home/main/wals/00000002.history", Look::Unpacked),
         scenario("archive-wal-unknown-compression", "wal.md 15", WAITING.main("compression = nonsense"))
             .run("archive-wal main")
             .run("check main").prose().rules(&[Pid]).hint(1, "HINT: <words>")
@@ -241,15 +227,6 @@ fn archiving() -> Vec<Scenario> {
         scenario("archive-wal-batch", "wal.md 6.1", WAITING.main("archiver_batch_size = 2")).run("archive-wal main").run("archive-wal main").rules(&[Pid]),
         scenario("archive-wal-streaming", "wal.md 6.2", PLAIN.catalogue(Catalogue::Made(streamed)).main("archiver = off\nstreaming_archiver = on")).run("archive-wal main").short(),
         scenario("archive-wal-both", "wal.md 6", PLAIN.catalogue(Catalogue::Made(streamed)).main("streaming_archiver = on")).run("archive-wal main").rules(&[Pid]),
-        scenario("archive-wal-gzip", "wal.md 15", WAITING.main("compression = gzip"))
-            .run("archive-wal main")
-            .rules(&[Pid, CompressedSize])
-            .files("home/main/wals/00000001*/000000010000000000000002", Look::Content)
-            .files("home/main/wals/0*/0*", Look::Unpacked)
-            .files("home/main/wals/00000002.history", Look::Unpacked),
-        scenario("archive-wal-bzip2", "wal.md 15", WAITING.main("compression = bzip2"))
-            .run("archive-wal main")
-            .awaits("compression `bzip2`"),
         scenario("archive-wal-hooks", "wal.md 17", WAITING.main("pre_archive_script = env | grep ^BARMAN_ | grep -v VERSION | sort >> {root}/out/pre\npost_archive_script = env | grep ^BARMAN_ | grep -v VERSION | sort >> {root}/out/post"))
             .run("archive-wal main")
             .rules(&[Pid]),

@@ -28,6 +28,11 @@ pub fn gzip(program: &Path) -> Result<Box<dyn Scene>> {
     Ok(Box::new(Queues::new(program, "gzip")?))
 }
 
+/// With zstd.
+pub fn zstd(program: &Path) -> Result<Box<dyn Scene>> {
+    Ok(Box::new(Queues::new(program, "zstd")?))
+}
+
 /// A server with files in both queues, and the only copy of what they hold.
 struct Queues {
     sandbox: Sandbox,

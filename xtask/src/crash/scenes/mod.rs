@@ -70,6 +70,13 @@ pub const ALL: &[Scenario] = &[
         barman: Some(BARMAN_COMPRESSES),
     },
     Scenario {
+        name: "archive-wal/zstd",
+        about: "the same, compressed",
+        build: archive_wal::zstd,
+        rules: OF_ARCHIVING,
+        barman: Some(BARMAN_COMPRESSES),
+    },
+    Scenario {
         name: "delete",
         about: "the oldest of three backups, with a tablespace, its WAL, and deliveries meanwhile",
         build: delete::oldest,

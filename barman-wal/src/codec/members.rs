@@ -1,0 +1,272 @@
+//! Decompresses formats whose libraries take one member (gzip), stream (bzip2, xz) or frame (zstd) at a time: goes
+//! from one to the next, and tells an end from a cut.
+
+use std::io::{self, Read};
+
+use super::error::{DecodeError, Fault};
+use super::input::{Input, is_skippable};
+use super::{Algorithm, CodecError};
+
+/// Memory for the dictionary of one xz stream, bytes: twice what `xz -9` takes. The window of a zstd frame gets as much.
+#[cfg(any(feature = "xz", feature = "zstd"))]
+const MEMORY: u64 = 128 << 20;
+#[cfg(feature = "zstd")]
+const WINDOW_LOG: u32 = MEMORY.trailing_zeros();
+
+/// Reads one member after the other.
+pub(super) struct Members<R> {
+    input: Input<R>,
+    algorithm: Algorithm,
+    engine: Engine,
+    state: State,
+}
+
+enum State {
+    /// Before the first member.
+    Start,
+    Inside,
+    /// Behind a member.
+    Between,
+    Done,
+    Failed(DecodeError),
+}
+
+enum Engine {
+    #[cfg(feature = "gzip")]
+    Gzip(flate2::Decompress),
+    #[cfg(feature = "bzip2")]
+    Bzip2(bzip2::Decompress),
+    #[cfg(feature = "xz")]
+    Xz(liblzma::stream::Stream),
+    #[cfg(feature = "zstd")]
+    Zstd(zstd::stream::raw::Decoder<'static>),
+}
+
+/// What one step did.
+struct Step {
+    read: usize,
+    written: usize,
+    /// The member is complete.
+    ended: bool,
+}
+
+impl Engine {
+    fn new(algorithm: Algorithm) -> Result<Self, CodecError> {
+        match algorithm.format() {
+            #[cfg(feature = "gzip")]
+            Algorithm::Gzip => Ok(Self::Gzip(flate2::Decompress::new_gzip(15))),
+            #[cfg(feature = "bzip2")]
+            Algorithm::Bzip2 => Ok(Self::Bzip2(bzip2::Decompress::new(false))),
+            #[cfg(feature = "xz")]
+            Algorithm::Xz => liblzma::stream::Stream::new_stream_decoder(MEMORY, 0)
+                .map(Self::Xz)
+                .map_err(|error| setup(algorithm, &error)),
+            #[cfg(feature = "zstd")]
+            Algorithm::Zstd => {
+                use zstd::stream::raw::{DParameter, Decoder};
+                let mut decoder = Decoder::new().map_err(|error| setup(algorithm, &error))?;
+                decoder
+                    .set_parameter(DParameter::WindowLogMax(WINDOW_LOG))
+                    .map_err(|error| setup(algorithm, &error))?;
+                Ok(Self::Zstd(decoder))
+            }
+            _ => Err(CodecError::NotAvailable(algorithm)),
+        }
+    }
+
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, Fault> {
+        match self {
+            #[cfg(feature = "gzip")]
+            Self::Gzip(engine) => {
+                let before = (engine.total_in(), engine.total_out());
+                let status = engine
+                    .decompress(input, output, flate2::FlushDecompress::None)
+                    .map_err(corrupt)?;
+                Ok(Step {
+                    read: difference(engine.total_in(), before.0),
+                    written: difference(engine.total_out(), before.1),
+                    ended: status == flate2::Status::StreamEnd,
+                })
+            }
+            #[cfg(feature = "bzip2")]
+            Self::Bzip2(engine) => {
+                let before = (engine.total_in(), engine.total_out());
+                let status = engine.decompress(input, output).map_err(corrupt)?;
+                Ok(Step {
+                    read: difference(engine.total_in(), before.0),
+                    written: difference(engine.total_out(), before.1),
+                    ended: matches!(status, bzip2::Status::StreamEnd),
+                })
+            }
+            #[cfg(feature = "xz")]
+            Self::Xz(engine) => {
+                use liblzma::stream::{Action, Error, Status};
+                let before = (engine.total_in(), engine.total_out());
+                let status = engine
+                    .process(input, output, Action::Run)
+                    .map_err(|error| match error {
+                        Error::MemLimit | Error::Mem => too_big(),
+                        other => corrupt(other),
+                    })?;
+                Ok(Step {
+                    read: difference(engine.total_in(), before.0),
+                    written: difference(engine.total_out(), before.1),
+                    ended: matches!(status, Status::StreamEnd),
+                })
+            }
+            #[cfg(feature = "zstd")]
+            Self::Zstd(engine) => {
+                use zstd::stream::raw::Operation;
+                let status = engine.run_on_buffers(input, output).map_err(|error| {
+                    // The library gives its error as text only.
+                    if error.to_string().contains("too much memory") {
+                        too_big()
+                    } else {
+                        corrupt(error)
+                    }
+                })?;
+                Ok(Step {
+                    read: status.bytes_read,
+                    written: status.bytes_written,
+                    ended: status.remaining == 0,
+                })
+            }
+        }
+    }
+}
+
+#[cfg(any(feature = "xz", feature = "zstd"))]
+fn setup(algorithm: Algorithm, error: &dyn std::error::Error) -> CodecError {
+    CodecError::Setup {
+        algorithm,
+        reason: error.to_string(),
+    }
+}
+
+fn corrupt(error: impl std::error::Error) -> Fault {
+    Fault::Corrupt(error.to_string())
+}
+
+#[cfg(any(feature = "xz", feature = "zstd"))]
+const fn too_big() -> Fault {
+    Fault::TooBig { limit: MEMORY >> 20 }
+}
+
+#[cfg(any(feature = "gzip", feature = "bzip2", feature = "xz"))]
+fn difference(after: u64, before: u64) -> usize {
+    usize::try_from(after.saturating_sub(before)).unwrap_or(usize::MAX)
+}
+
+impl<R: Read> Members<R> {
+    pub(super) fn new(algorithm: Algorithm, input: R) -> Result<Self, CodecError> {
+        Ok(Self {
+            input: Input::new(input),
+            algorithm: algorithm.format(),
+            engine: Engine::new(algorithm)?,
+            state: State::Start,
+        })
+    }
+
+    /// Looks whether a member begins here, at `first` or later.
+    fn begin(&mut self, first: bool) -> io::Result<Result<State, Fault>> {
+        if !first && let Some(fault) = self.skip_padding()? {
+            return Ok(Err(fault));
+        }
+        let magic = self.algorithm.magic();
+        let head = self.input.peek(magic.len())?;
+        if head.is_empty() {
+            return Ok(if first {
+                Err(Fault::Truncated)
+            } else {
+                Ok(State::Done)
+            });
+        }
+        let is_zstd = self.algorithm == Algorithm::Zstd;
+        if head.starts_with(magic) || (is_zstd && is_skippable(head)) {
+            // One that is not at its beginning cannot be used again, but for zstd's, which starts over by itself.
+            if !first && !is_zstd {
+                match Engine::new(self.algorithm) {
+                    Ok(engine) => self.engine = engine,
+                    Err(error) => return Err(io::Error::new(io::ErrorKind::OutOfMemory, error)),
+                }
+            }
+            return Ok(Ok(State::Inside));
+        }
+        Ok(Err(if magic.starts_with(head) {
+            Fault::Truncated
+        } else if first {
+            Fault::Corrupt("it does not begin like it".to_owned())
+        } else {
+            Fault::TrailingGarbage
+        }))
+    }
+
+    /// Passes over what may stand behind a member. Tapes and block devices fill up with zeros, which `gzip` allows at
+    /// the end; the xz format has padding of four zeros each between streams and at the end.
+    fn skip_padding(&mut self) -> io::Result<Option<Fault>> {
+        let unit = match self.algorithm {
+            Algorithm::Gzip => 1,
+            Algorithm::Xz => 4,
+            _ => return Ok(None),
+        };
+        let zeros = self.input.skip_zeros()?;
+        let at_end = self.input.peek(1)?.is_empty();
+        Ok(match zeros % unit {
+            0 if zeros == 0 || at_end || self.algorithm == Algorithm::Xz => None,
+            _ if at_end => Some(Fault::Truncated),
+            _ => Some(Fault::TrailingGarbage),
+        })
+    }
+
+    fn fail(&mut self, what: Fault) -> io::Error {
+        let error = DecodeError {
+            algorithm: self.algorithm,
+            what,
+        };
+        self.state = State::Failed(error.clone());
+        error.into()
+    }
+}
+
+impl<R: Read> Read for Members<R> {
+    fn read(&mut self, output: &mut [u8]) -> io::Result<usize> {
+        if output.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match &self.state {
+                State::Done => return Ok(0),
+                State::Failed(error) => return Err(error.clone().into()),
+                State::Start | State::Between => {
+                    let first = matches!(self.state, State::Start);
+                    match self.begin(first)? {
+                        Ok(state) => self.state = state,
+                        Err(what) => return Err(self.fail(what)),
+                    }
+                }
+                State::Inside => {
+                    let input = self.input.peek(1)?;
+                    let at_end = input.is_empty();
+                    let step = match self.engine.step(input, output) {
+                        Ok(step) => step,
+                        Err(what) => return Err(self.fail(what)),
+                    };
+                    self.input.consume(step.read);
+                    if step.ended {
+                        self.state = State::Between;
+                    }
+                    if step.written > 0 {
+                        return Ok(step.written);
+                    }
+                    if !step.ended && step.read == 0 {
+                        return Err(self.fail(if at_end {
+                            Fault::Truncated
+                        } else {
+                            Fault::Corrupt("it leads nowhere".to_owned())
+                        }));
+                    }
+                }
+            }
+        }
+    }
+}
