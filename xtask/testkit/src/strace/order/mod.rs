@@ -8,6 +8,7 @@ mod model;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod writes;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

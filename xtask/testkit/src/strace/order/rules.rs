@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::super::calls::{Call, Outcome};
-use super::model::{self, Model};
+use super::model::Model;
+use super::writes;
 use super::{
     ACKNOWLEDGED, AT_END, CONTROL_LAST, IN_PLACE, INFO_LAST, LISTED, RENAME, Rule, SOURCE, STATUS,
     UNFOLLOWED, UNKNOWN, UNMARKED, WAL_LISTED, name_of,
@@ -22,7 +23,7 @@ pub(super) fn before(model: &Model, call: &Call) -> Found {
             taken_away(model, &from, Some(&to), &mut found);
         }
     }
-    if let Some(path) = model::removed(call).filter(|path| model.concerns(path)) {
+    if let Some(path) = writes::removed(call).filter(|path| model.concerns(path)) {
         taken_away(model, &path, None, &mut found);
     }
     match call.name.as_str() {
@@ -153,7 +154,7 @@ fn named(model: &Model, from: &Path, to: &Path, found: &mut Found) {
     if part == "wals" && name.ends_with("xlog.db") {
         let before = model.listed(to);
         let text = model.text(from).unwrap_or_default().to_vec();
-        let added: Vec<String> = model::listed_in(&text)
+        let added: Vec<String> = writes::listed_in(&text)
             .into_iter()
             .filter(|name| !before.contains(name))
             .collect();
@@ -278,7 +279,7 @@ fn listing(model: &Model, call: &Call, found: &mut Found) {
         return;
     };
     let before = model.listed(&path);
-    let names: Vec<String> = model::listed_in(&call.payload().unwrap_or_default())
+    let names: Vec<String> = writes::listed_in(&call.payload().unwrap_or_default())
         .into_iter()
         .filter(|name| !before.contains(name))
         .collect();
