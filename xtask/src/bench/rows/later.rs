@@ -5,7 +5,6 @@ use super::ORACLE;
 
 const PGBACKREST: &str = "pgbackrest";
 
-const DECODER: &str = "the WAL index";
 const COMPRESSED: &str = "compressed base backups";
 const VERIFY: &str = "verify-backup";
 
