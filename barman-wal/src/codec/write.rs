@@ -95,9 +95,8 @@ pub fn encoder_on<W: Write>(
 ) -> Result<Encoder<W>, CodecError> {
     let number = level.of(algorithm).unwrap_or_default();
     let positive = u32::try_from(number).unwrap_or_default();
-    // The library's level 1 is quicker than that of zlib and gives 15 % more; its level 2 is as small, and still quicker.
     #[cfg(feature = "gzip")]
-    let deflate = positive.max(2);
+    let deflate = deflate_level(positive);
     let closed = Arc::new(AtomicBool::new(false));
     let given_up = GivenUp(Arc::clone(&closed));
     let output = Gate { output, closed };
@@ -139,6 +138,19 @@ pub fn encoder_on<W: Write>(
     };
     let _ = (positive, threads);
     Ok(Encoder { given_up, encoding })
+}
+
+/// The library's level that comes next to a level of zlib in size, and takes no longer. Its own level 1 gives 15 %
+/// more than zlib's, 4 gives 3 % more and 7 and 8 give 3 % more, each with a quicker way to almost the same size or a
+/// smaller one beside it. At 5 and 6 it stays 2 to 5 % above zlib, in half of the time.
+#[cfg(feature = "gzip")]
+const fn deflate_level(level: u32) -> u32 {
+    match level {
+        0 | 1 => 2,
+        4 | 5 => level + 1,
+        7.. => 9,
+        2 | 3 | 6 => level,
+    }
 }
 
 #[cfg(feature = "xz")]

@@ -118,7 +118,12 @@ impl Failure for GetWalError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Decompress { source, .. } if source.get_ref().is_some_and(|inner| inner.is::<FilterError>()) => {
+            Self::Decompress { source, .. }
+                if source
+                    .get_ref()
+                    .and_then(|inner| inner.downcast_ref::<FilterError>())
+                    .is_some() =>
+            {
                 Some("--keep-compression gives the file as it is stored".to_owned())
             }
             Self::Compression { .. } => Some("--keep-compression gives the file as it is stored".to_owned()),
