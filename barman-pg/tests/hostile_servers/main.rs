@@ -353,38 +353,3 @@ fn a_server_that_never_stops_talking_is_left_in_time() {
     assert!(matches!(error, Error::Timeout { .. }), "{error}");
     assert!(begin.elapsed() < Duration::from_secs(8));
 }
-
-#[test]
-fn a_backup_from_a_server_faster_than_the_disk_can_be_interrupted() {
-    let dir = tempfile::tempdir().unwrap();
-    let flag = Arc::new(AtomicBool::new(false));
-    // Nothing is written for this member, whose content never ends.
-    let archive = header("tablespace_map", b'0', 0o777_7777_7777, "");
-    let whole = backup_of(&archive, None);
-    let end = message(b'c', b"");
-    let at = whole.windows(end.len()).position(|part| part == end).unwrap();
-    let data = message(b'd', &[&b"d"[..], &[0; 32768]].concat());
-    let info = serve_without_end(
-        vec![greeting("15.1"), identity(), whole[..at].to_vec()],
-        data.repeat(20),
-    );
-    let mut client =
-        ReplicationClient::connect(&info.streaming(), &options().with_interrupt(Arc::clone(&flag))).unwrap();
-    let backup = client.base_backup(&bare()).unwrap();
-    let targets = ExtractTargets {
-        data: dir.path().to_path_buf(),
-        ..ExtractTargets::default()
-    };
-    let raised = std::sync::Mutex::new(None);
-    let error = extract(backup, &targets, &|received| {
-        // The slow disk: something has always arrived meanwhile.
-        std::thread::sleep(Duration::from_millis(5));
-        if received > 4_000_000 && !flag.swap(true, Ordering::Relaxed) {
-            *raised.lock().unwrap() = Some(Instant::now());
-        }
-    })
-    .unwrap_err();
-    assert!(error.is_interrupted(), "{error}");
-    let raised = raised.lock().unwrap().unwrap();
-    assert!(raised.elapsed() < Duration::from_secs(2));
-}
