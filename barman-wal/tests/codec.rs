@@ -1,5 +1,6 @@
 //! Every compression over sizes, levels and contents; against the ordinary programs; damaged in every way.
 #![cfg(feature = "codecs")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};
@@ -346,7 +347,7 @@ fn streams_of_xz_with_padding() {
             Some(_) => assert_eq!(result.fault(), expected, "{zeros}"),
         }
         let result = unpack(Algorithm::Xz, &[&two[..], &vec![0; zeros]].concat());
-        if zeros % 4 == 0 {
+        if zeros.is_multiple_of(4) {
             assert_eq!(result.unwrap(), b"two");
         } else {
             assert_eq!(result.fault(), Some(Fault::Truncated));
