@@ -9,14 +9,12 @@ const COMPRESSED: &str = "compressed base backups";
 const VERIFY: &str = "verify-backup";
 
 pub fn rows() -> Vec<Row> {
-    let mut rows = vec![
-        Row::awaits(
-            "replay/prefetch",
-            "replay rate of a standby fed by `barman-wal-restore` with prefetch, beside a local `cp`",
-            [rate_of("cp", 0.9)],
-            "barman-wal-restore",
-        ),
-    ];
+    let mut rows = vec![Row::awaits(
+        "replay/prefetch",
+        "replay rate of a standby fed by `barman-wal-restore` with prefetch, beside a local `cp`",
+        [rate_of("cp", 0.9)],
+        "barman-wal-restore",
+    )];
     for codec in ["gzip", "zstd"] {
         rows.push(Row::awaits(
             if codec == "gzip" { "compressed/backup-gzip" } else { "compressed/backup-zstd" },
