@@ -294,7 +294,7 @@ fn state(number: u64) -> (SegmentName, SegmentState) {
         time: WalTime(5),
         name: format!("point {number}").into_bytes(),
     };
-    let points = if number % 3 == 0 { 40 } else { 0 };
+    let points = if number.is_multiple_of(3) { 40 } else { 0 };
     let summary = SegmentSummary {
         name,
         size,

@@ -515,3 +515,51 @@ fn one_after_the_other() {
     headless.switch();
     assert!(breaks(7, &headless).contains(&(6, BreakReason::NotContinued)));
 }
+
+/// What a whole file says is forgotten before one of its segments changes, and written down again later.
+#[test]
+fn a_sealed_file_changes() {
+    let template = template();
+    let directory = tempfile::tempdir().unwrap();
+    let index = WalIndex::new(directory.path(), size());
+    let put = |number: u64, time: i64| {
+        let content = Content {
+            ends: vec![(number + 100, time)],
+            ..Content::default()
+        };
+        index
+            .put(name(1, number), content.state(&template, name(1, number)))
+            .unwrap();
+    };
+    let route = Route::of(
+        Span {
+            timeline: TimelineId::FIRST,
+            first: SegmentNumber(0),
+            last: SegmentNumber(2 * SLOTS - 1),
+        },
+        size(),
+    );
+    let sealed = || {
+        let chunk = index.places().open(TimelineId::FIRST, 0).unwrap();
+        chunk.zone().is_some()
+    };
+    let stop = || index.stop_at_time(&route, TimeTarget::Inclusive(at(50)));
+    put(5, 10);
+    put(SLOTS + 5, 20);
+    assert!(!sealed());
+    index.seal().unwrap();
+    assert!(sealed());
+    let answer = stop();
+    assert_eq!((answer.reached, answer.latest), (false, Some(at(20))));
+    put(6, 60);
+    assert!(!sealed());
+    assert_eq!(stop().candidates, [name(1, 6)]);
+    // Later segments seal it by themselves.
+    put(SLOTS + 255, 20);
+    assert!(sealed());
+    assert_eq!(stop().candidates, [name(1, 6)]);
+    index
+        .forget(TimelineId::FIRST, SegmentNumber(6), SegmentNumber(6))
+        .unwrap();
+    assert!(!sealed() && !stop().reached);
+}

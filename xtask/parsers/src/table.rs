@@ -84,12 +84,13 @@ pub static PARSERS: &[Parser] = &[
         "barman_wal::index::summarizer::summarize",
     ]),
     row("wal", "archived_file", "archived WAL: first bytes, every compression", 8192, wal::archived_file, &[
-        "barman_wal::codec::Algorithm::detect",
-        "barman_wal::codec::decoder",
+        "barman_wal::codec::algorithm::Algorithm::detect",
+        "barman_wal::codec::read::decoder",
+        "barman_wal::codec::input::is_skippable",
         "barman_wal::codec::openpgp::looks_encrypted",
     ]),
     row("wal", "algorithms", "names of compressions and checksums, checksums in hexadecimal", 160, wal::algorithms, &[
-        "barman_wal::codec::Algorithm::from_str",
+        "barman_wal::codec::algorithm::Algorithm::from_str",
         "barman_wal::manifest::checksum::Algorithm::from_str",
         "barman_wal::manifest::checksum::Checksum::from_hex",
     ]),

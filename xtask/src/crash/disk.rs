@@ -82,10 +82,14 @@ pub fn check_listed(server: &Path) -> Result<()> {
 /// The content of a WAL file, without its compression.
 pub fn plain(path: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
-    if !bytes.starts_with(&[0x1f, 0x8b]) {
+    let program = if bytes.starts_with(&[0x1f, 0x8b]) {
+        "gzip"
+    } else if bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        "zstd"
+    } else {
         return Ok(bytes);
-    }
-    let output = Command::new("gzip")
+    };
+    let output = Command::new(program)
         .arg("-dc")
         .arg(path)
         .stdin(fs::File::open(path)?)
