@@ -65,7 +65,7 @@ pub fn data_pages(bytes: &[u8]) {
 }
 
 /// An incremental file, with the sizes of most servers or small ones: what is read and written again is the same.
-pub fn incremental(bytes: &[u8]) {
+pub fn incremental_file(bytes: &[u8]) {
     let (kind, file) = choice(bytes, 2);
     let geometry = if kind == 0 { small() } else { Geometry::DEFAULT };
     let Ok(mut reader) = IncrementalReader::new(Dripping::new(file), geometry) else {

@@ -38,7 +38,7 @@ pub static PARSERS: &[Parser] = &[
         "barman_wal::page_checksum::checksum",
         "barman_wal::page_checksum::page_lsn",
     ]),
-    row("wal", "incremental", "files of incremental backups", 32768, wal::incremental, &[
+    row("wal", "incremental_file", "files of incremental backups", 32768, wal::incremental_file, &[
         "barman_wal::incremental::IncrementalHeader::read",
         "barman_wal::incremental::IncrementalReader::next_block",
         "barman_wal::incremental::original_name",

@@ -14,7 +14,7 @@ use barman_wal::tablespace_map::TablespaceMap;
 use barman_wal::{Lsn, SegmentName, SegmentSize, TimelineId, WalFileName};
 use sha2::{Digest, Sha256};
 
-pub use crate::blocks::{data_pages, incremental};
+pub use crate::blocks::{data_pages, incremental_file};
 pub use crate::index::wal_index;
 pub use crate::records::wal_records;
 
