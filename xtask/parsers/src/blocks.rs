@@ -4,7 +4,7 @@ use barman_wal::data_file::{DataFileName, Geometry};
 use barman_wal::incremental::{self, IncrementalHeader, IncrementalReader, IncrementalWriter};
 use barman_wal::page_checksum::{self, BadPage, Checked, PageState, PageVerifier};
 
-use crate::input::{Dripping, choice};
+use crate::input::{Dripping, choice, reached};
 
 /// Small blocks, so that few bytes are several of them; a file has at most 64.
 fn small() -> Geometry {
@@ -26,6 +26,9 @@ pub fn data_pages(bytes: &[u8]) {
         }
         Err(_) => None,
     };
+    if verifier.is_some() && pages.len() >= 1024 {
+        reached();
+    }
     let verifier = verifier.unwrap_or_else(|| PageVerifier::new(u32::MAX - 1, small()));
 
     let mut bad = Vec::new();
@@ -94,6 +97,9 @@ pub fn incremental_file(bytes: &[u8]) {
         }
     }
     assert_eq!(numbers, header.blocks());
+    if !numbers.is_empty() {
+        reached();
+    }
     let written = writer.finish().expect("all blocks");
     assert_eq!(written.len() as u64, header.file_length(geometry));
     // All but what fills up the header.

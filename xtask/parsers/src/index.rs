@@ -3,6 +3,8 @@
 use barman_wal::index::{self, SegmentState};
 use barman_wal::{SegmentName, SegmentSize};
 
+use crate::input::reached;
+
 /// Bytes of the identity of an index file, and before its slots.
 const IDENTITY: usize = 64;
 const SLOTS_AT: usize = 4096;
@@ -33,6 +35,7 @@ fn again(name: SegmentName, size: SegmentSize, state: &SegmentState) {
     let written = index::encode_state(state).expect("a state");
     assert_eq!(index::decode_state(&written, name, size).as_ref(), Some(state));
     if let Some(summary) = state.summary() {
+        reached();
         let mut judged = summary.clone();
         judged.judge(summary);
         let _ = (

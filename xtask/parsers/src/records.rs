@@ -2,7 +2,7 @@
 
 use barman_wal::record::{DecodeError, Decoder, Ending, Record};
 
-use crate::input::choice;
+use crate::input::{choice, reached};
 
 /// `XLOG_PAGE_MAGIC` of 10 to 18.
 const MAGICS: [u16; 9] = [
@@ -22,6 +22,9 @@ pub fn wal_records(bytes: &[u8]) {
             (whole.clone(), ending.clone()),
             "pieces of {size}"
         );
+    }
+    if !whole.is_empty() {
+        reached();
     }
     // No more records than bytes, no more content than came.
     let content: usize = whole.iter().map(|seen| seen.1).sum();

@@ -48,6 +48,8 @@ pub const EXEMPT: &[(&str, &str)] = &[
     ("barman_core::ops::wal_codec::WalCodec::detect", "Algorithm::detect (archived_file)"),
     ("barman_core::ops::wal_codec::WalCodec::reader", "Algorithm::detect and decoder for a file (archived_file)"),
     ("barman_core::ops::wal_codec::looks_plain", "PageHeader::parse (wal_page), or the first bytes of a text"),
+    ("barman_pg::auth::scram::Scram::new", "takes a password of ours"),
+    ("barman_pg::auth::scram::ScramFailure::from", "keeps the text as it is"),
     ("barman_pg::connect::channel::Channel::read", "bytes as they come; nothing is made of them"),
     ("barman_pg::replication::resume::ReplicationClient::connect_again", "compares the system identifier that identify_system reads (replication_answers)"),
     ("barman_pg::secret::Secret::from", "keeps the text as it is"),

@@ -626,25 +626,42 @@ impl Drop for Cluster {
 }
 
 /// Kills a postmaster and its children as one moment: it is stopped first, so that it cannot react or fork in between.
+/// Returns when the children's memory is gone too: a server that starts while one of them still has it refuses to.
 fn kill_all(postmaster: Pid) {
     let _ = kill_process(postmaster, Signal::STOP);
     let parent = postmaster.as_raw_nonzero().get();
-    let children: Vec<Pid> = fs::read_dir("/proc")
+    // The signal takes effect when the process is next scheduled, and until then it may fork.
+    eventually(|| state_of(parent).is_none_or(|(state, _)| matches!(state, 'T' | 't' | 'Z' | 'X')));
+    let children: Vec<i32> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| parent_of(*pid) == Some(parent))
-        .filter_map(Pid::from_raw)
+        .filter(|pid| state_of(*pid).is_some_and(|(_, of)| of == parent))
         .collect();
-    for child in children {
+    for child in children.iter().filter_map(|pid| Pid::from_raw(*pid)) {
         let _ = kill_process(child, Signal::KILL);
     }
     let _ = kill_process(postmaster, Signal::KILL);
+    eventually(|| {
+        children
+            .iter()
+            .all(|pid| state_of(*pid).is_none_or(|(state, _)| matches!(state, 'Z' | 'X')))
+    });
 }
 
-fn parent_of(pid: i32) -> Option<i32> {
+/// Waits for what the kernel does soon; whoever needs it sees what comes of it if that is not so.
+fn eventually(done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A process's state, as in `/proc/<pid>/stat`, and its parent.
+fn state_of(pid: i32) -> Option<(char, i32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // "pid (name) state ppid ...": the name may hold anything, so read behind its end.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
