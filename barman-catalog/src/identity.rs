@@ -15,6 +15,18 @@ pub struct Identity {
     pub version: Option<String>,
 }
 
+impl Identity {
+    /// Whether this identity has to be written where `recorded` is what the file says: when there is none, and after a
+    /// major upgrade, which leaves the system identifier as it was. Another identifier is another cluster: that is not
+    /// written over.
+    #[must_use]
+    pub fn is_to_be_written(&self, recorded: Option<&Self>) -> bool {
+        recorded.is_none_or(|old| {
+            self.systemid.is_some() && old.systemid == self.systemid && old.version != self.version
+        })
+    }
+}
+
 /// Why `identity.json` could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -123,5 +135,24 @@ mod tests {
         assert_eq!(read(&layout).unwrap(), Some(identity));
         std::fs::write(layout.identity(), "{\"systemid\": ").unwrap();
         assert!(matches!(read(&layout), Err(IdentityError::Invalid { .. })));
+    }
+
+    #[test]
+    fn only_the_version_of_the_same_cluster_is_refreshed() {
+        let of = |systemid: Option<&str>, version: &str| Identity {
+            systemid: systemid.map(str::to_owned),
+            version: Some(version.to_owned()),
+        };
+        let new = of(Some("1"), "17");
+        for (recorded, expected) in [
+            (None, true),
+            (Some(of(Some("1"), "16")), true),
+            (Some(of(Some("1"), "17")), false),
+            (Some(of(Some("2"), "16")), false),
+            (Some(of(None, "16")), false),
+        ] {
+            assert_eq!(new.is_to_be_written(recorded.as_ref()), expected, "{recorded:?}");
+        }
+        assert!(!of(None, "17").is_to_be_written(Some(&of(None, "16"))));
     }
 }

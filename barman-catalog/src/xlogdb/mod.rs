@@ -8,7 +8,7 @@ mod file;
 mod rebuild;
 mod record;
 
-pub use file::{LockedXlogDb, XlogDbError, read};
+pub use file::{LockedXlogDb, XlogDbError, peek, read};
 pub use rebuild::{CustomMagic, RebuildReport, inspect};
 pub use record::{Tag, WalRecord};
 

@@ -18,9 +18,7 @@ pub const VERSION: &str = concat!(
 );
 
 /// Commands whose work is not there yet: they parse, and are refused by name.
-pub const NOT_YET_AVAILABLE: [&str; 24] = [
-    "check-archived-wal-range",
-    "check-wal-archive",
+pub const NOT_YET_AVAILABLE: [&str; 19] = [
     "cloud-wal-archive",
     "cloud-wal-restore",
     "config-switch",
@@ -29,12 +27,9 @@ pub const NOT_YET_AVAILABLE: [&str; 24] = [
     "export-backup",
     "generate-manifest",
     "import-backup",
-    "keep",
-    "list-files",
     "list-processes",
     "lock-directory-cleanup",
     "put-wal",
-    "rebuild-xlogdb",
     "replication-status",
     "show-servers",
     "status",

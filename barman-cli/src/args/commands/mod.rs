@@ -8,8 +8,8 @@ mod server;
 mod wal;
 
 pub use backup::{
-    BackupArgs, ExportBackupArgs, ExportCompression, ImportBackupArgs, KeepArgs, KeepTarget, ListBackupsArgs,
-    ListFilesArgs, ListFilesTarget, OptionalSize, ReuseBackup,
+    BackupArgs, DeleteArgs, ExportBackupArgs, ExportCompression, ImportBackupArgs, KeepArgs, KeepTarget,
+    ListBackupsArgs, ListFilesArgs, ListFilesTarget, OptionalSize, RetentionArgs, ReuseBackup,
 };
 pub use restore::{CombineMode, RestoreArgs, StagingLocation, TargetAction};
 pub use server::{
@@ -51,10 +51,16 @@ pub enum Command {
     #[command(after_help = "Examples:\n  barman check main\n  barman check --nagios all")]
     Check(CheckArgs),
     /// Check that every WAL segment of a range is in the archive
+    #[command(
+        after_help = "Both ends are part of the range. A file that is empty, cut off or another segment's counts as missing.\n\nExample:\n  barman check-archived-wal-range main 000000010000000000000002 0000000100000000000000A0"
+    )]
     CheckArchivedWalRange(CheckArchivedWalRangeArgs),
     /// Check that the WAL files that a backup needs are archived
     CheckBackup(BackupIdArgs),
     /// Check that the WAL archive is safe to use for a new server
+    #[command(
+        after_help = "Without --timeline the archive has to be empty. With it, WAL of older timelines may be there: for a server that was restored and goes on on a timeline of its own.\n\nExamples:\n  barman check-wal-archive main\n  barman check-wal-archive --timeline 2 main"
+    )]
     CheckWalArchive(CheckWalArchiveArgs),
     /// Archive a WAL file into cloud storage
     CloudWalArchive(CloudWalArchiveArgs),
@@ -67,7 +73,10 @@ pub enum Command {
     /// Run the maintenance that is due; start it every minute
     Cron(CronArgs),
     /// Delete a backup and the WAL files that nothing else needs
-    Delete(BackupIdArgs),
+    #[command(
+        after_help = "Incremental backups based on it go with it. Refused: backups that are kept, in use, or needed for minimum_redundancy.\n\nExamples:\n  barman delete --dry-run main oldest    what would go, and why\n  barman delete main oldest"
+    )]
+    Delete(DeleteArgs),
     /// Print everything that helps to analyse a problem, as JSON
     Diagnose(DiagnoseArgs),
     /// Export a backup into a tarball
@@ -84,11 +93,17 @@ pub enum Command {
     /// Import a backup from a tarball
     ImportBackup(ImportBackupArgs),
     /// Protect a backup from retention policies, or take the protection back
+    #[command(
+        after_help = "'full' keeps all WAL from the backup on, so that any later moment can be restored; 'standalone' only what makes the backup itself consistent: an archive of that one moment.\n\nExamples:\n  barman keep --target standalone main 20261121T044724\n  barman keep --status main latest\n  barman keep --release main oldest"
+    )]
     Keep(KeepArgs),
     /// List the backups of servers, newest first
     #[command(visible_alias = "list-backup")]
     ListBackups(ListBackupsArgs),
     /// List the files that belong to a backup
+    #[command(
+        after_help = "Targets:\n  standalone  the backup and the WAL that makes it consistent (default)\n  data        the backup\n  wal         WAL files from its beginning to the end of the next backup, with history files\n  full        data and wal\n\nExample:\n  barman list-files --target full main latest"
+    )]
     ListFiles(ListFilesArgs),
     /// List the running processes of a server
     #[command(visible_alias = "list-process")]
@@ -101,6 +116,9 @@ pub enum Command {
     /// Receive WAL files as a tar stream on standard input
     PutWal(PutWalArgs),
     /// Rebuild the WAL catalogue from the archive
+    #[command(
+        after_help = "For a catalogue that is damaged or lists other files than there are. The old one stays until the new one is complete.\n\nExamples:\n  barman rebuild-xlogdb main\n  barman rebuild-xlogdb all"
+    )]
     RebuildXlogdb(ServersArgs),
     /// Receive WAL from a server by streaming replication
     #[command(
@@ -115,6 +133,11 @@ pub enum Command {
         after_help = "Examples:\n  barman restore main latest /var/lib/postgresql/restored\n  barman restore --target-time '2026-11-21 04:59:00+00:00' main auto /srv/restored\n  barman restore --standby-mode --get-wal main latest /srv/standby"
     )]
     Restore(Box<RestoreArgs>),
+    /// Show what the retention policy says of each backup (not in Barman)
+    #[command(
+        after_help = "OBSOLETE backups are deleted by the next cron; OBSOLETE* are outside of the recovery window and stay for minimum_redundancy. Nothing is changed.\n\nExamples:\n  barman retention main\n  barman retention --explain main"
+    )]
+    Retention(RetentionArgs),
     /// Show all about a backup
     #[command(visible_alias = "show-backups")]
     ShowBackup(BackupIdArgs),
@@ -173,6 +196,7 @@ impl Command {
             Self::ReceiveWal(_) => "receive-wal",
             Self::ReplicationStatus(_) => "replication-status",
             Self::Restore(_) => "restore",
+            Self::Retention(_) => "retention",
             Self::ShowBackup(_) => "show-backup",
             Self::ShowServers(_) => "show-servers",
             Self::Status(_) => "status",

@@ -11,6 +11,7 @@ use std::time::Instant;
 use barman_catalog::backup_info;
 use barman_catalog::{BackupId, BackupInfo, BackupMode, BackupStatus, Catalog, Layout};
 use barman_wal::durable;
+use barman_wal::lock::Lock;
 
 use super::failed::{Action, Failed};
 use super::options::Wait;
@@ -31,6 +32,8 @@ pub(super) struct Taking<'a> {
     pub ctx: &'a Context<'a>,
     pub info: BackupInfo,
     pub interrupted: Option<CancelCause>,
+    /// Its own lock: nobody deletes what is being written, Barman's `cron` neither, which takes no other one.
+    lock: Option<Lock>,
 }
 
 impl<'a> Taking<'a> {
@@ -45,6 +48,8 @@ impl<'a> Taking<'a> {
         systemid: Option<String>,
     ) -> Result<Self, BackupError> {
         let id = new_id(server.layout(), catalog, ctx)?;
+        let lock = Lock::acquire_within(&server.layout().id_lock(id), super::PROBE, None)
+            .map_err(|error| BackupError::Lock(super::failed::chain(&error)))?;
         let mut info = BackupInfo::new(id, server.name(), Some(BackupMode::Postgres));
         info.backup_name = name.map(str::to_owned);
         info.systemid = systemid;
@@ -53,6 +58,7 @@ impl<'a> Taking<'a> {
             ctx,
             info,
             interrupted: None,
+            lock: Some(lock),
         };
         taking.save()?;
         Ok(taking)
@@ -83,6 +89,8 @@ impl<'a> Taking<'a> {
         // stops a hook that does not end.
         self.ctx.cancel.reset();
         self.save()?;
+        // Its state is settled; a hook may ask for it to be checked or kept.
+        self.lock = None;
         if let Err(error) = hook::run(self.server, &self.info, HookPhase::Post, self.ctx) {
             log::warn!(target: TARGET, "{error}");
         }
