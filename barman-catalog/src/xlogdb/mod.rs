@@ -218,6 +218,13 @@ impl XlogDb {
             .map(|p| self.unpack(p))
     }
 
+    /// The record of `name` in a [sorted](Self::sorted) catalogue.
+    #[must_use]
+    pub fn find_sorted(&self, name: &WalFileName) -> Option<WalRecord> {
+        let at = self.records.binary_search_by_key(name, |p| p.name).ok()?;
+        self.get(at)
+    }
+
     /// Whether the names ascend, as they do unless files arrived out of order.
     #[must_use]
     pub fn is_sorted(&self) -> bool {

@@ -18,15 +18,12 @@ pub const VERSION: &str = concat!(
 );
 
 /// Commands whose work is not there yet: they parse, and are refused by name.
-pub const NOT_YET_AVAILABLE: [&str; 19] = [
+pub const NOT_YET_AVAILABLE: [&str; 15] = [
     "cloud-wal-archive",
     "cloud-wal-restore",
     "config-switch",
     "config-update",
     "diagnose",
-    "export-backup",
-    "generate-manifest",
-    "import-backup",
     "list-processes",
     "lock-directory-cleanup",
     "put-wal",
@@ -37,7 +34,6 @@ pub const NOT_YET_AVAILABLE: [&str; 19] = [
     "sync-info",
     "sync-wals",
     "terminate-process",
-    "verify-backup",
 ];
 
 /// Options, by command, whose work is not there yet: the operations refuse them by name.

@@ -63,14 +63,19 @@ pub fn enforce_retention(server: &Server, ctx: &Context<'_>) -> Result<EnforceRe
             continue;
         };
         if let Err(e) = tree::delete(server, root, Trigger::Policy, &mut report.deleted, ctx) {
-            let text = match &e {
-                DeleteError::Busy { id, source, .. } if source.is_busy() => format!(
-                    "Another action is in progress for the backup {id} of server {}, skipping retention policy application",
-                    server.name()
-                ),
-                other => other.to_string(),
+            let (level, text) = match &e {
+                DeleteError::Busy { id, source, .. } if source.is_busy() => {
+                    let name = server.name();
+                    let text = format!(
+                        "Another action is in progress for the backup {id} of server {name}, skipping retention policy application"
+                    );
+                    (Level::Warning, text)
+                }
+                // Kept since it was decided.
+                DeleteError::Refused { .. } => (Level::Warning, e.to_string()),
+                other => (Level::Error, other.to_string()),
             };
-            ctx.say(Level::Warning, TARGET, &text);
+            ctx.say(level, TARGET, &text);
             report.failed.push((root, text));
         }
     }
