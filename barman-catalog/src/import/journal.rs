@@ -35,6 +35,20 @@ fn read(staging: &Path) -> Option<(BackupId, Vec<WalRecord>)> {
     Some((id, records.collect::<Option<_>>()?))
 }
 
+/// Whether there is anything for [`sweep`].
+#[must_use]
+pub fn has_leftovers(layout: &Layout) -> bool {
+    let Ok(entries) = fs::read_dir(&layout.basebackups_directory) else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(STAGING))
+    })
+}
+
 /// Removes what imports that were killed have left beside the backups of a server, staging directories of Barman
 /// included. The caller holds the server's backup lock, without which nobody imports. What cannot be removed is left
 /// for the next time. Returns how many there were.

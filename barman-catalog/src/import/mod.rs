@@ -13,7 +13,7 @@ mod place;
 mod wal;
 
 pub use error::ImportError;
-pub use journal::sweep;
+pub use journal::{has_leftovers, sweep};
 pub use name::{ExportName, NameError};
 
 use crate::annotations::{self, AnnotationError, DELETE_THIS, KEEP, Keep};

@@ -25,7 +25,7 @@ const IGNORED: [&str; 5] = [
 
 /// Whether a verification passes over this path, relative to the data directory.
 pub(super) fn is_ignored(path: &Path) -> bool {
-    let first = path.components().next().map(|first| first.as_os_str());
+    let first = path.components().next().map(std::path::Component::as_os_str);
     first.is_some_and(|first| IGNORED.iter().any(|name| first == *name))
 }
 

@@ -240,9 +240,8 @@ impl<R: Read> TarReader<R> {
     /// To the next header.
     fn skip(&mut self) -> Result<(), TarError> {
         let mut scratch = [0; 16 << 10];
-        while self.remaining > 0 {
-            self.read(&mut scratch)?;
-        }
+        // Ends with an error where there is nothing more.
+        while self.read(&mut scratch)? > 0 {}
         while self.padding > 0 {
             let length = usize::try_from(self.padding).unwrap_or(BLOCK).min(BLOCK);
             let count = self.take(scratch.get_mut(..length).unwrap_or_default())?;
