@@ -10,6 +10,7 @@ mod later;
 mod pgbackrest;
 mod restore;
 mod streams;
+mod verify;
 
 use super::row::Row;
 
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Row> {
         archive::rows(),
         get_wal::rows(),
         restore::rows(),
+        verify::rows(),
         later::rows(),
     ]
     .into_iter()
