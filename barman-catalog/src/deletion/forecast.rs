@@ -6,7 +6,7 @@ use crate::catalog::Catalog;
 use crate::ids::BackupId;
 use crate::retention::RetentionStatus;
 use crate::xlogdb::XlogDb;
-use barman_wal::{SegmentName, WalFileName};
+use barman_wal::WalFileName;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Neighbouring files of the archive that share a fate.
@@ -112,11 +112,11 @@ pub fn obsolete_trees(catalog: &Catalog, words: &BTreeMap<BackupId, RetentionSta
 
 /// The files of an archive, sorted, as they become fewer. History files are left out: they stay.
 struct Archive {
-    files: Vec<(SegmentName, WalFileName, u64)>,
+    files: Vec<(WalFileName, u64)>,
     /// `totals[i]`: bytes of the first `i` files.
     totals: Vec<u64>,
     /// Files below an earlier limit that have stayed.
-    low: Vec<(SegmentName, WalFileName, u64)>,
+    low: Vec<(WalFileName, u64)>,
     /// Files from here on have not been looked at.
     next: usize,
 }
@@ -125,14 +125,15 @@ impl Archive {
     fn new(db: &XlogDb) -> Self {
         let mut files: Vec<_> = db
             .iter()
-            .filter_map(|r| Some((r.name.segment()?, r.name, r.size)))
+            .filter(|r| r.name.segment().is_some())
+            .map(|r| (r.name, r.size))
             .collect();
-        files.sort_by_key(|(segment, name, _)| (*segment, *name));
-        files.dedup_by_key(|(_, name, _)| *name);
+        files.sort_by_key(|(name, _)| (name.segment(), *name));
+        files.dedup_by_key(|(name, _)| *name);
         let mut totals = Vec::with_capacity(files.len() + 1);
         let mut total = 0u64;
         totals.push(total);
-        for (_, _, size) in &files {
+        for (_, size) in &files {
             total = total.saturating_add(*size);
             totals.push(total);
         }
@@ -148,7 +149,7 @@ impl Archive {
     fn remove(&mut self, plan: &WalPlan) -> Vec<WalRange> {
         let end = self
             .files
-            .partition_point(|(segment, _, _)| *segment < plan.limit)
+            .partition_point(|(name, _)| name.segment() < Some(plan.limit))
             .max(self.next);
         let mut ranges: Vec<WalRange> = Vec::new();
         let mut low = Vec::new();
@@ -156,13 +157,13 @@ impl Archive {
             .low
             .iter()
             .chain(self.files.get(self.next..end).unwrap_or(&[]));
-        for (segment, name, size) in looked_at {
+        for (name, size) in looked_at {
             let fate = plan.fate(name);
             if !fate.goes() {
-                low.push((*segment, *name, *size));
+                low.push((*name, *size));
             }
             match ranges.last_mut() {
-                Some(last) if last.fate == fate && last.first.timeline() == segment.timeline => {
+                Some(last) if last.fate == fate && last.first.timeline() == name.timeline() => {
                     last.last = *name;
                     last.files += 1;
                     last.bytes = last.bytes.saturating_add(*size);
@@ -178,7 +179,7 @@ impl Archive {
         }
         self.low = low;
         self.next = end;
-        if let (Some((_, first, _)), Some((_, last, _))) = (self.files.get(end), self.files.last()) {
+        if let (Some((first, _)), Some((last, _))) = (self.files.get(end), self.files.last()) {
             let bytes = |at: usize| self.totals.get(at).copied().unwrap_or(0);
             ranges.push(WalRange {
                 first: *first,

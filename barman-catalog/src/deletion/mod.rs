@@ -15,7 +15,7 @@ pub use data::{
 };
 pub use forecast::{Step, WalForecast, WalRange, forecast, obsolete_trees};
 pub use plan::{
-    Fate, KeepReason, LimitReason, Refusal, Trigger, WalDecision, WalPlan, check, first_backup_purge,
+    Fate, KeepReason, LimitReason, Mandate, Refusal, Trigger, WalDecision, WalPlan, check, first_backup_purge,
     wal_decision,
 };
 pub use wal::{WalRemoval, remove_wal};

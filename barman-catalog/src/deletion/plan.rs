@@ -18,6 +18,21 @@ pub enum Trigger {
     Policy,
 }
 
+/// On whose behalf a backup is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mandate {
+    /// Who wants it deleted.
+    pub trigger: Trigger,
+    /// The root of the tree that is being deleted, whose lock the caller holds all the time.
+    pub root: Option<BackupId>,
+}
+
+impl From<Trigger> for Mandate {
+    fn from(trigger: Trigger) -> Self {
+        Self { trigger, root: None }
+    }
+}
+
 /// Why a backup is not deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use barman_catalog::backup_info::StoreError;
-use barman_catalog::deletion::{self, DeletionError, Refusal, Trigger};
+use barman_catalog::deletion::{self, DeletionError, Mandate, Refusal, Trigger};
 use barman_catalog::ids::ResolveError;
 use barman_catalog::{BackupId, Catalog};
 use barman_wal::lock::Lock;
@@ -32,6 +32,10 @@ pub(super) fn delete(
             Trigger::Policy => busy(server, id, e),
         })
     };
+    let mandate = Mandate {
+        trigger,
+        root: Some(root),
+    };
     let mut of_root = Some(lock(root)?);
     let catalog = Catalog::load(layout)?;
     let order = catalog.tree_leaves_first(root);
@@ -47,7 +51,7 @@ pub(super) fn delete(
             Some(lock) => lock,
             None => lock(id)?,
         };
-        if delete_one(server, id, lock, trigger, ctx)? {
+        if delete_one(server, id, lock, mandate, ctx)? {
             deleted.push(id);
         }
     }
@@ -76,7 +80,7 @@ fn delete_one(
     server: &Server,
     id: BackupId,
     lock: Lock,
-    trigger: Trigger,
+    mandate: Mandate,
     ctx: &Context<'_>,
 ) -> Result<bool, DeleteError> {
     let (layout, config) = (server.layout(), server.config());
@@ -95,7 +99,7 @@ fn delete_one(
             None => Ok(false),
         };
     };
-    if trigger == Trigger::Policy {
+    if mandate.trigger == Trigger::Policy {
         let text = format!(
             "Enforcing retention policy: removing backup {id} for server {}",
             server.name()
@@ -109,7 +113,7 @@ fn delete_one(
         layout,
         &mut catalog,
         id,
-        trigger,
+        mandate,
         &custom,
         &mut observer,
         Some(&cancel),

@@ -4,6 +4,8 @@ mod backup;
 mod check;
 mod delete;
 mod errors;
+mod keep;
+mod list_files;
 mod listing;
 mod locks;
 mod refusals;
@@ -11,6 +13,7 @@ mod restore;
 mod showing;
 mod signals;
 mod wal;
+mod wal_catalogue;
 
 use anyhow::Result;
 
@@ -27,6 +30,9 @@ pub fn all() -> Vec<Scenario> {
         refusals::scenarios(),
         check::scenarios(),
         delete::scenarios(),
+        keep::scenarios(),
+        list_files::scenarios(),
+        wal_catalogue::scenarios(),
         wal::scenarios(),
         backup::scenarios(),
         restore::scenarios(),
