@@ -16,7 +16,7 @@ pub use error::ImportError;
 pub use journal::{has_leftovers, sweep};
 pub use name::{ExportName, NameError};
 
-use crate::annotations::{self, AnnotationError, DELETE_THIS, KEEP, Keep};
+use crate::annotations::{self, DELETE_THIS, KEEP, Keep};
 use crate::backup_info::{self, BackupInfo};
 use crate::catalog::Catalog;
 use crate::deletion;
@@ -72,8 +72,8 @@ pub struct Imported {
     pub wal: Vec<WalFileName>,
     /// The major version of PostgreSQL that the backup is of, where it is not the server's.
     pub other_version: Option<String>,
-    /// Why the backup could not be marked to be kept.
-    pub not_kept: Option<AnnotationError>,
+    /// A working directory that could not be removed; [`sweep`] tries again.
+    pub left: Option<PathBuf>,
 }
 
 /// Whether a file is a tar archive, perhaps compressed: whether its first member can be read.
@@ -143,16 +143,14 @@ pub fn import(layout: &Layout, options: ImportOptions<'_>) -> Result<Imported, I
     journal::write(&staging.path, id, &records)?;
     durable::fsync_dir(&layout.basebackups_directory)?;
     wal::move_in(layout, &staging.path, &plan)?;
-    let not_kept = match publish(layout, &staging.path, &extracted.info, &plan.lines, &mut db) {
-        Ok(not_kept) => not_kept,
-        Err(error) => {
-            if !take_back(layout, id, &plan, &db) {
-                staging.keep = true;
-            }
-            return Err(error);
+    if let Err(error) = publish(layout, &staging.path, &extracted.info, &plan.lines, &mut db) {
+        if !take_back(layout, id, &plan, &db) {
+            staging.keep = true;
         }
-    };
+        return Err(error);
+    }
     drop(db);
+    let path = staging.path.clone();
     drop(staging);
     let Extracted { info, identity, .. } = extracted;
     Ok(Imported {
@@ -161,7 +159,7 @@ pub fn import(layout: &Layout, options: ImportOptions<'_>) -> Result<Imported, I
         other_version: identity
             .version
             .filter(|version| Some(version) != options.identity.version.as_ref()),
-        not_kept,
+        left: path.exists().then_some(path),
     })
 }
 
@@ -172,13 +170,12 @@ fn publish(
     info: &BackupInfo,
     lines: &[WalRecord],
     db: &mut LockedXlogDb<'_>,
-) -> Result<Option<AnnotationError>, ImportError> {
+) -> Result<(), ImportError> {
     wal::list(db, lines)?;
     // Before the backup exists: no retention policy may find it unprotected.
-    let not_kept = annotations::write_keep(layout, info.id, Keep::Standalone).err();
+    annotations::write_keep(layout, info.id, Keep::Standalone)?;
     durable::rename_new_synced(&staged_backup(staging), &layout.base_directory(info.id))?;
-    backup_info::save(layout, info)?;
-    Ok(not_kept)
+    Ok(backup_info::save(layout, info)?)
 }
 
 /// Makes undone what [`publish`] has done. `false`: not all of it, [`sweep`] has to go on with the journal.

@@ -171,9 +171,11 @@ fn tell(server: &Server, id: BackupId, imported: &Imported, own: Option<&str>, c
         );
         ctx.say(Level::Warning, TARGET, &text);
     }
-    if let Some(error) = &imported.not_kept {
-        let text =
-            format!("Backup {id} could not be marked to be kept ({error}): a retention policy may remove it");
+    if let Some(path) = &imported.left {
+        let text = format!(
+            "'{}' could not be removed: the next cron or import does that",
+            path.display()
+        );
         ctx.say(Level::Warning, TARGET, &text);
     }
     let text = format!(

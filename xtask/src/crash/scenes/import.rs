@@ -211,6 +211,11 @@ impl Scene for Importing {
         ])
     }
 
+    /// A working directory that could not be removed goes with the next `cron`.
+    fn is_announced(&self, done: &Finished, key: &str) -> bool {
+        done.stderr.contains("could not be removed") && key.starts_with("base/.import-")
+    }
+
     fn segment_size(&self) -> u64 {
         1 << 20
     }
@@ -313,6 +318,10 @@ impl Scene for Exporting {
                 edit: Edit::Remove,
             },
         ])
+    }
+
+    fn destination(&self) -> Option<PathBuf> {
+        Some(self.to.clone())
     }
 
     fn segment_size(&self) -> u64 {
