@@ -217,7 +217,7 @@ const DAMAGES: &[(&str, Damage, Option<bool>)] = &[
                 .open(b.data.join("base/1/big"))
                 .unwrap()
                 .set_len(100)
-                .unwrap()
+                .unwrap();
         },
         Some(true),
     ),

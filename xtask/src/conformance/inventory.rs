@@ -64,11 +64,11 @@ pub const INVENTORY: [Entry; 39] = [
     entry("cron", &[0, 1, 2]),
     entry("delete", &[0, 1, 2, 143]),
     later("diagnose", &[], &[0, 1, 2]),
-    later("export-backup", &[], &[0, 1, 2]),
-    later("generate-manifest", &[], &[0, 1, 2]),
+    entry("export-backup", &[0, 1, 2]),
+    entry("generate-manifest", &[0, 1, 2]),
     entry("get-wal", &[0, 1, 2, 3]),
     entry("help", &[0, 1, 2]),
-    later("import-backup", &[], &[0, 1, 2]),
+    entry("import-backup", &[0, 1, 2]),
     entry("keep", &[0, 1, 2]),
     also("list-backups", &["list-backup"], &[0, 1, 2]),
     entry("list-files", &[0, 1, 2]),
@@ -88,7 +88,7 @@ pub const INVENTORY: [Entry; 39] = [
     later("sync-info", &[], &[0, 1, 2]),
     later("sync-wals", &[], &[0, 1, 2]),
     later("terminate-process", &[], &[0, 1, 2]),
-    later("verify-backup", &["verify"], &[0, 1, 2]),
+    also("verify-backup", &["verify"], &[0, 1, 2]),
 ];
 
 /// What no scenario shows of the available commands, and why.

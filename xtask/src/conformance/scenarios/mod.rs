@@ -4,10 +4,12 @@ mod backup;
 mod check;
 mod delete;
 mod errors;
+mod export;
 mod keep;
 mod list_files;
 mod listing;
 mod locks;
+mod manifest;
 mod refusals;
 mod restore;
 mod showing;
@@ -30,6 +32,8 @@ pub fn all() -> Vec<Scenario> {
         refusals::scenarios(),
         check::scenarios(),
         delete::scenarios(),
+        export::scenarios(),
+        manifest::scenarios(),
         keep::scenarios(),
         list_files::scenarios(),
         wal_catalogue::scenarios(),

@@ -124,7 +124,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 /// Commands that are not there yet: section, names of the scenarios, command, a usage error, a call.
-const NOT_YET: [(&str, &str, &str, &str, &str, &str); 19] = [
+const NOT_YET: [(&str, &str, &str, &str, &str, &str); 15] = [
     (
         "cli.md 13.9",
         "cloud-wal-archive-usage",
@@ -164,30 +164,6 @@ const NOT_YET: [(&str, &str, &str, &str, &str, &str); 19] = [
         "diagnose",
         "diagnose main",
         "diagnose",
-    ),
-    (
-        "cli.md 11.10",
-        "export-backup-usage",
-        "export-backup-awaited",
-        "export-backup",
-        "export-backup main latest",
-        "export-backup main latest /x",
-    ),
-    (
-        "cli.md 11.9",
-        "generate-manifest-usage",
-        "generate-manifest-awaited",
-        "generate-manifest",
-        "generate-manifest main",
-        "generate-manifest main latest",
-    ),
-    (
-        "cli.md 11.11",
-        "import-backup-usage",
-        "import-backup-awaited",
-        "import-backup",
-        "import-backup main",
-        "import-backup main /x",
     ),
     (
         "cli.md 14.2",
@@ -268,13 +244,5 @@ const NOT_YET: [(&str, &str, &str, &str, &str, &str); 19] = [
         "terminate-process",
         "terminate-process main",
         "terminate-process main receive-wal",
-    ),
-    (
-        "cli.md 11.8",
-        "verify-backup-usage",
-        "verify-backup-awaited",
-        "verify-backup",
-        "verify main",
-        "verify-backup main latest",
     ),
 ];

@@ -3,6 +3,7 @@
 mod archive_wal;
 mod backup;
 mod delete;
+mod import;
 mod keep;
 mod rebuild;
 mod receive_wal;
@@ -99,6 +100,27 @@ pub const ALL: &[Scenario] = &[
         about: "a WAL catalogue with wrong lines, and encrypted WAL",
         build: rebuild::wrong_lines,
         rules: &[RENAME, IN_PLACE],
+        barman: None,
+    },
+    Scenario {
+        name: "import-backup",
+        about: "the older of two backups, with its WAL, comes back",
+        build: import::back,
+        rules: &[RENAME],
+        barman: None,
+    },
+    Scenario {
+        name: "export-backup",
+        about: "a backup and its WAL into a directory",
+        build: import::out,
+        rules: &[],
+        barman: None,
+    },
+    Scenario {
+        name: "generate-manifest",
+        about: "the manifest of a backup that has none",
+        build: import::manifest,
+        rules: &[],
         barman: None,
     },
     Scenario {
