@@ -8,18 +8,22 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use barman_wal::control::{CONTROL_FILE_SIZE, ControlFile};
 use barman_wal::manifest::{Algorithm, Hasher};
 
 use super::index::{Expected, Index, is_ignored};
 use super::pool::{self, Feeder};
-use super::{Problem, Run, Verdict, VerifyError, path, verify_tar};
+use super::{BUFFER, Problem, Run, Verdict, VerifyError, path, verify_tar};
 
 /// A file from this size on is begun before smaller ones, so that no thread ends up alone with the biggest.
 const BIG: u64 = 16 << 20;
 /// So many smaller ones wait meanwhile.
 const WAITING: usize = 50_000;
+/// So many pieces of a big file are read ahead.
+const AHEAD: usize = 8;
 /// A file with CRC-32C is read in parts of this size, by several threads.
 const PART: u64 = 16 << 20;
 
@@ -329,31 +333,27 @@ fn compare(data: &Path, check: &Check, index: &Index, buffer: &mut [u8], run: Ru
         length: size,
     });
     let mut hasher = Hasher::new(sum.algorithm);
-    let mut done = 0;
     // One byte more than a whole file should have, to see that it has not grown.
     let end = if check.part.is_some() {
         length
     } else {
         length.saturating_add(1)
     };
-    while done < end {
-        if run.is_cancelled() {
-            return Outcome::Cancelled;
-        }
-        let want = usize::try_from(end - done)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        let Some(room) = buffer.get_mut(..want) else { break };
-        let count = match file.read_at(room, offset.saturating_add(done)) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(source) => return failed("read file", source),
-        };
-        hasher.update(room.get(..count).unwrap_or_default());
-        done = done.saturating_add(count as u64);
-        (run.read)(count as u64);
-    }
+    let piece = |bytes: &[u8]| {
+        hasher.update(bytes);
+        (run.read)(bytes.len() as u64);
+    };
+    // The checksum of one big file cannot be shared among threads, but the reading of it can go ahead.
+    let read = if check.part.is_none() && size >= BIG {
+        read_ahead(&file, end, run, piece)
+    } else {
+        read_to(&file, offset, end, buffer, run, piece)
+    };
+    let done = match read {
+        Ok(Some(done)) => done,
+        Ok(None) => return Outcome::Cancelled,
+        Err(source) => return failed("read file", source),
+    };
     if done != length {
         return bad(Problem::Length {
             path: check.path.clone(),
@@ -376,6 +376,100 @@ fn compare(data: &Path, check: &Check, index: &Index, buffer: &mut [u8], run: Ru
     } else {
         bad(Problem::Checksum(check.path.clone()))
     }
+}
+
+/// Hands `end` bytes from `offset` on, or what there is, to `piece`, and tells how many there were; `None` when the
+/// run was cancelled.
+fn read_to(
+    file: &File,
+    offset: u64,
+    end: u64,
+    buffer: &mut [u8],
+    run: Run<'_>,
+    mut piece: impl FnMut(&[u8]),
+) -> io::Result<Option<u64>> {
+    let mut done: u64 = 0;
+    while done < end {
+        let want = usize::try_from(end - done)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let Some(room) = buffer.get_mut(..want) else { break };
+        match read_once(file, offset.saturating_add(done), room, run, &mut piece)? {
+            None => return Ok(None),
+            Some(0) => break,
+            Some(count) => done = done.saturating_add(count as u64),
+        }
+    }
+    Ok(Some(done))
+}
+
+/// Hands on what one reading gives, at most `room` bytes, and how many those are: none at the end. `None` when the run
+/// was cancelled.
+fn read_once(
+    file: &File,
+    offset: u64,
+    room: &mut [u8],
+    run: Run<'_>,
+    mut piece: impl FnMut(&[u8]),
+) -> io::Result<Option<usize>> {
+    loop {
+        if run.is_cancelled() {
+            return Ok(None);
+        }
+        match file.read_at(room, offset) {
+            Ok(count) => {
+                piece(room.get(..count).unwrap_or_default());
+                return Ok(Some(count));
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// As [`read_to`] from the beginning, with a second thread that reads the next pieces meanwhile.
+fn read_ahead(file: &File, end: u64, run: Run<'_>, mut piece: impl FnMut(&[u8])) -> io::Result<Option<u64>> {
+    // Buffers go round: filled ones one way, used ones back.
+    let (filled, to_use) = sync_channel::<(Vec<u8>, usize)>(AHEAD);
+    let (used, to_fill) = sync_channel::<Vec<u8>>(AHEAD);
+    for _ in 0..AHEAD {
+        let _ = used.send(vec![0; BUFFER]);
+    }
+    thread::scope(|scope| {
+        let reader = move || -> io::Result<Option<u64>> {
+            let mut done: u64 = 0;
+            while done < end
+                && let Ok(mut buffer) = to_fill.recv()
+            {
+                let want = (end - done).min(BUFFER as u64);
+                let Some(room) = usize::try_from(want).ok().and_then(|want| buffer.get_mut(..want)) else {
+                    break;
+                };
+                let Some(count) = read_once(file, done, room, run, |_| {})? else {
+                    return Ok(None);
+                };
+                done = done.saturating_add(count as u64);
+                if count == 0 || filled.send((buffer, count)).is_err() {
+                    break;
+                }
+            }
+            Ok(Some(done))
+        };
+        let Ok(reader) = thread::Builder::new()
+            .name("read-ahead".to_owned())
+            .spawn_scoped(scope, reader)
+        else {
+            return read_to(file, 0, end, &mut vec![0; BUFFER], run, piece);
+        };
+        for (buffer, count) in &to_use {
+            piece(buffer.get(..count).unwrap_or_default());
+            // Nobody takes it when everything is read.
+            let _ = used.send(buffer);
+        }
+        reader
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("a thread has panicked")))
+    })
 }
 
 /// What is wrong with `pg_control`, if anything.
