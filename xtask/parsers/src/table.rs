@@ -179,6 +179,7 @@ pub static PARSERS: &[Parser] = &[
     ]),
     row("core", "option_values", "values of options of every kind; names of lock files", 128, core::option_values, &[
         "barman_core::config::parse::parse",
+        "barman_core::ops::check_archived_wal_range::WalRange::parse",
         "barman_core::config::parse::boolean",
         "barman_core::config::parse::integer",
         "barman_core::config::parse::interval",
