@@ -38,6 +38,20 @@ impl Failure for RebuildError {
             _ => Class::Error,
         }
     }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::XlogDb(XlogDbError::Io {
+                what: "open" | "read",
+                path,
+                ..
+            }) => Some(format!(
+                "what the old catalogue knows of encrypted WAL would be lost; to do without it, remove '{}' first",
+                path.display()
+            )),
+            _ => None,
+        }
+    }
 }
 
 /// Makes the WAL catalogue of `server` anew. Waits for its lock. What the old one knows of the compression of encrypted
@@ -76,14 +90,13 @@ pub fn run(server: &Server, ctx: &Context<'_>) -> Result<RebuildReport, RebuildE
     };
     let mut locked = LockedXlogDb::open(server.layout(), &custom_magic(server.config()), Some(&cancel))
         .map_err(interrupted)?;
-    let old = if server.layout().xlogdb().exists() {
-        locked.peek().unwrap_or_else(|error| {
-            // What it knew is lost with it; the archive is what counts.
-            log::warn!(target: TARGET, "the old WAL catalogue cannot be read: {error}");
-            XlogDb::default()
-        })
-    } else {
+    // What it knows of encrypted files is nowhere else: one that cannot be read is not to be replaced unseen.
+    let is_missing = std::fs::symlink_metadata(server.layout().xlogdb())
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    let old = if is_missing {
         XlogDb::default()
+    } else {
+        locked.peek().map_err(interrupted)?
     };
     let bytes: u64 = old.iter().fold(0, |sum, record| sum.saturating_add(record.size));
     ctx.progress

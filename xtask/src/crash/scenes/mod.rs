@@ -92,7 +92,7 @@ pub const ALL: &[Scenario] = &[
         name: "keep",
         about: "a backup kept as standalone becomes one kept in full",
         build: keep::other_target,
-        rules: &[RENAME, AT_END],
+        rules: &[RENAME],
         barman: None,
     },
     Scenario {
