@@ -102,6 +102,13 @@ fn is_whole(path: &Path, segment: SegmentName) -> io::Result<bool> {
     })
 }
 
+/// Whether the archive has the segment: a file of its name that can be it. One that is empty, cut off, zeroed or has
+/// another segment's content is none, nor is one that cannot be read.
+#[must_use]
+pub fn holds(layout: &Layout, segment: SegmentName) -> bool {
+    is_whole(&layout.wal_path(&segment.into()), segment).unwrap_or(false)
+}
+
 /// The archive on disk as [`crate::completeness::assess`] sees it.
 #[derive(Debug, Clone)]
 pub struct DiskArchive<'a> {
@@ -128,7 +135,7 @@ impl ArchiveView for DiskArchive<'_> {
     }
 
     fn is_archived(&self, segment: SegmentName) -> bool {
-        is_whole(&self.layout.wal_path(&segment.into()), segment).unwrap_or(false)
+        holds(self.layout, segment)
     }
 
     fn is_arriving(&self, segment: SegmentName) -> bool {

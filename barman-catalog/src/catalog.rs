@@ -1,7 +1,7 @@
 //! All backups of a server, as they are on disk at one moment.
 
 use crate::annotations::{self, Keep};
-use crate::backup_info::{self, BackupInfo, StoreError};
+use crate::backup_info::{self, BackupInfo, BackupStatus, StoreError};
 use crate::ids::BackupId;
 use crate::layout::Layout;
 use std::collections::{BTreeMap, BTreeSet};
@@ -173,6 +173,20 @@ impl Catalog {
         self.backups.remove(&id);
         self.kept.remove(&id);
         self.deleting.remove(&id);
+    }
+
+    /// The same when the backups whose process has died are marked as failed, as
+    /// [`repair`](crate::repair::mark_dead_backups) does on disk while no backup is running.
+    #[must_use]
+    pub fn with_dead_backups_failed(mut self) -> Self {
+        for backup in self.backups.values_mut() {
+            if matches!(backup.status, BackupStatus::Started | BackupStatus::Empty)
+                && !self.deleting.contains(&backup.id)
+            {
+                backup.status = BackupStatus::Failed;
+            }
+        }
+        self
     }
 
     /// One backup.

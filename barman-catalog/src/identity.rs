@@ -15,6 +15,50 @@ pub struct Identity {
     pub version: Option<String>,
 }
 
+impl Identity {
+    /// Whether this identity has to be written where `recorded` is what the file says: when there is none, and after a
+    /// major upgrade, which leaves the system identifier as it was. Another identifier is another cluster: that is not
+    /// written over.
+    #[must_use]
+    pub fn is_to_be_written(&self, recorded: Option<&Self>) -> bool {
+        recorded.is_none_or(|old| {
+            self.systemid.is_some() && old.systemid == self.systemid && old.version != self.version
+        })
+    }
+
+    /// The JSON of an identity, as exports have it: sorted keys, four blanks, no final line end.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let value = |text: &Option<String>| match text {
+            Some(text) => serde_json::Value::from(text.as_str()).to_string(),
+            None => "null".to_owned(),
+        };
+        format!(
+            "{{\n    \"systemid\": {},\n    \"version\": {}\n}}",
+            value(&self.systemid),
+            value(&self.version)
+        )
+    }
+
+    /// Reads the JSON of an identity. Numbers count as texts, unknown members are passed over.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_json(content: &[u8]) -> Result<Self, String> {
+        let json: serde_json::Value = serde_json::from_slice(content).map_err(|e| e.to_string())?;
+        let object = json.as_object().ok_or("not an object")?;
+        let text = |key| match object.get(key) {
+            Some(serde_json::Value::String(text)) => Some(text.clone()),
+            Some(serde_json::Value::Number(number)) => Some(number.to_string()),
+            _ => None,
+        };
+        Ok(Self {
+            systemid: text("systemid"),
+            version: text("version"),
+        })
+    }
+}
+
 /// Why `identity.json` could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -55,23 +99,9 @@ pub fn read(layout: &Layout) -> Result<Option<Identity>, IdentityError> {
             });
         }
     };
-    let invalid = |reason: String| IdentityError::Invalid {
-        path: path.clone(),
-        reason,
-    };
-    let json: serde_json::Value = serde_json::from_slice(&content).map_err(|e| invalid(e.to_string()))?;
-    let object = json
-        .as_object()
-        .ok_or_else(|| invalid("not an object".to_owned()))?;
-    let text = |key| match object.get(key) {
-        Some(serde_json::Value::String(text)) => Some(text.clone()),
-        Some(serde_json::Value::Number(number)) => Some(number.to_string()),
-        _ => None,
-    };
-    Ok(Some(Identity {
-        systemid: text("systemid"),
-        version: text("version"),
-    }))
+    Identity::from_json(&content)
+        .map(Some)
+        .map_err(|reason| IdentityError::Invalid { path, reason })
 }
 
 /// Records an identity, durably.
@@ -80,25 +110,12 @@ pub fn read(layout: &Layout) -> Result<Option<Identity>, IdentityError> {
 /// The file system's errors.
 pub fn write(layout: &Layout, identity: &Identity) -> Result<(), IdentityError> {
     let path = layout.identity();
-    let text = to_text(identity);
+    let text = format!("{}\n", identity.to_json());
     files::replace(&path, text.as_bytes()).map_err(|source| IdentityError::Io {
         what: "write",
         path,
         source,
     })
-}
-
-/// The content of the file: sorted keys, four blanks, a final line end.
-fn to_text(identity: &Identity) -> String {
-    let value = |text: &Option<String>| match text {
-        Some(text) => serde_json::Value::from(text.as_str()).to_string(),
-        None => "null".to_owned(),
-    };
-    format!(
-        "{{\n    \"systemid\": {},\n    \"version\": {}\n}}\n",
-        value(&identity.systemid),
-        value(&identity.version)
-    )
 }
 
 #[cfg(test)]
@@ -123,5 +140,24 @@ mod tests {
         assert_eq!(read(&layout).unwrap(), Some(identity));
         std::fs::write(layout.identity(), "{\"systemid\": ").unwrap();
         assert!(matches!(read(&layout), Err(IdentityError::Invalid { .. })));
+    }
+
+    #[test]
+    fn only_the_version_of_the_same_cluster_is_refreshed() {
+        let of = |systemid: Option<&str>, version: &str| Identity {
+            systemid: systemid.map(str::to_owned),
+            version: Some(version.to_owned()),
+        };
+        let new = of(Some("1"), "17");
+        for (recorded, expected) in [
+            (None, true),
+            (Some(of(Some("1"), "16")), true),
+            (Some(of(Some("1"), "17")), false),
+            (Some(of(Some("2"), "16")), false),
+            (Some(of(None, "16")), false),
+        ] {
+            assert_eq!(new.is_to_be_written(recorded.as_ref()), expected, "{recorded:?}");
+        }
+        assert!(!of(None, "17").is_to_be_written(Some(&of(None, "16"))));
     }
 }

@@ -8,12 +8,14 @@
 
 use barman_catalog::annotations::{self, DELETE_THIS};
 use barman_catalog::backup_info::{self, BackupInfo, StoreError};
-use barman_catalog::deletion::{self, DeletionError, DeletionObserver, NoObserver, Trigger, WalPlan};
+use barman_catalog::deletion::{
+    self, DeletionError, DeletionObserver, LimitReason, NoObserver, Trigger, WalPlan,
+};
 use barman_catalog::ids::{self, ResolveError};
 use barman_catalog::xlogdb::{self, CustomMagic, LockedXlogDb, Tag, WalRecord};
 use barman_catalog::{BackupId, BackupStatus, BrokenBackup, Catalog, Keep, Layout, Tablespace};
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -500,7 +502,8 @@ fn only_what_is_listed_goes_from_a_full_directory() {
     fs::write(layout.xlogdb(), lines + "garbage\n").unwrap();
     let plan = WalPlan {
         limit: segment(255).parse().unwrap(),
-        protected_timelines: BTreeSet::new(),
+        limit_reason: LimitReason::LastBackup { id: id(ID) },
+        protected_timelines: BTreeMap::new(),
         protected_ranges: vec![],
         protected_futures: vec![],
     };

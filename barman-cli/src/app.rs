@@ -4,7 +4,7 @@ use crate::output::Output;
 use crate::select::{self, Arity, Rules, State, Verdict};
 use crate::signals;
 use barman_catalog::ids::{self, ResolveError};
-use barman_catalog::{BackupId, Catalog};
+use barman_catalog::{BackupId, BackupInfo, Catalog};
 use barman_core::Server;
 use barman_core::config::{Config, ConfigWarning, Selected, ServerConfig};
 use barman_core::context::SystemClock;
@@ -187,6 +187,30 @@ impl App<'_> {
             Verdict::Refuse(errors) => self.errors(&errors),
         }
         None
+    }
+
+    /// The server and the backup of a command on one backup. What is in the way was reported.
+    #[must_use]
+    pub fn backup(&self, command: &str, server: &str, argument: &str) -> Option<(Server, BackupInfo)> {
+        let server = Server::new(self.single(command, server)?.clone());
+        let catalog = match Catalog::load(server.layout()) {
+            Ok(catalog) => catalog,
+            Err(error) => {
+                self.output.error(CLI, &error.to_string());
+                return None;
+            }
+        };
+        match ids::resolve(&catalog, argument) {
+            Ok(backup) => {
+                let backup = backup.clone();
+                Some((server, backup))
+            }
+            Err(error) => {
+                self.output.error(CLI, &error.to_string());
+                self.backup_hint(&server, &error);
+                None
+            }
+        }
     }
 
     /// The id of the backup that a user named (id, shortcut or name), if there is one. What is in the way was reported.

@@ -641,3 +641,34 @@ fn hooks_run_around_the_backup_and_can_stop_it() -> Result<()> {
     );
     Ok(())
 }
+
+/// Barman's `cron` takes no other lock than this one before it deletes a backup.
+#[test]
+fn a_running_backup_holds_its_own_lock_until_its_state_is_settled() -> Result<()> {
+    let (_cluster, mut sandbox) = archiving(17)?;
+    let log = sandbox.dir().join("hooks");
+    let script = format!(
+        "flock -n {}/.main-$BARMAN_BACKUP_ID.lock echo $BARMAN_PHASE free >> {log} || echo $BARMAN_PHASE held >> {log}",
+        sandbox.home().display(),
+        log = log.display()
+    );
+    for option in ["pre_backup_script", "post_backup_script"] {
+        sandbox.set_option(option, &script)?;
+    }
+    backup(&sandbox, &["--wait"])?;
+    assert_eq!(std::fs::read_to_string(&log)?, "pre held\npost free\n");
+    Ok(())
+}
+
+#[test]
+fn the_version_on_record_is_that_of_the_cluster_as_it_is_now() -> Result<()> {
+    let (_cluster, sandbox) = archiving(16)?;
+    let identity = sandbox.server_dir().join("identity.json");
+    backup(&sandbox, &[])?;
+    let recorded = std::fs::read_to_string(&identity)?;
+    assert!(recorded.contains("\"version\": \"16\""), "{recorded}");
+    std::fs::write(&identity, recorded.replace("\"16\"", "\"15\""))?;
+    backup(&sandbox, &[])?;
+    assert_eq!(std::fs::read_to_string(&identity)?, recorded);
+    Ok(())
+}

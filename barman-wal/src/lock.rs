@@ -106,6 +106,15 @@ enum Patience<'a> {
     Forever(Option<&'a AtomicBool>),
 }
 
+impl<'a> Patience<'a> {
+    fn within(wait: Duration, cancel: Option<&'a AtomicBool>) -> Self {
+        match Instant::now().checked_add(wait) {
+            Some(deadline) => Self::Until(deadline, cancel),
+            None => Self::Forever(cancel),
+        }
+    }
+}
+
 /// A lock that is held until this is dropped. Child programs do not inherit it.
 #[derive(Debug)]
 #[must_use = "a lock is released when it is dropped"]
@@ -142,11 +151,7 @@ impl Lock {
         wait: Duration,
         cancel: Option<&AtomicBool>,
     ) -> Result<Self, LockError> {
-        let patience = match Instant::now().checked_add(wait) {
-            Some(deadline) => Patience::Until(deadline, cancel),
-            None => Patience::Forever(cancel),
-        };
-        Self::obtain(path, Kind::Exclusive, patience)
+        Self::obtain(path, Kind::Exclusive, Patience::within(wait, cancel))
     }
 
     /// Takes a shared lock if nobody holds the exclusive one. The file's content is not touched.
@@ -163,6 +168,18 @@ impl Lock {
     /// See [`Lock::acquire`].
     pub fn acquire_shared(path: &Path, cancel: Option<&AtomicBool>) -> Result<Self, LockError> {
         Self::obtain(path, Kind::Shared, Patience::Forever(cancel))
+    }
+
+    /// As [`Lock::acquire_shared`], but gives up after `wait`.
+    ///
+    /// # Errors
+    /// See [`Lock::acquire_within`].
+    pub fn acquire_shared_within(
+        path: &Path,
+        wait: Duration,
+        cancel: Option<&AtomicBool>,
+    ) -> Result<Self, LockError> {
+        Self::obtain(path, Kind::Shared, Patience::within(wait, cancel))
     }
 
     /// The lock file.
@@ -333,6 +350,31 @@ pub fn probe(path: &Path) -> Result<Option<u32>, LockError> {
     }
 }
 
+/// Whether [`Lock::try_acquire`] would succeed now: nobody holds the lock `path`, shared neither. Holds it for an instant
+/// to find out, and neither creates the file nor changes its content.
+///
+/// # Errors
+/// Those of [`Lock::try_acquire`].
+pub fn check_free(path: &Path) -> Result<(), LockError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(LockError::io(path, error)),
+    };
+    match lock_now(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(true) => {
+            let _ = flock(&file, FlockOperation::Unlock);
+            Ok(())
+        }
+        Ok(false) if !is_still(&file, path)? => Ok(()),
+        Ok(false) => Err(LockError::Busy {
+            path: path.to_path_buf(),
+            pid: read_pid(&file),
+        }),
+        Err(error) => Err(LockError::io(path, error)),
+    }
+}
+
 /// Removes every lock file `.*.lock` in `directory` that nobody holds, and returns them in the order of their names.
 /// Files that are held, or that cannot be opened or removed, stay.
 ///
@@ -446,8 +488,22 @@ mod tests {
         assert!(Lock::try_acquire(&path).is_err());
         drop(one);
         assert!(Lock::try_acquire(&path).is_err());
+        // Who only looks for an exclusive holder sees none; who wants to know whether it is free does.
+        assert_eq!(probe(&path).unwrap(), None);
+        assert!(check_free(&path).unwrap_err().is_busy());
+        let short = Duration::from_millis(5);
+        assert!(Lock::acquire_shared_within(&path, short, None).is_ok());
         drop(two);
-        assert!(Lock::try_acquire(&path).is_ok());
+        check_free(&path).unwrap();
+        let held = Lock::try_acquire(&path).unwrap();
+        assert!(
+            Lock::acquire_shared_within(&path, short, None)
+                .unwrap_err()
+                .is_busy()
+        );
+        drop(held);
+        check_free(&directory.path().join("none")).unwrap();
+        assert!(!directory.path().join("none").exists());
     }
 
     #[test]

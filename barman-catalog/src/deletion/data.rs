@@ -1,7 +1,7 @@
 //! Removing a backup, step by step.
 
 use super::wal::{Extent, remove};
-use super::{Trigger, WalDecision, WalRemoval, wal_decision};
+use super::{Mandate, WalDecision, WalRemoval, wal_decision};
 use crate::annotations::{self, AnnotationError, DELETE_THIS, KEEP};
 use crate::backup_info::{self, BackupInfo, BackupStatus, BackupType, StoreError};
 use crate::catalog::Catalog;
@@ -116,11 +116,12 @@ pub fn delete_backup(
     layout: &Layout,
     catalog: &mut Catalog,
     id: BackupId,
-    trigger: Trigger,
+    mandate: impl Into<Mandate>,
     custom: &CustomMagic,
     observer: &mut dyn DeletionObserver,
     cancel: Option<&AtomicBool>,
 ) -> Result<(), DeletionError> {
+    let mandate = mandate.into();
     let backup = backup_info::load(layout, id)?;
     if backup.snapshots_info.is_some() {
         return Err(DeletionError::Snapshots { id });
@@ -133,7 +134,7 @@ pub fn delete_backup(
         }
         return Err(DeletionError::Stopped { id, reason });
     }
-    let decision = wal_decision(catalog, id, trigger);
+    let decision = wal_decision(catalog, id, mandate.trigger);
     let next = catalog.next(id).cloned();
     // From here on it must not look whole, to Barman neither, which knows only the status.
     // One that failed for missing WAL becomes good when that WAL comes: it must say why it cannot any more.
@@ -170,7 +171,7 @@ pub fn delete_backup(
     remove_tree(&layout.base_directory(id))?;
     // Before the backup vanishes: Barman cannot work with a parent that names a child it does not find.
     if let Some(parent) = backup.parent_backup_id {
-        forget_child(layout, parent, id, observer);
+        forget_child(layout, parent, id, mandate, observer);
     }
     let info = layout.backup_info(id);
     files::remove(&info).map_err(|source| DeletionError::Remove { path: info, source })?;
@@ -229,14 +230,26 @@ fn remove_tree(path: &Path) -> Result<(), DeletionError> {
     }
 }
 
-/// Takes a child out of its parent's list.
-fn forget_child(layout: &Layout, parent: BackupId, child: BackupId, observer: &mut dyn DeletionObserver) {
-    let lock = match Lock::acquire_within(&layout.id_lock(parent), PARENT_LOCK_WAIT, None) {
-        Ok(lock) => lock,
-        Err(e) => {
-            return observer.warning(&format!(
-                "cannot take backup {child} out of its parent {parent}: {e}"
-            ));
+/// Takes a child out of its parent's list. A shared lock on the parent does: it keeps those away who change its metadata
+/// for other reasons, and only one process deletes backups of a server at a time; a restore of the parent may go on.
+fn forget_child(
+    layout: &Layout,
+    parent: BackupId,
+    child: BackupId,
+    mandate: Mandate,
+    observer: &mut dyn DeletionObserver,
+) {
+    let lock = if mandate.root == Some(parent) {
+        // The caller holds it.
+        None
+    } else {
+        match Lock::acquire_shared_within(&layout.id_lock(parent), PARENT_LOCK_WAIT, None) {
+            Ok(lock) => Some(lock),
+            Err(e) => {
+                return observer.warning(&format!(
+                    "cannot take backup {child} out of its parent {parent}: {e}"
+                ));
+            }
         }
     };
     match backup_info::load(layout, parent) {

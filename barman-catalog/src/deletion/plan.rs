@@ -6,7 +6,8 @@ use crate::catalog::Catalog;
 use crate::ids::BackupId;
 use crate::retention;
 use barman_wal::{SegmentName, TimelineId, WalFileName};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// Who wants a backup deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,21 @@ pub enum Trigger {
     Manual,
     /// The retention policy.
     Policy,
+}
+
+/// On whose behalf a backup is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mandate {
+    /// Who wants it deleted.
+    pub trigger: Trigger,
+    /// The root of the tree that is being deleted, whose lock the caller holds all the time.
+    pub root: Option<BackupId>,
+}
+
+impl From<Trigger> for Mandate {
+    fn from(trigger: Trigger) -> Self {
+        Self { trigger, root: None }
+    }
 }
 
 /// Why a backup is not deleted.
@@ -63,51 +79,167 @@ pub fn check(catalog: &Catalog, backup: &BackupInfo, minimum_redundancy: u32) ->
     Ok(())
 }
 
-/// Which WAL goes: what is below a limit, unless somebody needs it.
+/// Why WAL from the limit on stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "rule", rename_all = "snake_case")]
+pub enum LimitReason {
+    /// This backup begins there.
+    Begins {
+        /// Which.
+        id: BackupId,
+    },
+    /// The deleted backup, which has no successor, began there: what was archived since may be all that is left.
+    LastBackup {
+        /// The deleted backup.
+        id: BackupId,
+    },
+}
+
+/// Which WAL goes: what is below a limit, unless somebody needs it. Each range that stays has its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WalPlan {
     /// Nothing from here on goes, in the order of names, so no higher timeline either.
     pub limit: SegmentName,
-    /// Nothing of these timelines goes.
-    pub protected_timelines: BTreeSet<TimelineId>,
-    /// Nothing in these ranges goes; both ends are in them.
-    pub protected_ranges: Vec<(SegmentName, SegmentName)>,
+    /// Why not.
+    pub limit_reason: LimitReason,
+    /// Nothing of these timelines goes; each with a backup that is on it.
+    pub protected_timelines: BTreeMap<TimelineId, BackupId>,
+    /// Nothing in these ranges goes; both ends are in them. Each with the standalone backup that needs it.
+    pub protected_ranges: Vec<(SegmentName, SegmentName, BackupId)>,
     /// Where backups begin on timelines below that of the limit: recovery from there may go on to a later timeline,
     /// so nothing at or after these positions goes on higher timelines than theirs.
-    pub protected_futures: Vec<SegmentName>,
+    pub protected_futures: Vec<(SegmentName, BackupId)>,
+}
+
+/// What becomes of a file of the archive, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "rule", rename_all = "snake_case")]
+pub enum Fate {
+    /// It goes: it is older than everything that is needed, which begins here.
+    Goes {
+        /// The first segment that is needed.
+        limit: SegmentName,
+        /// By whom.
+        because: LimitReason,
+    },
+    /// A history file: whoever restores along its timeline needs it.
+    History,
+    /// It is at the limit or after it.
+    FromLimit {
+        /// The first segment that is needed.
+        limit: SegmentName,
+        /// By whom.
+        because: LimitReason,
+    },
+    /// There is a backup on its timeline.
+    Timeline {
+        /// Which.
+        id: BackupId,
+    },
+    /// A backup that is kept alone needs it to be consistent.
+    Standalone {
+        /// Which.
+        id: BackupId,
+    },
+    /// A backup on an older timeline can be restored along it.
+    Future {
+        /// Which.
+        id: BackupId,
+    },
+}
+
+impl Fate {
+    /// Whether the file goes.
+    #[must_use]
+    pub fn goes(&self) -> bool {
+        matches!(self, Self::Goes { .. })
+    }
+}
+
+impl fmt::Display for LimitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Begins { id } => write!(f, "where backup {id} begins"),
+            Self::LastBackup { id } => write!(f, "where backup {id} began, the last one"),
+        }
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Goes { limit, because } => write!(f, "older than {limit}, {because}"),
+            Self::History => f.write_str("history files stay"),
+            Self::FromLimit { limit, because } => write!(f, "from {limit} on, {because}"),
+            Self::Timeline { id } => write!(f, "backup {id} is on this timeline"),
+            Self::Standalone { id } => write!(f, "backup {id}, which is kept alone, needs it"),
+            Self::Future { id } => write!(f, "backup {id} can be restored along this timeline"),
+        }
+    }
 }
 
 impl WalPlan {
     /// Whether a file of the archive goes. History files never do.
     #[must_use]
     pub fn removes(&self, name: &WalFileName) -> bool {
+        self.fate(name).goes()
+    }
+
+    /// What becomes of a file of the archive.
+    #[must_use]
+    pub fn fate(&self, name: &WalFileName) -> Fate {
         let Some(segment) = name.segment() else {
-            return false;
+            return Fate::History;
         };
+        let (limit, because) = (self.limit, self.limit_reason);
         // The label and the partial file of the limit's own segment sort after it and stay.
-        segment < self.limit
-            && !self.protected_timelines.contains(&segment.timeline)
-            && !self
-                .protected_ranges
-                .iter()
-                .any(|(from, to)| *from <= segment && segment <= *to)
-            && !self.protected_futures.iter().any(|begin| {
-                begin.timeline < segment.timeline && (begin.log, begin.seg) <= (segment.log, segment.seg)
-            })
+        if segment >= limit {
+            return Fate::FromLimit { limit, because };
+        }
+        let in_range =
+            |(from, to, _): &&(SegmentName, SegmentName, BackupId)| *from <= segment && segment <= *to;
+        if let Some((_, _, id)) = self.protected_ranges.iter().find(in_range) {
+            return Fate::Standalone { id: *id };
+        }
+        if let Some(id) = self.protected_timelines.get(&segment.timeline) {
+            return Fate::Timeline { id: *id };
+        }
+        let is_before = |(begin, _): &&(SegmentName, BackupId)| {
+            begin.timeline < segment.timeline && (begin.log, begin.seg) <= (segment.log, segment.seg)
+        };
+        match self.protected_futures.iter().find(is_before) {
+            Some((_, id)) => Fate::Future { id: *id },
+            None => Fate::Goes { limit, because },
+        }
     }
 }
 
 /// Why no WAL goes with a backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "rule", rename_all = "snake_case")]
 pub enum KeepReason {
     /// This older backup needs it to be restored to later moments.
-    OlderBackup(BackupId),
+    OlderBackup {
+        /// Which.
+        id: BackupId,
+    },
     /// An older backup's metadata cannot be read, so what it needs is not known.
     UnreadableBackup,
     /// It is not known where the next backup (or the deleted one) begins.
     NoLimit,
     /// For a purge: the backup is not one that could be restored.
     NotWhole,
+}
+
+impl fmt::Display for KeepReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OlderBackup { id } => write!(f, "backup {id}, which is older, needs it"),
+            Self::UnreadableBackup => f.write_str("a backup that cannot be read may need it"),
+            Self::NoLimit => f.write_str("it is not known from where on WAL is needed"),
+            Self::NotWhole => f.write_str("the backup is not whole"),
+        }
+    }
 }
 
 /// What of the WAL goes.
@@ -137,17 +269,20 @@ pub fn wal_decision(catalog: &Catalog, id: BackupId, trigger: Trigger) -> WalDec
     while let Some(backup) = older {
         match (trigger, catalog.keep(backup.id), backup.wal_range()) {
             (Trigger::Policy, Some(Keep::Standalone), Some(range)) => {
-                ranges.push(range);
+                ranges.push((range.0, range.1, backup.id));
                 standalone.insert(backup.id);
                 older = catalog.previous(backup.id);
             }
-            _ => return WalDecision::Keep(KeepReason::OlderBackup(backup.id)),
+            _ => return WalDecision::Keep(KeepReason::OlderBackup { id: backup.id }),
         }
     }
     let until = catalog.next(id);
-    let limit = match until {
-        Some(next) => next.begin_wal,
-        None => catalog.get(id).and_then(|b| b.begin_wal),
+    let (limit, reason) = match until {
+        Some(next) => (next.begin_wal, LimitReason::Begins { id: next.id }),
+        None => (
+            catalog.get(id).and_then(|b| b.begin_wal),
+            LimitReason::LastBackup { id },
+        ),
     };
     let Some(limit) = limit else {
         return WalDecision::Keep(KeepReason::NoLimit);
@@ -155,7 +290,7 @@ pub fn wal_decision(catalog: &Catalog, id: BackupId, trigger: Trigger) -> WalDec
     let others = catalog
         .usable()
         .filter(|b| b.status.is_archiving() && !standalone.contains(&b.id));
-    WalDecision::Remove(protect(limit, ranges, others))
+    WalDecision::Remove(protect((limit, reason), ranges, others))
 }
 
 /// Which WAL goes once `id`, the first backup of a server, is whole: what lies before it and before every other
@@ -172,39 +307,49 @@ pub fn first_backup_purge(catalog: &Catalog, id: BackupId) -> WalDecision {
         return WalDecision::Keep(KeepReason::UnreadableBackup);
     }
     if let Some(older) = catalog.previous(id) {
-        return WalDecision::Keep(KeepReason::OlderBackup(older.id));
+        return WalDecision::Keep(KeepReason::OlderBackup { id: older.id });
     }
     let Some(limit) = backup.begin_wal else {
         return WalDecision::Keep(KeepReason::NoLimit);
     };
     let others = catalog.usable().filter(|b| b.status.is_archiving() && b.id != id);
-    WalDecision::Remove(protect(limit, Vec::new(), others))
+    WalDecision::Remove(protect((limit, LimitReason::Begins { id }), Vec::new(), others))
 }
 
 /// The plan below `limit` that spares what `others` need.
 fn protect<'a>(
-    mut limit: SegmentName,
-    protected_ranges: Vec<(SegmentName, SegmentName)>,
+    (mut limit, mut limit_reason): (SegmentName, LimitReason),
+    protected_ranges: Vec<(SegmentName, SegmentName, BackupId)>,
     others: impl Iterator<Item = &'a BackupInfo>,
 ) -> WalPlan {
-    let mut protected_timelines: BTreeSet<TimelineId> = BTreeSet::new();
+    let mut protected_timelines = BTreeMap::new();
     let mut protected_futures = Vec::new();
     for other in others {
-        protected_futures.extend(other.begin_wal.filter(|begin| begin.timeline < limit.timeline));
+        let future = other.begin_wal.filter(|begin| begin.timeline < limit.timeline);
+        protected_futures.extend(future.map(|begin| (begin, other.id)));
         let timeline = other.begin_wal.map(|w| w.timeline).or(other.timeline);
         match (timeline, other.begin_wal) {
-            (Some(timeline), Some(begin)) if timeline == limit.timeline => limit = limit.min(begin),
+            (Some(timeline), Some(begin)) if timeline == limit.timeline => {
+                if begin < limit {
+                    limit = begin;
+                    limit_reason = LimitReason::Begins { id: other.id };
+                }
+            }
             (Some(timeline), _) => {
-                protected_timelines.insert(timeline);
+                protected_timelines.entry(timeline).or_insert(other.id);
             }
             (None, _) => {}
         }
     }
     // Standalone backups protect their timeline too when it is not the limit's, as Barman has it.
-    let standalone = protected_ranges.iter().map(|(from, _)| from.timeline);
-    protected_timelines.extend(standalone.filter(|t| *t != limit.timeline));
+    for (from, _, id) in &protected_ranges {
+        if from.timeline != limit.timeline {
+            protected_timelines.entry(from.timeline).or_insert(*id);
+        }
+    }
     WalPlan {
         limit,
+        limit_reason,
         protected_timelines,
         protected_ranges,
         protected_futures,
@@ -256,13 +401,14 @@ mod tests {
     fn show(decision: &WalDecision) -> String {
         let short = |s: SegmentName| format!("{}/{:X}", s.timeline.get(), s.seg);
         match decision {
+            WalDecision::Keep(KeepReason::OlderBackup { id }) => format!("OlderBackup({id})"),
             WalDecision::Keep(reason) => format!("{reason:?}"),
             WalDecision::Remove(plan) => {
                 let mut text = format!("below {}", short(plan.limit));
-                for timeline in &plan.protected_timelines {
+                for timeline in plan.protected_timelines.keys() {
                     let _ = write!(text, " not {}", timeline.get());
                 }
-                for (from, to) in &plan.protected_ranges {
+                for (from, to, _) in &plan.protected_ranges {
                     let _ = write!(text, " not {}-{}", short(*from), short(*to));
                 }
                 text
@@ -401,8 +547,9 @@ mod tests {
     fn names_below_the_limit_go_unless_protected() {
         let plan = WalPlan {
             limit: segment("3/5").unwrap(),
-            protected_timelines: BTreeSet::from([TimelineId::new(2).unwrap()]),
-            protected_ranges: vec![(segment("3/2").unwrap(), segment("3/3").unwrap())],
+            limit_reason: LimitReason::Begins { id: id("9") },
+            protected_timelines: BTreeMap::from([(TimelineId::new(2).unwrap(), id("8"))]),
+            protected_ranges: vec![(segment("3/2").unwrap(), segment("3/3").unwrap(), id("7"))],
             protected_futures: Vec::new(),
         };
         for (name, goes) in [

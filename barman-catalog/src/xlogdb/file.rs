@@ -1,6 +1,6 @@
 //! The file under its lock `.SERVER-xlogdb.lock`, which every access takes, as Barman does.
 
-use super::rebuild::{self, CustomMagic, RebuildReport};
+use super::rebuild::{self, CustomMagic, RebuildReport, Watch};
 use super::{WalRecord, XlogDb, is_complete};
 use crate::files;
 use crate::layout::Layout;
@@ -35,11 +35,28 @@ pub enum XlogDbError {
     },
 }
 
+/// Reads the catalogue as [`read`] does, but changes nothing: one that is missing is read from the archive and not
+/// written. For those who tell what would happen.
+///
+/// # Errors
+/// The lock; reading.
+pub fn peek(
+    layout: &Layout,
+    custom: &CustomMagic,
+    cancel: Option<&AtomicBool>,
+) -> Result<XlogDb, XlogDbError> {
+    if !layout.xlogdb().exists() && !layout.wals_directory.exists() {
+        return Ok(XlogDb::default());
+    }
+    LockedXlogDb::open_shared(layout, custom, cancel)?.peek()
+}
+
 /// The WAL catalogue of a server while nobody else can use it. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct LockedXlogDb<'a> {
     layout: &'a Layout,
     custom: CustomMagic,
+    cancel: Option<&'a AtomicBool>,
     _lock: Lock,
 }
 
@@ -70,7 +87,7 @@ impl<'a> LockedXlogDb<'a> {
     pub fn open(
         layout: &'a Layout,
         custom: &CustomMagic,
-        cancel: Option<&AtomicBool>,
+        cancel: Option<&'a AtomicBool>,
     ) -> Result<Self, XlogDbError> {
         let lock = Lock::acquire(&layout.xlogdb_lock(), cancel).map_err(|source| XlogDbError::Lock {
             server: layout.server().to_owned(),
@@ -79,6 +96,26 @@ impl<'a> LockedXlogDb<'a> {
         Ok(Self {
             layout,
             custom: custom.clone(),
+            cancel,
+            _lock: lock,
+        })
+    }
+
+    /// As [`open`](Self::open), for one who only [`peek`](Self::peek)s, with others who do so too.
+    fn open_shared(
+        layout: &'a Layout,
+        custom: &CustomMagic,
+        cancel: Option<&'a AtomicBool>,
+    ) -> Result<Self, XlogDbError> {
+        let lock =
+            Lock::acquire_shared(&layout.xlogdb_lock(), cancel).map_err(|source| XlogDbError::Lock {
+                server: layout.server().to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            layout,
+            custom: custom.clone(),
+            cancel,
             _lock: lock,
         })
     }
@@ -97,6 +134,18 @@ impl<'a> LockedXlogDb<'a> {
         move |e| error(e.into())
     }
 
+    /// The content, without writing anything: that of a missing file is what lies in the archive.
+    ///
+    /// # Errors
+    /// Reading.
+    pub fn peek(&self) -> Result<XlogDb, XlogDbError> {
+        match File::open(self.layout.xlogdb()) {
+            Ok(file) => XlogDb::parse(file).map_err(self.error("read")),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.archived(),
+            Err(e) => Err(self.error("open")(e)),
+        }
+    }
+
     /// The content. A missing file is rebuilt from the archive first.
     ///
     /// # Errors
@@ -105,7 +154,7 @@ impl<'a> LockedXlogDb<'a> {
         match File::open(self.layout.xlogdb()) {
             Ok(file) => XlogDb::parse(file).map_err(self.error("read")),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let (db, _) = self.scan(&XlogDb::default())?;
+                let (db, _) = self.scan(&XlogDb::default(), None)?;
                 if let Err(e) = self.replace(&db) {
                     log::warn!(target: "barman.wal_archiver", "{e}");
                 } else {
@@ -255,7 +304,19 @@ impl<'a> LockedXlogDb<'a> {
     /// # Errors
     /// Reading the archive; writing.
     pub fn rebuild(&mut self, old: &XlogDb) -> Result<(XlogDb, RebuildReport), XlogDbError> {
-        let (db, report) = self.scan(old)?;
+        self.rebuild_watched(old, None)
+    }
+
+    /// As [`rebuild`](Self::rebuild); `progress` is told now and then how many bytes of WAL files have been looked at.
+    ///
+    /// # Errors
+    /// As [`rebuild`](Self::rebuild); the rebuild was interrupted.
+    pub fn rebuild_watched(
+        &mut self,
+        old: &XlogDb,
+        progress: Option<&(dyn Fn(u64) + Sync)>,
+    ) -> Result<(XlogDb, RebuildReport), XlogDbError> {
+        let (db, report) = self.scan(old, progress)?;
         self.replace(&db)?;
         self.remove_old();
         for stranger in &report.strangers {
@@ -269,11 +330,19 @@ impl<'a> LockedXlogDb<'a> {
     /// # Errors
     /// Reading the archive.
     pub fn archived(&self) -> Result<XlogDb, XlogDbError> {
-        Ok(self.scan(&XlogDb::default())?.0)
+        Ok(self.scan(&XlogDb::default(), None)?.0)
     }
 
-    fn scan(&self, old: &XlogDb) -> Result<(XlogDb, RebuildReport), XlogDbError> {
-        match rebuild::scan(self.layout, &self.custom, old) {
+    fn scan(
+        &self,
+        old: &XlogDb,
+        progress: Option<&(dyn Fn(u64) + Sync)>,
+    ) -> Result<(XlogDb, RebuildReport), XlogDbError> {
+        let watch = Watch {
+            cancel: self.cancel,
+            progress,
+        };
+        match rebuild::scan(self.layout, &self.custom, old, watch) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && !self.layout.wals_directory.exists() => {
                 Ok((XlogDb::default(), RebuildReport::default()))
             }

@@ -8,7 +8,7 @@ mod file;
 mod rebuild;
 mod record;
 
-pub use file::{LockedXlogDb, XlogDbError, read};
+pub use file::{LockedXlogDb, XlogDbError, peek, read};
 pub use rebuild::{CustomMagic, RebuildReport, inspect};
 pub use record::{Tag, WalRecord};
 
@@ -216,6 +216,13 @@ impl XlogDb {
             .iter()
             .rfind(|p| p.name == *name)
             .map(|p| self.unpack(p))
+    }
+
+    /// The record of `name` in a [sorted](Self::sorted) catalogue.
+    #[must_use]
+    pub fn find_sorted(&self, name: &WalFileName) -> Option<WalRecord> {
+        let at = self.records.binary_search_by_key(name, |p| p.name).ok()?;
+        self.get(at)
     }
 
     /// Whether the names ascend, as they do unless files arrived out of order.

@@ -7,8 +7,17 @@ use barman_wal::codec::{self, Algorithm, DETECT_LENGTH};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::num::NonZero;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+
+/// So many paths that do not belong into the archive are named.
+const MAX_STRANGERS: usize = 1000;
+
+/// So many directories are looked at at the same time, at most.
+const MAX_THREADS: usize = 8;
 
 /// How files of the `custom` compression are recognised.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,8 +47,17 @@ pub struct RebuildReport {
 }
 
 impl RebuildReport {
+    fn add(&mut self, other: Self) {
+        self.history += other.history;
+        self.backup_labels += other.backup_labels;
+        self.wal_file += other.wal_file;
+        self.partial += other.partial;
+        let room = MAX_STRANGERS.saturating_sub(self.strangers.len());
+        self.strangers.extend(other.strangers.into_iter().take(room));
+    }
+
     fn stranger(&mut self, path: &Path) {
-        if self.strangers.len() < 1000 {
+        if self.strangers.len() < MAX_STRANGERS {
             self.strangers.push(path.display().to_string());
         }
     }
@@ -62,21 +80,45 @@ pub fn inspect(head: &[u8], custom: &CustomMagic) -> (Option<&'static str>, Opti
     )
 }
 
-/// Reads the archive, sorted by name. What `old` knows of the compression of an encrypted file is kept: it cannot be
-/// seen from outside.
+/// Who watches a rebuild, and may stop it.
+#[derive(Clone, Copy, Default)]
+pub struct Watch<'a> {
+    /// Raised by whoever wants it to stop; the old catalogue stays in place then.
+    pub cancel: Option<&'a AtomicBool>,
+    /// Told now and then how many bytes of WAL files have been looked at in all, by any thread.
+    pub progress: Option<&'a (dyn Fn(u64) + Sync)>,
+}
+
+impl std::fmt::Debug for Watch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch")
+            .field("cancel", &self.cancel)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads the archive, sorted by name; several directories at a time. What `old` knows of the compression of an
+/// encrypted file is kept: it cannot be seen from outside.
 pub(super) fn scan(
     layout: &Layout,
     custom: &CustomMagic,
     old: &XlogDb,
+    watch: Watch<'_>,
 ) -> io::Result<(XlogDb, RebuildReport)> {
-    let known: HashMap<WalFileName, Tag> = old
-        .iter()
-        .filter(|r| r.encryption.is_some())
-        .filter_map(|r| r.compression.map(|compression| (r.name, compression)))
-        .collect();
+    let scan = Scan {
+        layout,
+        custom,
+        known: old
+            .iter()
+            .filter(|r| r.encryption.is_some())
+            .filter_map(|r| r.compression.map(|compression| (r.name, compression)))
+            .collect(),
+        watch,
+        bytes: AtomicU64::new(0),
+    };
     let own_prefix = format!("{}-xlog.db", layout.server());
-    let mut db = XlogDb::default();
-    let mut report = RebuildReport::default();
+    let mut top = Part::default();
+    let mut directories = Vec::new();
     for name in sorted_names(&layout.wals_directory)? {
         // Hidden: our temporary files, `.` directories of other programs.
         if name.starts_with(&own_prefix)
@@ -88,57 +130,141 @@ pub(super) fn scan(
         }
         let path = layout.wals_directory.join(&name);
         if path.is_dir() {
-            for inner in sorted_names(&path)? {
-                if !inner.starts_with('.') {
-                    let path = path.join(&inner);
-                    add(&mut db, &mut report, layout, &path, &inner, (custom, &known))?;
-                }
-            }
+            directories.push(path);
         } else {
-            add(&mut db, &mut report, layout, &path, &name, (custom, &known))?;
+            scan.add(&mut top, &path, &name)?;
         }
+    }
+    let mut db = top.db;
+    let mut report = top.report;
+    for part in scan.directories(&directories)? {
+        part.db.iter().for_each(|record| db.push(&record));
+        report.add(part.report);
     }
     Ok((db.sorted(), report))
 }
 
-fn add(
-    db: &mut XlogDb,
-    report: &mut RebuildReport,
-    layout: &Layout,
-    path: &Path,
-    name: &str,
-    (custom, known): (&CustomMagic, &HashMap<WalFileName, Tag>),
-) -> io::Result<()> {
-    // Whoever reads a line looks for the file where its name says: one that lies elsewhere, or is written in lower
-    // case, would be a line without a file.
-    let in_place = |name: &WalFileName| layout.wal_path(name) == path;
-    let Some(parsed) = name.parse().ok().filter(in_place) else {
-        report.stranger(path);
-        return Ok(());
-    };
-    let count = match parsed {
-        WalFileName::History(_) => &mut report.history,
-        WalFileName::Segment(_) => &mut report.wal_file,
-        WalFileName::BackupHistory { .. } => &mut report.backup_labels,
-        WalFileName::Partial(_) => &mut report.partial,
-    };
-    match describe(path, name, custom) {
-        Ok(Some(mut record)) => {
-            if record.encryption.is_some() {
-                record.compression = known.get(&record.name).copied();
+/// What was found in a part of the archive.
+#[derive(Default)]
+struct Part {
+    db: XlogDb,
+    report: RebuildReport,
+}
+
+struct Scan<'a> {
+    layout: &'a Layout,
+    custom: &'a CustomMagic,
+    /// Compressions of encrypted files.
+    known: HashMap<WalFileName, Tag>,
+    watch: Watch<'a>,
+    /// Bytes of the files looked at.
+    bytes: AtomicU64,
+}
+
+impl Scan<'_> {
+    /// Looks at all these directories, and returns what is in them in their order.
+    fn directories(&self, paths: &[PathBuf]) -> io::Result<Vec<Part>> {
+        let threads = thread::available_parallelism()
+            .map_or(1, NonZero::get)
+            .clamp(1, MAX_THREADS);
+        let next = AtomicUsize::new(0);
+        let work = || -> io::Result<Vec<(usize, Part)>> {
+            let mut done = Vec::new();
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(path) = paths.get(at) else {
+                    return Ok(done);
+                };
+                match self.directory(path) {
+                    Ok(part) => done.push((at, part)),
+                    Err(error) => {
+                        // The others need not go on.
+                        next.store(paths.len(), Ordering::Relaxed);
+                        return Err(error);
+                    }
+                }
             }
-            *count += 1;
-            db.push(&record);
-            Ok(())
-        }
-        Ok(None) => {
-            report.stranger(path);
-            Ok(())
-        }
-        // Deleted meanwhile.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
+        };
+        let mut parts = Vec::with_capacity(paths.len());
+        thread::scope(|scope| -> io::Result<()> {
+            let others: Vec<_> = (1..threads.min(paths.len())).map(|_| scope.spawn(work)).collect();
+            let mut result = work().map(|done| parts.extend(done));
+            for other in others {
+                match other.join() {
+                    Ok(Ok(done)) => parts.extend(done),
+                    Ok(Err(error)) => result = result.and(Err(error)),
+                    Err(_) => result = result.and(Err(io::Error::other("a thread has ended unexpectedly"))),
+                }
+            }
+            result
+        })?;
+        parts.sort_by_key(|(at, _)| *at);
+        Ok(parts.into_iter().map(|(_, part)| part).collect())
     }
+
+    fn directory(&self, path: &Path) -> io::Result<Part> {
+        let mut part = Part::default();
+        let names = match sorted_names(path) {
+            Ok(names) => names,
+            // Emptied and removed meanwhile.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(part),
+            Err(e) => return Err(about(path, &e)),
+        };
+        for name in names.iter().filter(|name| !name.starts_with('.')) {
+            self.add(&mut part, &path.join(name), name)?;
+        }
+        if let Some(progress) = self.watch.progress {
+            progress(self.bytes.load(Ordering::Relaxed));
+        }
+        Ok(part)
+    }
+
+    fn add(&self, part: &mut Part, path: &Path, name: &str) -> io::Result<()> {
+        if self
+            .watch
+            .cancel
+            .is_some_and(|cancel| cancel.load(Ordering::Relaxed))
+        {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let report = &mut part.report;
+        // Whoever reads a line looks for the file where its name says: one that lies elsewhere, or is written in lower
+        // case, would be a line without a file.
+        let in_place = |name: &WalFileName| self.layout.wal_path(name) == path;
+        let Some(parsed) = name.parse().ok().filter(in_place) else {
+            report.stranger(path);
+            return Ok(());
+        };
+        let count = match parsed {
+            WalFileName::History(_) => &mut report.history,
+            WalFileName::Segment(_) => &mut report.wal_file,
+            WalFileName::BackupHistory { .. } => &mut report.backup_labels,
+            WalFileName::Partial(_) => &mut report.partial,
+        };
+        match describe(path, name, self.custom) {
+            Ok(Some(mut record)) => {
+                if record.encryption.is_some() {
+                    record.compression = self.known.get(&record.name).copied();
+                }
+                *count += 1;
+                self.bytes.fetch_add(record.size, Ordering::Relaxed);
+                part.db.push(&record);
+                Ok(())
+            }
+            Ok(None) => {
+                report.stranger(path);
+                Ok(())
+            }
+            // Deleted meanwhile.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(about(path, &e)),
+        }
+    }
+}
+
+/// An error that tells the file.
+fn about(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// The record of a file in the archive; `None` if it is no regular file or has no WAL name.

@@ -18,23 +18,15 @@ pub const VERSION: &str = concat!(
 );
 
 /// Commands whose work is not there yet: they parse, and are refused by name.
-pub const NOT_YET_AVAILABLE: [&str; 24] = [
-    "check-archived-wal-range",
-    "check-wal-archive",
+pub const NOT_YET_AVAILABLE: [&str; 15] = [
     "cloud-wal-archive",
     "cloud-wal-restore",
     "config-switch",
     "config-update",
     "diagnose",
-    "export-backup",
-    "generate-manifest",
-    "import-backup",
-    "keep",
-    "list-files",
     "list-processes",
     "lock-directory-cleanup",
     "put-wal",
-    "rebuild-xlogdb",
     "replication-status",
     "show-servers",
     "status",
@@ -42,7 +34,6 @@ pub const NOT_YET_AVAILABLE: [&str; 24] = [
     "sync-info",
     "sync-wals",
     "terminate-process",
-    "verify-backup",
 ];
 
 /// Options, by command, whose work is not there yet: the operations refuse them by name.

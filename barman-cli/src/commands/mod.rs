@@ -4,16 +4,27 @@ mod archive_wal;
 mod backup;
 mod backup_json;
 mod check;
+mod check_archived_wal_range;
 mod check_backup;
+mod check_wal_archive;
 mod cron;
 mod delete;
+mod export_backup;
+mod forecast;
+mod generate_manifest;
 mod get_wal;
+mod import_backup;
+mod keep;
 mod list_backups;
+mod list_files;
 mod list_servers;
+mod rebuild_xlogdb;
 mod receive_wal;
 mod restore;
+mod retention;
 mod show_backup;
 mod switch_wal;
+mod verify_backup;
 
 use crate::app::{App, CLI};
 use crate::args::{self, Command};
@@ -25,17 +36,27 @@ pub fn dispatch(app: &App<'_>, command: &Command) {
         Command::ArchiveWal(options) => archive_wal::run(app, options),
         Command::Backup(options) => backup::run(app, options),
         Command::Check(options) => check::run(app, options),
+        Command::CheckArchivedWalRange(options) => check_archived_wal_range::run(app, options),
         Command::CheckBackup(options) => check_backup::run(app, options),
+        Command::CheckWalArchive(options) => check_wal_archive::run(app, options),
         Command::Cron(options) => cron::run(app, options),
         Command::Delete(options) => delete::run(app, options),
+        Command::ExportBackup(options) => export_backup::run(app, options),
+        Command::GenerateManifest(options) => generate_manifest::run(app, options),
         Command::GetWal(options) => get_wal::run(app, options),
         Command::Help => app.output.text(&args::help()),
+        Command::ImportBackup(options) => import_backup::run(app, options),
+        Command::Keep(options) => keep::run(app, options),
         Command::ListBackups(options) => list_backups::run(app, options),
+        Command::ListFiles(options) => list_files::run(app, options),
         Command::ListServers(options) => list_servers::run(app, options),
+        Command::RebuildXlogdb(options) => rebuild_xlogdb::run(app, options),
         Command::ReceiveWal(options) => receive_wal::run(app, options),
         Command::Restore(options) => restore::run(app, options),
+        Command::Retention(options) => retention::run(app, options),
         Command::ShowBackup(options) => show_backup::run(app, options),
         Command::SwitchWal(options) => switch_wal::run(app, options),
+        Command::VerifyBackup(options) => verify_backup::run(app, options),
         other => unavailable(app, other.name()),
     }
 }

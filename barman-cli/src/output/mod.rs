@@ -13,7 +13,10 @@ use nagios::CheckLine;
 use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const YELLOW: &str = "\u{1b}[33m";
@@ -217,6 +220,16 @@ impl Output {
     /// Tells something that the log does not repeat.
     pub fn info_unlogged(&self, text: &str) {
         self.tell(Kind::Info, "", text, false);
+    }
+
+    /// A long list of paths, as information that the log does not repeat: written in portions on the console, byte for
+    /// byte, and gathered in the document otherwise. It ends when the result is dropped.
+    #[must_use]
+    pub fn paths(&self) -> Paths<'_> {
+        Paths {
+            output: self,
+            portion: Vec::new(),
+        }
     }
 
     /// Warns.
@@ -478,6 +491,56 @@ impl Output {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// So many bytes of a list are written at once.
+const PORTION: usize = 64 << 10;
+
+/// A list of paths that is being written; see [`Output::paths`].
+pub struct Paths<'o> {
+    output: &'o Output,
+    portion: Vec<u8>,
+}
+
+impl Paths<'_> {
+    /// The next path. Asks for no more once nobody reads them.
+    pub fn push(&mut self, path: &Path) -> ControlFlow<()> {
+        let settings = &self.output.settings;
+        match settings.format {
+            Format::Console if settings.quiet => {}
+            Format::Console => {
+                let bytes = path.as_os_str().as_bytes();
+                match std::str::from_utf8(bytes) {
+                    Ok(text) => self.portion.extend_from_slice(redact(text).as_bytes()),
+                    Err(_) => self.portion.extend_from_slice(bytes),
+                }
+                self.portion.push(b'\n');
+                if self.portion.len() >= PORTION {
+                    return self.flush();
+                }
+            }
+            Format::Json | Format::Nagios => self.output.info_unlogged(&path.to_string_lossy()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn flush(&mut self) -> ControlFlow<()> {
+        let mut state = self.output.state();
+        if !self.portion.is_empty() {
+            state.stdout.write(&self.portion);
+            self.portion.clear();
+        }
+        match state.stdout.broken {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Drop for Paths<'_> {
+    fn drop(&mut self) {
+        let _ = self.flush();
     }
 }
 

@@ -139,6 +139,20 @@ impl AtomicFile {
         &self.target
     }
 
+    /// Changes the final name, within the same directory: for a name that tells of the content.
+    ///
+    /// # Errors
+    /// `name` is not a bare name.
+    pub fn rename_target(&mut self, name: &OsStr) -> Result<(), DurableError> {
+        let target = parent_of(&self.target).join(name);
+        if file_name_of(&target)? != name {
+            let error = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(DurableError::new("create", &target, error));
+        }
+        self.target = target;
+        Ok(())
+    }
+
     /// Syncs the content, so that a later [`AtomicFile::commit_synced`] or [`AtomicFile::publish_new`] need not.
     ///
     /// # Errors
@@ -229,6 +243,16 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableE
 /// # Errors
 /// The directory cannot be read. Files that cannot be removed are left.
 pub fn remove_stale_temporaries(directory: &Path) -> Result<usize, DurableError> {
+    remove_stale_temporaries_of(directory, OsStr::new(""))
+}
+
+/// As [`remove_stale_temporaries`], but only those of files whose name begins with `prefix`: for directories that are
+/// not ours alone.
+///
+/// # Errors
+/// See [`remove_stale_temporaries`].
+pub fn remove_stale_temporaries_of(directory: &Path, prefix: &OsStr) -> Result<usize, DurableError> {
+    let ours = [b".", prefix.as_bytes()].concat();
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -237,7 +261,8 @@ pub fn remove_stale_temporaries(directory: &Path) -> Result<usize, DurableError>
     let mut removed = 0;
     for entry in entries {
         let entry = entry.map_err(|error| DurableError::new("read directory", directory, error))?;
-        let Some(pid) = owner_of_temporary(&entry.file_name()) else {
+        let name = entry.file_name();
+        let Some(pid) = owner_of_temporary(&name).filter(|_| name.as_bytes().starts_with(&ours)) else {
             continue;
         };
         if !process_exists(pid) && fs::remove_file(entry.path()).is_ok() {

@@ -35,7 +35,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
-pub use atomic::{AtomicFile, is_temporary_name, remove_stale_temporaries, write_atomic};
+pub use atomic::{
+    AtomicFile, is_temporary_name, remove_stale_temporaries, remove_stale_temporaries_of, write_atomic,
+};
 pub use copy::{CopyOptions, Preserve, copy_attributes, copy_durable, set_times};
 pub use tree::{TreeSync, sync_tree};
 

@@ -26,6 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod barman;
 mod checksum;
 mod read;
 mod write;
@@ -35,6 +36,7 @@ use std::path::PathBuf;
 use crate::lsn::Lsn;
 use crate::timeline::TimelineId;
 
+pub use barman::BarmanManifestWriter;
 pub use checksum::{Algorithm, Checksum, Hasher, UnknownAlgorithm};
 pub use read::{ManifestError, read};
 pub use write::ManifestWriter;

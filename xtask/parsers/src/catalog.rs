@@ -7,9 +7,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use barman_catalog::archive::{latest_segment, latest_segments};
 use barman_catalog::backup_info::{BackupMode, BackupStatus};
 use barman_catalog::python_literal::{self, MAX_DEPTH, Value};
+use barman_catalog::tarball::TarReader;
 use barman_catalog::xlogdb::{self, CustomMagic, Tag, WalRecord, XlogDb, inspect};
-use barman_catalog::{BackupId, BackupInfo, Catalog, Layout, Timestamp, annotations, identity, ids};
+use barman_catalog::{BackupId, BackupInfo, Catalog, Layout, Timestamp, annotations, identity, ids, import};
 use barman_wal::{TimelineId, codec};
+use sha2::{Digest as _, Sha256};
 
 use crate::input::{Dripping, choice, fresh_directory, reached, text};
 
@@ -221,6 +223,69 @@ pub fn catalogue_tree(bytes: &[u8]) {
             path.display()
         );
     }
+}
+
+/// An exported backup, whatever it is: imported as a whole or not at all, and never outside. The first line of a text
+/// is also tried as the name of an export.
+pub fn export_tarball(bytes: &[u8]) {
+    if let Some(name) = text(bytes).and_then(|text| text.lines().next())
+        && let Ok(export) = import::ExportName::parse(name, "main")
+    {
+        assert!(name.contains(export.id.as_str()) && name.contains(&export.checksum));
+    }
+    let mut members = TarReader::new(Dripping::new(bytes));
+    while let Ok(Some(member)) = members.next() {
+        assert!(member.name.len() + member.link.len() <= 4 << 20);
+    }
+
+    let _one_at_a_time = lock();
+    let place = fresh_directory("import");
+    let layout = Layout::new("main", place.join("home"));
+    for directory in ["base", "meta", "wals"] {
+        fs::create_dir_all(layout.backup_directory.join(directory)).expect("make a directory");
+    }
+    let tarball = place.join("tarball");
+    fs::write(&tarball, bytes).expect("write the file");
+    let _ = import::is_tar(&tarball);
+    let checksum: String = Sha256::digest(bytes)
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let name = import::ExportName {
+        id: an_id(),
+        stamp: "20261121T044724".to_owned(),
+        checksum,
+    };
+    let own = identity::Identity {
+        systemid: Some("7".to_owned()),
+        version: Some("15".to_owned()),
+    };
+    let result = import::import(
+        &layout,
+        import::ImportOptions {
+            tarball: &tarball,
+            name: &name,
+            identity: &own,
+            custom: &CustomMagic::None,
+            threads: 1,
+            cancel: None,
+            done: &|_| {},
+        },
+    );
+    let catalog = Catalog::load(&layout).expect("the directories can be listed");
+    assert_eq!(catalog.backups().count(), usize::from(result.is_ok()));
+    let left = fs::read_dir(layout.backup_directory.join("base"))
+        .expect("it is there")
+        .count();
+    assert_eq!(left, usize::from(result.is_ok()));
+    let outside: Vec<_> = fs::read_dir(&place)
+        .expect("it is there")
+        .flatten()
+        .map(|entry| entry.file_name())
+        .filter(|name| name != "home" && name != "tarball")
+        .collect();
+    assert!(outside.is_empty(), "{outside:?}");
 }
 
 /// Makes the file of this name, or the directory when it ends in `/`; nothing when the name leads out.

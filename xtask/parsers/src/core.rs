@@ -9,6 +9,7 @@ use barman_core::config::ini::{self, Ini};
 use barman_core::config::registry::{DefaultValue, GLOBAL_OPTIONS, SERVER_OPTIONS};
 use barman_core::config::{interpolation, parse, types};
 use barman_core::host::process;
+use barman_core::ops::check_archived_wal_range::WalRange;
 use barman_core::ops::restore::conf::{self, Include};
 use barman_core::ops::restore::{
     Target, TargetAction, TargetTexts, TargetTimeline, settings, tablespaces, time,
@@ -94,6 +95,11 @@ pub fn option_values(bytes: &[u8]) {
             Some(policy),
             "{policy}"
         );
+    }
+    if let Some((begin, end)) = text.split_once(' ')
+        && WalRange::parse(begin, end).is_ok()
+    {
+        assert_eq!((begin.len(), end.len()), (24, 24));
     }
     if let Some(method) = types::BackupMethod::from_word(text) {
         assert_eq!(method.as_str(), text);

@@ -126,6 +126,18 @@ pub static PARSERS: &[Parser] = &[
         "barman_catalog::annotations::read_keep",
         "barman_catalog::backup_info::store::read_bounded",
     ]),
+    row("catalog", "export_tarball", "exported backups: names, tar archives, compressed too", 16384, catalog::export_tarball, &[
+        "barman_catalog::import::name::ExportName::parse",
+        "barman_catalog::import::is_tar",
+        "barman_catalog::import::import",
+        "barman_catalog::import::place::place",
+        "barman_catalog::identity::Identity::from_json",
+        "barman_catalog::tarball::read::TarReader::next",
+        "barman_catalog::tarball::pax::parse",
+        "barman_catalog::tarball::pax::time",
+        "barman_catalog::tarball::compression::Compression::detect",
+        "barman_catalog::tarball::compression::Decompressor::detect",
+    ]),
     row("catalog", "catalogue_tree", "names of files and directories of a catalogue", 2048, catalog::catalogue_tree, &[
         "barman_catalog::catalog::Catalog::load",
         "barman_catalog::backup_info::store::load",
@@ -217,6 +229,7 @@ pub static PARSERS: &[Parser] = &[
     ]),
     row("core", "option_values", "values of options of every kind; names of lock files", 128, core::option_values, &[
         "barman_core::config::parse::parse",
+        "barman_core::ops::check_archived_wal_range::WalRange::parse",
         "barman_core::config::parse::boolean",
         "barman_core::config::parse::integer",
         "barman_core::config::parse::interval",

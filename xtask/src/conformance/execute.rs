@@ -54,6 +54,18 @@ impl Stage {
     /// # Errors
     /// Somebody else has it.
     pub fn hold(&self, name: &str) -> Result<()> {
+        self.lock(name, File::try_lock)
+    }
+
+    /// Holds it shared, as a restore of ours holds that of its backup.
+    ///
+    /// # Errors
+    /// Somebody has it alone.
+    pub fn hold_shared(&self, name: &str) -> Result<()> {
+        self.lock(name, File::try_lock_shared)
+    }
+
+    fn lock(&self, name: &str, how: fn(&File) -> Result<(), std::fs::TryLockError>) -> Result<()> {
         let path = self.root.join(format!("home/.{name}.lock"));
         let file = File::options()
             .create(true)
@@ -61,8 +73,7 @@ impl Stage {
             .open(&path)
             .with_context(|| format!("open {}", path.display()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        file.try_lock()
-            .with_context(|| format!("lock {}", path.display()))?;
+        how(&file).with_context(|| format!("lock {}", path.display()))?;
         self.held.borrow_mut().push(file);
         Ok(())
     }

@@ -14,7 +14,8 @@ use super::state::State;
 #[derive(Debug, Clone)]
 pub enum Step {
     /// A `barman` command line behind `-c FILE`: words with blanks between them, `'…'` around one with blanks or an empty one. `{root}` stands for
-    /// the directory of the run, `{id 1}` for the id of its oldest backup.
+    /// the directory of the run, `{id 1}` for the id of its oldest backup, `{only DIR}` for the path of the
+    /// only file in that directory of it.
     Barman(&'static str),
     /// The same, ended by this signal once the condition holds.
     Interrupted(&'static str, i32, fn(&Stage) -> Result<bool>),
@@ -229,6 +230,16 @@ pub fn words(line: &str, root: &Path, ids: &[String]) -> Result<Vec<String>> {
     let mut line = line.replace("{root}", &root.display().to_string());
     for (n, id) in ids.iter().enumerate() {
         line = line.replace(&format!("{{id {}}}", n + 1), id);
+    }
+    while let Some((before, rest)) = line.split_once("{only ")
+        && let Some((directory, after)) = rest.split_once('}')
+    {
+        let directory = root.join(directory);
+        let only = std::fs::read_dir(&directory)
+            .ok()
+            .and_then(|mut found| found.next()?.ok());
+        let path = only.map_or(directory, |entry| entry.path());
+        line = format!("{before}{}{after}", path.display());
     }
     ensure!(
         !line.contains("{id ") && !line.contains("{root"),

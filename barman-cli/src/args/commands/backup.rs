@@ -99,6 +99,20 @@ pub enum ExportCompression {
     Xz,
 }
 
+/// `barman delete`.
+#[derive(Debug, Clone, Args)]
+pub struct DeleteArgs {
+    /// Name of the server
+    #[arg(value_name = "SERVER")]
+    pub server: String,
+    /// Backup ID, name, or one of latest, oldest, last-failed, latest-full
+    #[arg(value_name = "BACKUP_ID")]
+    pub backup_id: String,
+    /// Only tell what would be removed, and why; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// `barman export-backup`.
 #[derive(Debug, Clone, Args)]
 pub struct ExportBackupArgs {
@@ -198,4 +212,15 @@ pub struct ListFilesArgs {
     /// Empty directories too
     #[arg(long)]
     pub list_empty_directories: bool,
+}
+
+/// `barman retention`.
+#[derive(Debug, Clone, Args)]
+pub struct RetentionArgs {
+    /// Names of servers, or 'all'
+    #[arg(value_name = "SERVER", required = true)]
+    pub servers: Vec<String>,
+    /// Tell why, and what the next cron would delete, with which WAL files
+    #[arg(long)]
+    pub explain: bool,
 }

@@ -8,8 +8,8 @@ mod server;
 mod wal;
 
 pub use backup::{
-    BackupArgs, ExportBackupArgs, ExportCompression, ImportBackupArgs, KeepArgs, KeepTarget, ListBackupsArgs,
-    ListFilesArgs, ListFilesTarget, OptionalSize, ReuseBackup,
+    BackupArgs, DeleteArgs, ExportBackupArgs, ExportCompression, ImportBackupArgs, KeepArgs, KeepTarget,
+    ListBackupsArgs, ListFilesArgs, ListFilesTarget, OptionalSize, RetentionArgs, ReuseBackup,
 };
 pub use restore::{CombineMode, RestoreArgs, StagingLocation, TargetAction};
 pub use server::{
@@ -51,10 +51,16 @@ pub enum Command {
     #[command(after_help = "Examples:\n  barman check main\n  barman check --nagios all")]
     Check(CheckArgs),
     /// Check that every WAL segment of a range is in the archive
+    #[command(
+        after_help = "Both ends are part of the range. A file that is empty, cut off or another segment's counts as missing.\n\nExample:\n  barman check-archived-wal-range main 000000010000000000000002 0000000100000000000000A0"
+    )]
     CheckArchivedWalRange(CheckArchivedWalRangeArgs),
     /// Check that the WAL files that a backup needs are archived
     CheckBackup(BackupIdArgs),
     /// Check that the WAL archive is safe to use for a new server
+    #[command(
+        after_help = "Without --timeline the archive has to be empty. With it, WAL of older timelines may be there: for a server that was restored and goes on on a timeline of its own.\n\nExamples:\n  barman check-wal-archive main\n  barman check-wal-archive --timeline 2 main"
+    )]
     CheckWalArchive(CheckWalArchiveArgs),
     /// Archive a WAL file into cloud storage
     CloudWalArchive(CloudWalArchiveArgs),
@@ -67,12 +73,21 @@ pub enum Command {
     /// Run the maintenance that is due; start it every minute
     Cron(CronArgs),
     /// Delete a backup and the WAL files that nothing else needs
-    Delete(BackupIdArgs),
+    #[command(
+        after_help = "Incremental backups based on it go with it. Refused: backups that are kept, in use, or needed for minimum_redundancy.\n\nExamples:\n  barman delete --dry-run main oldest    what would go, and why\n  barman delete main oldest"
+    )]
+    Delete(DeleteArgs),
     /// Print everything that helps to analyse a problem, as JSON
     Diagnose(DiagnoseArgs),
     /// Export a backup into a tarball
+    #[command(
+        after_help = "The tarball holds a full backup and the WAL files that make it consistent, for 'barman import-backup' of another\nnode that has a server of the same name. Its name tells the first digits of its SHA-256.\n\nExamples:\n  barman export-backup main latest /mnt/carried\n  barman export-backup --compression xz --compression-level 3 main 20261121T044724 /mnt/carried"
+    )]
     ExportBackup(ExportBackupArgs),
     /// Write the backup manifest of a backup that has none
+    #[command(
+        after_help = "Backups with backup_method = postgres come with a manifest; those over rsync and of snapshots need one before\n'barman verify-backup' can tell anything of them.\n\nExample:\n  barman generate-manifest main latest"
+    )]
     GenerateManifest(BackupIdArgs),
     /// Write a WAL file of the archive to standard output, or into a directory
     #[command(
@@ -82,13 +97,22 @@ pub enum Command {
     /// Show this help
     Help,
     /// Import a backup from a tarball
+    #[command(
+        after_help = "The server must be the same cluster (identity.json), and have the name that the tarball was exported under; the file\nkeeps the name that it was given. The backup is kept as standalone: 'barman keep --release' gives it to the retention\npolicy.\n\nExample:\n  barman import-backup main /mnt/carried/backup-export-main-20261121T044724-20261121T050000-5e41bb31.tar"
+    )]
     ImportBackup(ImportBackupArgs),
     /// Protect a backup from retention policies, or take the protection back
+    #[command(
+        after_help = "'full' keeps all WAL from the backup on, so that any later moment can be restored; 'standalone' only what makes the backup itself consistent: an archive of that one moment.\n\nExamples:\n  barman keep --target standalone main 20261121T044724\n  barman keep --status main latest\n  barman keep --release main oldest"
+    )]
     Keep(KeepArgs),
     /// List the backups of servers, newest first
     #[command(visible_alias = "list-backup")]
     ListBackups(ListBackupsArgs),
     /// List the files that belong to a backup
+    #[command(
+        after_help = "Targets:\n  standalone  the backup and the WAL that makes it consistent (default)\n  data        the backup\n  wal         WAL files from its beginning to the end of the next backup, with history files\n  full        data and wal\n\nExample:\n  barman list-files --target full main latest"
+    )]
     ListFiles(ListFilesArgs),
     /// List the running processes of a server
     #[command(visible_alias = "list-process")]
@@ -101,6 +125,9 @@ pub enum Command {
     /// Receive WAL files as a tar stream on standard input
     PutWal(PutWalArgs),
     /// Rebuild the WAL catalogue from the archive
+    #[command(
+        after_help = "For a catalogue that is damaged or lists other files than there are. The old one stays until the new one is complete.\n\nExamples:\n  barman rebuild-xlogdb main\n  barman rebuild-xlogdb all"
+    )]
     RebuildXlogdb(ServersArgs),
     /// Receive WAL from a server by streaming replication
     #[command(
@@ -115,6 +142,11 @@ pub enum Command {
         after_help = "Examples:\n  barman restore main latest /var/lib/postgresql/restored\n  barman restore --target-time '2026-11-21 04:59:00+00:00' main auto /srv/restored\n  barman restore --standby-mode --get-wal main latest /srv/standby"
     )]
     Restore(Box<RestoreArgs>),
+    /// Show what the retention policy says of each backup (not in Barman)
+    #[command(
+        after_help = "OBSOLETE backups are deleted by the next cron; OBSOLETE* are outside of the recovery window and stay for minimum_redundancy. Nothing is changed.\n\nExamples:\n  barman retention main\n  barman retention --explain main"
+    )]
+    Retention(RetentionArgs),
     /// Show all about a backup
     #[command(visible_alias = "show-backups")]
     ShowBackup(BackupIdArgs),
@@ -135,7 +167,10 @@ pub enum Command {
     /// Stop a running process of a server
     TerminateProcess(TerminateProcessArgs),
     /// Verify the files of a backup against its manifest
-    #[command(visible_alias = "verify")]
+    #[command(
+        visible_alias = "verify",
+        after_help = "Compares which files there are, their sizes and checksums, and the system identifier, as pg_verifybackup does, on\nall processors. WAL is not looked at: 'barman check-backup' does that. The exit code is 1 if anything is wrong.\n\nExamples:\n  barman verify-backup main latest\n  barman -f json verify-backup main 20261121T044724"
+    )]
     VerifyBackup(BackupIdArgs),
 }
 
@@ -173,6 +208,7 @@ impl Command {
             Self::ReceiveWal(_) => "receive-wal",
             Self::ReplicationStatus(_) => "replication-status",
             Self::Restore(_) => "restore",
+            Self::Retention(_) => "retention",
             Self::ShowBackup(_) => "show-backup",
             Self::ShowServers(_) => "show-servers",
             Self::Status(_) => "status",

@@ -171,7 +171,8 @@ fn preflight(server: &mut Server, ctx: &Context<'_>) -> Result<(), BackupError> 
     })
 }
 
-fn make_directories(server: &Server) -> Result<(), BackupError> {
+/// Makes every directory of the server that is missing, durably.
+pub(crate) fn make_directories(server: &Server) -> Result<(), BackupError> {
     let (config, layout) = (server.config(), server.layout());
     let wanted = [
         layout.backup_directory.clone(),
@@ -196,7 +197,8 @@ fn make_directories(server: &Server) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// The system identifier, and `identity.json` if there is none yet.
+/// The system identifier; `identity.json` is written if there is none yet, and when the same cluster has another major
+/// version now.
 fn identify(server: &mut Server, ctx: &Context<'_>) -> Result<Option<String>, BackupError> {
     let from_sql = server
         .sql()
@@ -219,11 +221,13 @@ fn identify(server: &mut Server, ctx: &Context<'_>) -> Result<Option<String>, Ba
         path: server.layout().identity(),
         reason: chain(error),
     };
-    if !server.layout().identity().exists() {
-        let new = identity::Identity {
-            systemid: Some(systemid.clone()),
-            version: Some(major.to_string()),
-        };
+    let new = identity::Identity {
+        systemid: Some(systemid.clone()),
+        version: Some(major.to_string()),
+    };
+    // An unreadable file is the user's to look at; `check` tells of it.
+    let recorded = identity::read(server.layout());
+    if recorded.is_ok_and(|recorded| new.is_to_be_written(recorded.as_ref())) {
         identity::write(server.layout(), &new).map_err(|error| failed(&error))?;
     }
     Ok(Some(systemid))

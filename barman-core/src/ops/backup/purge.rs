@@ -46,7 +46,7 @@ pub(super) fn first_backup(
     };
     let catalog = Catalog::load(server.layout())?;
     let decision = deletion::first_backup_purge(&catalog, id);
-    if let WalDecision::Keep(KeepReason::OlderBackup(_)) = decision {
+    if let WalDecision::Keep(KeepReason::OlderBackup { .. }) = decision {
         return Ok(());
     }
     say(&format!("This is the first backup for server {}", server.name()));

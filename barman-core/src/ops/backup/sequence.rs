@@ -11,6 +11,7 @@ use std::time::Instant;
 use barman_catalog::backup_info;
 use barman_catalog::{BackupId, BackupInfo, BackupMode, BackupStatus, Catalog, Layout};
 use barman_wal::durable;
+use barman_wal::lock::Lock;
 
 use super::failed::{Action, Failed};
 use super::options::Wait;
@@ -34,6 +35,8 @@ pub(super) struct Taking<'a> {
     pub interrupted: Option<CancelCause>,
     /// What the server itself delivers of the backup's WAL.
     pub delivery: Delivery,
+    /// Its own lock: nobody deletes what is being written, Barman's `cron` neither, which takes no other one.
+    lock: Option<Lock>,
 }
 
 impl<'a> Taking<'a> {
@@ -48,6 +51,8 @@ impl<'a> Taking<'a> {
         systemid: Option<String>,
     ) -> Result<Self, BackupError> {
         let id = new_id(server.layout(), catalog, ctx)?;
+        let lock = Lock::acquire_within(&server.layout().id_lock(id), super::PROBE, None)
+            .map_err(|error| BackupError::Lock(super::failed::chain(&error)))?;
         let mut info = BackupInfo::new(id, server.name(), Some(BackupMode::Postgres));
         info.backup_name = name.map(str::to_owned);
         info.systemid = systemid;
@@ -57,6 +62,7 @@ impl<'a> Taking<'a> {
             info,
             interrupted: None,
             delivery: Delivery::Nothing,
+            lock: Some(lock),
         };
         taking.save()?;
         Ok(taking)
@@ -87,6 +93,8 @@ impl<'a> Taking<'a> {
         // stops a hook that does not end.
         self.ctx.cancel.reset();
         self.save()?;
+        // Its state is settled; a hook may ask for it to be checked or kept.
+        self.lock = None;
         if let Err(error) = hook::run(self.server, &self.info, HookPhase::Post, self.ctx) {
             log::warn!(target: TARGET, "{error}");
         }

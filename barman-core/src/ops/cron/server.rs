@@ -1,5 +1,6 @@
 //! The turn of one server.
 
+use barman_catalog::import;
 use barman_catalog::repair::{self, BackupLock};
 use barman_catalog::{BackupId, BackupStatus, Catalog, Layout};
 use barman_wal::lock::{self, Lock, LockError};
@@ -9,6 +10,7 @@ use crate::config::ServerConfig;
 use crate::context::{Context, Level};
 use crate::host::process::{self, SelfCommand, Termination};
 use crate::ops::delete;
+use crate::ops::list_backups::custom_magic;
 use crate::server::Server;
 
 /// Why the turn of a server ended early.
@@ -126,6 +128,7 @@ impl Turn<'_, '_> {
         if self.config.basebackups_in_cloud() {
             return Ok(());
         }
+        self.sweep_imports();
         let done = |status| matches!(status, BackupStatus::Done | BackupStatus::WaitingForWals);
         for backup in catalog.usable().filter(|backup| done(backup.status)) {
             let layout = self.layout();
@@ -142,6 +145,21 @@ impl Turn<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// What imports that were killed have left goes, unless somebody is at work who could be importing.
+    fn sweep_imports(&self) {
+        let layout = self.layout();
+        if !import::has_leftovers(layout) {
+            return;
+        }
+        match Lock::try_acquire(&layout.backup_lock()) {
+            Ok(_lock) => {
+                let cancel = self.ctx.cancel.flag();
+                import::sweep(layout, &custom_magic(self.config), Some(&cancel));
+            }
+            Err(error) => log::debug!(target: TARGET, "{error}"),
+        }
     }
 
     /// Looks after every backup that waits for WAL, not only the oldest: one whose WAL never comes must not hide the

@@ -2,16 +2,18 @@
 //! for `cron`: what retention calls obsolete, and deletions that were interrupted.
 //!
 //! [`plan`] decides and explains, [`run`] and [`enforce_retention`] act. Locks: the server's backup lock for the whole
-//! time, the lock of each backup while it is deleted.
+//! time, that of the named backup too, and the lock of each other backup of its tree while it is deleted. Whoever uses a
+//! backup has a shared lock on everything that it is based on, so the lock of the named one excludes them all.
 
 mod hook;
+mod preview;
 mod retention;
+mod tree;
 
+pub use preview::{DeletePreview, archive_listing, preview};
 pub use retention::{EnforceReport, enforce_retention};
 
-use std::time::Instant;
-
-use barman_catalog::backup_info::{BackupInfo, StoreError};
+use barman_catalog::backup_info::BackupInfo;
 use barman_catalog::deletion::{self, DeletionError, Refusal, Trigger, WalDecision};
 use barman_catalog::ids::{self, ResolveError};
 use barman_catalog::{BackupId, Catalog, CatalogError};
@@ -21,7 +23,6 @@ use serde::Serialize;
 use crate::context::{Context, Level};
 use crate::failure::{Class, Failure};
 use crate::host::hooks::HookError;
-use crate::ops::list_backups::custom_magic;
 use crate::server::Server;
 
 const TARGET: &str = "barman.backup";
@@ -163,47 +164,26 @@ pub fn run(server: &Server, argument: &str, ctx: &Context<'_>) -> Result<DeleteR
         );
         ctx.say(Level::Warning, TARGET, &text);
     }
-    let _backups = Lock::try_acquire(&layout.backup_lock()).map_err(|source| {
-        let what = "Another action is in progress for the backups of server";
-        ctx.say(
-            Level::Error,
-            TARGET,
-            &lock_text(
-                &format!("{what} {}. Impossible to delete the backup.", server.name()),
-                &source,
-            ),
-        );
-        busy(server, id, source)
-    })?;
+    let _backups = Lock::try_acquire(&layout.backup_lock()).map_err(|e| backups_busy(server, id, e, ctx))?;
     // What was planned before the lock was held may have changed: deleted meanwhile, kept, grown another child.
     let catalog = Catalog::load(layout)?;
     if let Err(e) = deletion::sweep_stale_marks(layout, &catalog) {
         log::warn!(target: TARGET, "{e}");
     }
-    let planned = explain_refusal(server, plan(server, &catalog, id.as_str()), ctx)?;
+    explain_refusal(server, plan(server, &catalog, id.as_str()), ctx)?;
     let mut report = DeleteReport {
         server: server.name().to_owned(),
         deleted: Vec::new(),
     };
-    for next in planned.order {
-        if ctx.cancel.is_requested() {
-            return Err(DeleteError::Interrupted {
-                server: server.name().to_owned(),
-                id: next,
-            });
-        }
-        if delete_one(server, next, Trigger::Manual, ctx)? {
-            report.deleted.push(next);
-        }
-    }
+    tree::delete(server, id, Trigger::Manual, &mut report.deleted, ctx)?;
     Ok(report)
 }
 
-fn explain_refusal(
+fn explain_refusal<T>(
     server: &Server,
-    planned: Result<DeletePlan, DeleteError>,
+    planned: Result<T, DeleteError>,
     ctx: &Context<'_>,
-) -> Result<DeletePlan, DeleteError> {
+) -> Result<T, DeleteError> {
     if let Err(DeleteError::Refused { id, refusal, .. }) = &planned {
         let why = match refusal {
             Refusal::Kept { .. } => {
@@ -226,6 +206,24 @@ fn explain_refusal(
     planned
 }
 
+/// Tells who is at work on the backups of the server.
+fn backups_busy(server: &Server, id: BackupId, source: LockError, ctx: &Context<'_>) -> DeleteError {
+    let what = "Another action is in progress for the backups of server";
+    let text = format!("{what} {}. Impossible to delete the backup.", server.name());
+    ctx.say(Level::Error, TARGET, &lock_text(&text, &source));
+    busy(server, id, source)
+}
+
+/// Tells who has one backup.
+fn backup_busy(server: &Server, id: BackupId, source: LockError, ctx: &Context<'_>) -> DeleteError {
+    let text = format!(
+        "Another process is holding the lock for backup {id} of server {}.",
+        server.name()
+    );
+    ctx.say(Level::Error, TARGET, &lock_text(&text, &source));
+    busy(server, id, source)
+}
+
 fn busy(server: &Server, id: BackupId, source: LockError) -> DeleteError {
     DeleteError::Busy {
         server: server.name().to_owned(),
@@ -240,76 +238,4 @@ fn lock_text(busy: &str, error: &LockError) -> String {
         LockError::Denied { path } => format!("Permission denied, unable to access '{}'", path.display()),
         other => other.to_string(),
     }
-}
-
-/// Deletes one backup under its lock. `false` if it is gone already.
-fn delete_one(
-    server: &Server,
-    id: BackupId,
-    trigger: Trigger,
-    ctx: &Context<'_>,
-) -> Result<bool, DeleteError> {
-    let (layout, config) = (server.layout(), server.config());
-    let began = Instant::now();
-    let start = ctx.clock.now();
-    let lock = Lock::try_acquire(&layout.id_lock(id)).map_err(|source| {
-        let text = format!(
-            "Another process is holding the lock for backup {id} of server {}.",
-            server.name()
-        );
-        ctx.say(Level::Error, TARGET, &lock_text(&text, &source));
-        busy(server, id, source)
-    })?;
-    let mut catalog = Catalog::load(layout)?;
-    let Some(backup) = catalog.get(id).cloned() else {
-        // One that cannot be read is not gone.
-        return match catalog.broken().iter().find(|broken| broken.id == Some(id)) {
-            Some(broken) => Err(ResolveError::Unreadable {
-                id,
-                server: server.name().to_owned(),
-                reason: broken.reason.clone(),
-            }
-            .into()),
-            None => Ok(false),
-        };
-    };
-    let mut observer = hook::Observer::new(server, &catalog, &backup, ctx);
-    let cancel = ctx.cancel.flag();
-    let custom = custom_magic(config);
-    let result = deletion::delete_backup(
-        layout,
-        &mut catalog,
-        id,
-        trigger,
-        &custom,
-        &mut observer,
-        Some(&cancel),
-    );
-    if let Some(error) = observer.take_hook_error() {
-        return Err(error.into());
-    }
-    if let Err(source) = result {
-        return match source {
-            DeletionError::Store(StoreError::Missing { .. }) => Ok(false),
-            source => {
-                observer.after(Some(&source.to_string()));
-                Err(DeleteError::Deletion {
-                    server: server.name().to_owned(),
-                    id,
-                    source,
-                })
-            }
-        };
-    }
-    let elapsed = crate::format::interval(began.elapsed());
-    let text = format!(
-        "Deleted backup {id} (start time: {}, elapsed time: {elapsed})",
-        barman_catalog::timestamp::ctime(start.datetime())
-    );
-    ctx.say(Level::Info, TARGET, &text);
-    observer.after(None);
-    if let Err(e) = lock.remove() {
-        log::debug!(target: TARGET, "{e}");
-    }
-    Ok(true)
 }

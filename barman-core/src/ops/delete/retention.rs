@@ -1,14 +1,14 @@
 //! What `cron` deletes: interrupted deletions always, obsolete backups if there is a policy.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use barman_catalog::deletion::{self, Trigger};
-use barman_catalog::retention::RetentionStatus;
+use barman_catalog::retention::{self, RetentionStatus};
 use barman_catalog::{BackupId, Catalog};
 use barman_wal::lock::Lock;
 use serde::Serialize;
 
-use super::{DeleteError, TARGET, delete_one};
+use super::{DeleteError, TARGET, tree};
 use crate::context::{Context, Level};
 use crate::ops::list_backups::retention_report;
 use crate::server::Server;
@@ -47,52 +47,52 @@ pub fn enforce_retention(server: &Server, ctx: &Context<'_>) -> Result<EnforceRe
     if let Err(e) = deletion::sweep_stale_marks(layout, &catalog) {
         log::warn!(target: TARGET, "{e}");
     }
-    let mut stuck = BTreeSet::new();
-    for (id, trigger) in doomed(server, &catalog, ctx) {
+    let trees = doomed(server, &catalog, ctx);
+    if let Some(id) = last_to_recover_from(server, &catalog, ctx) {
+        ctx.say(
+            Level::Warning,
+            TARGET,
+            &crate::ops::retention::warning(server, id),
+        );
+    }
+    for tree in trees {
         if ctx.cancel.is_requested() {
             break;
         }
-        // What is based on a backup that could not be deleted is gone or stays; what it is based on must stay.
-        if catalog.children(id).iter().any(|child| stuck.contains(child)) {
-            stuck.insert(id);
+        let Some(root) = tree.last().copied() else {
             continue;
-        }
-        let text = format!(
-            "Enforcing retention policy: removing backup {id} for server {}",
-            server.name()
-        );
-        ctx.say(Level::Info, TARGET, &text);
-        match delete_one(server, id, trigger, ctx) {
-            Ok(true) => report.deleted.push(id),
-            Ok(false) => {}
-            Err(e) => {
-                stuck.insert(id);
-                ctx.say(Level::Warning, TARGET, &e.to_string());
-                report.failed.push((id, e.to_string()));
-            }
+        };
+        if let Err(e) = tree::delete(server, root, Trigger::Policy, &mut report.deleted, ctx) {
+            let (level, text) = match &e {
+                DeleteError::Busy { id, source, .. } if source.is_busy() => {
+                    let name = server.name();
+                    let text = format!(
+                        "Another action is in progress for the backup {id} of server {name}, skipping retention policy application"
+                    );
+                    (Level::Warning, text)
+                }
+                // Kept since it was decided.
+                DeleteError::Refused { .. } => (Level::Warning, e.to_string()),
+                other => (Level::Error, other.to_string()),
+            };
+            ctx.say(level, TARGET, &text);
+            report.failed.push((root, text));
         }
     }
     Ok(report)
 }
 
 /// What has to go, trees in ascending order of their roots, leaves first.
-fn doomed(server: &Server, catalog: &Catalog, ctx: &Context<'_>) -> Vec<(BackupId, Trigger)> {
+fn doomed(server: &Server, catalog: &Catalog, ctx: &Context<'_>) -> Vec<Vec<BackupId>> {
+    deletion::obsolete_trees(catalog, &words(server, catalog, ctx))
+}
+
+/// The backup with which recovery to later moments goes.
+fn last_to_recover_from(server: &Server, catalog: &Catalog, ctx: &Context<'_>) -> Option<BackupId> {
+    retention::loses_recovery(catalog, &words(server, catalog, ctx))
+}
+
+fn words(server: &Server, catalog: &Catalog, ctx: &Context<'_>) -> BTreeMap<BackupId, RetentionStatus> {
     let now = ctx.clock.now().timestamp();
-    let words = retention_report(server.config(), catalog, now).unwrap_or_default();
-    let goes = |id: BackupId| {
-        let begun = catalog.is_being_deleted(id);
-        let obsolete = words.get(&id) == Some(&RetentionStatus::Obsolete) && catalog.keep(id).is_none();
-        begun || obsolete
-    };
-    let mut order = Vec::new();
-    let mut seen = BTreeSet::new();
-    for root in catalog.backups().map(|b| b.id).filter(|id| goes(*id)) {
-        // With a backup goes what is based on it, whatever is said about that.
-        for id in catalog.tree_leaves_first(root) {
-            if seen.insert(id) {
-                order.push((id, Trigger::Policy));
-            }
-        }
-    }
-    order
+    retention_report(server.config(), catalog, now).unwrap_or_default()
 }

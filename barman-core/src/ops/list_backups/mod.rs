@@ -107,8 +107,8 @@ impl Problem {
         let BadLine { number, text, reason } = line;
         Self::WalCatalogue {
             text: format!(
-                "Line {number} of the WAL catalogue of server {server} is invalid ({reason}): {text:?}. \
-                 Please run 'barman rebuild-xlogdb {server}'"
+                "Line {number} of the WAL catalogue of server {server} is invalid ({reason}): {text:?}\n\
+                 HINT: Please run \"barman rebuild-xlogdb {server}\" to solve this issue"
             ),
         }
     }

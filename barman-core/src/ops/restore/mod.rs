@@ -4,7 +4,8 @@
 //! written. Then the plan is carried out (`execute`). Whatever interrupts that, the destination cannot be started
 //! by PostgreSQL, because `global/pg_control` is written last.
 //!
-//! While it runs the restore holds a shared lock on the backup, so that `delete` and retention leave it alone.
+//! While it runs the restore holds shared locks on the backup and on what that is based on, so that `delete` and retention
+//! leave them alone.
 
 mod archived;
 pub mod conf;
@@ -30,8 +31,9 @@ mod wal_copy;
 
 use std::path::{Path, PathBuf};
 
+use barman_catalog::protection::{self, InUse, InUseError};
 use barman_catalog::{BackupInfo, Catalog, Layout, backup_info};
-use barman_wal::lock::{Lock, LockError};
+use barman_wal::lock::LockError;
 
 use crate::config::ServerConfig;
 use crate::context::{Context, Level};
@@ -123,11 +125,11 @@ fn micros(seconds: f64) -> f64 {
     (seconds * 1e6).round() / 1e6
 }
 
-/// A plan that has passed every check, and the lock that keeps its backup from being deleted.
+/// A plan that has passed every check, and the locks that keep its backup, and what that is based on, from being deleted.
 struct Prepared {
     plan: RestorePlan,
     catalog: Catalog,
-    _lock: Lock,
+    _held: InUse,
 }
 
 /// Looks at everything and decides. `archive` is called once nothing but the WAL remains to be checked.
@@ -151,11 +153,10 @@ fn prepare(
     let places = places(backup, layout, options)?;
     gather::check_target(backup, &options.target, time.as_ref())?;
     let shown_timeline = gather::shown_timeline(backup, options, latest, layout.server())?;
-    let lock = lock_backup(layout, backup)?;
     // It may have been deleted, or its deletion begun, before we had the lock.
+    let (held, catalog) = hold(layout, backup, ctx)?;
     let backup =
         backup_info::load(layout, backup.id).map_err(|error| RestoreError::Catalogue(error.to_string()))?;
-    let catalog = Catalog::load(layout).map_err(|error| RestoreError::Catalogue(error.to_string()))?;
     gather::check_backup(&catalog, &backup, options)?;
 
     let defaults = Defaults {
@@ -205,7 +206,7 @@ fn prepare(
     Ok(Prepared {
         plan,
         catalog,
-        _lock: lock,
+        _held: held,
     })
 }
 
@@ -261,18 +262,25 @@ fn absolute(path: &Path) -> Result<PathBuf, RestoreError> {
     Ok(path.components().collect())
 }
 
-fn lock_backup(layout: &Layout, backup: &BackupInfo) -> Result<Lock, RestoreError> {
-    let path = layout.id_lock(backup.id);
-    Lock::try_acquire_shared(&path).map_err(|error| match error {
-        LockError::Busy { pid, .. } => RestoreError::Busy {
-            backup: backup.id,
-            server: layout.server().to_owned(),
+/// Keeps the backup and what it is based on from being deleted.
+fn hold(layout: &Layout, backup: &BackupInfo, ctx: &Context<'_>) -> Result<(InUse, Catalog), RestoreError> {
+    let cancel = ctx.cancel.flag();
+    protection::hold_chain(layout, backup.id, Some(&cancel)).map_err(|error| match error {
+        InUseError::Busy { id, server, pid } => RestoreError::Busy {
+            backup: id,
+            server,
             pid,
         },
-        other => RestoreError::Lock {
-            path,
-            reason: other.to_string(),
+        InUseError::BeingDeleted { id, server } => RestoreError::BeingDeleted { backup: id, server },
+        InUseError::Lock {
+            source: LockError::Cancelled { .. },
+            ..
+        } => RestoreError::Interrupted,
+        InUseError::Lock { id, source } => RestoreError::Lock {
+            path: layout.id_lock(id),
+            reason: source.to_string(),
         },
+        InUseError::Gone { .. } | InUseError::Catalog(_) => RestoreError::Catalogue(error.to_string()),
     })
 }
 

@@ -15,6 +15,7 @@ use super::ORACLE;
 pub const SERVER: &str = "huge";
 
 const LIST: &[&str] = &["list-backups", SERVER];
+const REBUILD: &[&str] = &["rebuild-xlogdb", SERVER];
 /// Our own run on a catalogue of a tenth of the size.
 const TENTH: &str = "ours at 1/10";
 /// Our own run on a small catalogue.
@@ -51,6 +52,46 @@ pub fn rows() -> Vec<Row> {
             "retention decisions (`list-backups` with a recovery window), 1,000 backups, 1,000,000 WAL files",
             [wall(0.5), memory(100.0)],
             |world| huge(world, LIST, Some("RECOVERY WINDOW OF 4 WEEKS")),
+        ),
+        Row::new(
+            "catalogue/retention-explain-1m",
+            "`retention --explain` with what `cron` would delete, 1,000 backups, 1,000,000 WAL files",
+            [wall(0.5), memory(160.0)],
+            |world| {
+                huge(
+                    world,
+                    &["retention", "--explain", SERVER],
+                    Some("RECOVERY WINDOW OF 4 WEEKS"),
+                )
+            },
+        ),
+        Row::new(
+            "catalogue/rebuild-xlogdb",
+            "`rebuild-xlogdb`, 5,000 WAL files in a warm cache",
+            [wall_of(ORACLE, 0.01), memory(32.0)],
+            |world| {
+                let wals = world.sized(5_000, 500);
+                let sandbox = archive(world, wals)?;
+                let oracle = peers::oracle(&sandbox).map(|oracle| {
+                    let sandbox = sandbox.clone();
+                    Side::new(ORACLE, move || {
+                        let _ = &sandbox;
+                        Ok(measure::run(&oracle, REBUILD.iter().copied())?.0)
+                    })
+                });
+                Ok(Contest::of(side(OURS, sandbox, REBUILD)?).against_or_missing(ORACLE, oracle))
+            },
+        ),
+        Row::new(
+            "catalogue/rebuild-growth",
+            "`rebuild-xlogdb`, 100,000 WAL files beside a tenth: linear means 10 at most",
+            [wall_of(TENTH, 11.0)],
+            |world| {
+                let (large, small) = (world.sized(100_000, 20_000), world.sized(10_000, 2_000));
+                let large = archive(world, large)?;
+                let small = archive(world, small)?;
+                Ok(Contest::of(side(OURS, large, REBUILD)?).against(side(TENTH, small, REBUILD)?))
+            },
         ),
         Row::new(
             "catalogue/growth",
@@ -147,11 +188,26 @@ fn get_wal(world: &mut World, name: &'static str, wals: u32) -> Result<Side> {
 /// # Errors
 /// It cannot be made.
 pub fn generate(world: &World, backups: u32, wals: u32) -> Result<PathBuf> {
-    let dir = world.dir().join(format!("catalogue-{backups}-{wals}"));
+    written(world, backups, wals, WalBodies::Absent)
+}
+
+/// The same with ten backups, and with the files of the archive: the first page header of each.
+fn archive(world: &mut World, wals: u32) -> Result<std::rc::Rc<Sandbox>> {
+    world.shared(&format!("an archive of {wals} WAL files"), |world| {
+        let home = written(world, 10, wals, WalBodies::Headers)?;
+        world
+            .sandbox(SERVER)
+            .global("barman_home", &home.display().to_string())
+            .build()
+    })
+}
+
+fn written(world: &World, backups: u32, wals: u32, bodies: WalBodies) -> Result<PathBuf> {
+    let dir = world.dir().join(format!("catalogue-{backups}-{wals}-{bodies:?}"));
     if !dir.exists() {
         std::fs::create_dir(&dir)?;
         let options = WriteOptions {
-            wal: WalBodies::Absent,
+            wal: bodies,
             ..WriteOptions::default()
         };
         let now = jiff::Timestamp::now().as_second();

@@ -13,7 +13,7 @@ use super::catalogue::{SERVER, generate};
 use super::{ORACLE, not_yet};
 
 /// Each command with the name of its row. The server has ten backups and a hundred WAL files.
-const COMMANDS: [(&str, &[&str]); 9] = [
+const COMMANDS: [(&str, &[&str]); 11] = [
     ("list-servers", &["list-servers"]),
     ("list-backups", &["list-backups", SERVER]),
     ("list-backups-json", &["-f", "json", "list-backups", SERVER]),
@@ -21,6 +21,11 @@ const COMMANDS: [(&str, &[&str]); 9] = [
     ("show-servers", &["show-servers", SERVER]),
     ("status", &["status", SERVER]),
     ("list-files", &["list-files", SERVER, "latest"]),
+    ("keep-status", &["keep", "--status", SERVER, "latest"]),
+    (
+        "check-wal-archive",
+        &["check-wal-archive", "--timeline", "9", SERVER],
+    ),
     ("list-processes", &["list-processes", SERVER]),
     ("sync-info", &["sync-info", SERVER]),
 ];

@@ -6,7 +6,6 @@ use super::ORACLE;
 const PGBACKREST: &str = "pgbackrest";
 
 const COMPRESSED: &str = "compressed base backups";
-const VERIFY: &str = "verify-backup";
 
 pub fn rows() -> Vec<Row> {
     let mut rows = vec![Row::awaits(
@@ -35,12 +34,6 @@ pub fn rows() -> Vec<Row> {
             "second rsync backup of a cluster that has hardly changed",
             [wall_of(ORACLE, 0.7), memory(64.0)],
             "backup over rsync",
-        ),
-        Row::awaits(
-            "verify/plain",
-            "`verify-backup` of 1 GiB on two cores",
-            [wall_of("pg_verifybackup", 0.6), memory(64.0)],
-            VERIFY,
         ),
         Row::awaits(
             "combine/chain",

@@ -11,6 +11,7 @@ mod later;
 mod pgbackrest;
 mod restore;
 mod streams;
+mod verify;
 
 use super::row::Row;
 
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Row> {
         archive::rows(),
         get_wal::rows(),
         restore::rows(),
+        verify::rows(),
         later::rows(),
     ]
     .into_iter()

@@ -28,12 +28,16 @@ pub fn rows() -> Vec<Row> {
 }
 
 /// A server that has been backed up, and where its files are.
-struct Backed {
-    served: Served,
-    data: PathBuf,
+pub(super) struct Backed {
+    pub(super) served: Served,
+    pub(super) data: PathBuf,
 }
 
-fn backed(world: &World) -> Result<Backed> {
+/// Starts a server and backs it up.
+///
+/// # Errors
+/// It cannot be started or backed up.
+pub(super) fn backed(world: &World) -> Result<Backed> {
     let served = Served::new(world)?;
     let barman = served.sandbox.barman()?.timeout(PATIENCE);
     barman.ok(["backup", "main"])?;

@@ -122,7 +122,6 @@ fn spoiled() -> Vec<Scenario> {
             "main 20240703T120000 - F - Wed Jul  3 12:00:05 2024 - Size: 23.1 MiB - WAL Size: 2.0 MiB",
             "main 20240703T120000 - F - Wed Jul  3 12:00:05 2024 - Size: 22.1 MiB - WAL Size: 0 B",
         )
-        .stderr(0, "catalogue-25", "", "HINT: <words>")
         .json(
             1,
             "catalogue-25",

@@ -5,13 +5,18 @@ mod check;
 mod compression;
 mod delete;
 mod errors;
+mod export;
+mod keep;
+mod list_files;
 mod listing;
 mod locks;
+mod manifest;
 mod refusals;
 mod restore;
 mod showing;
 mod signals;
 mod wal;
+mod wal_catalogue;
 
 use anyhow::Result;
 
@@ -28,6 +33,11 @@ pub fn all() -> Vec<Scenario> {
         refusals::scenarios(),
         check::scenarios(),
         delete::scenarios(),
+        export::scenarios(),
+        manifest::scenarios(),
+        keep::scenarios(),
+        list_files::scenarios(),
+        wal_catalogue::scenarios(),
         wal::scenarios(),
         compression::scenarios(),
         backup::scenarios(),

@@ -3,8 +3,13 @@
 mod archive_wal;
 mod backup;
 mod delete;
+mod import;
+mod keep;
+mod rebuild;
 mod receive_wal;
 mod restore;
+mod retention;
+mod small;
 
 use testkit::strace::order::{
     ACKNOWLEDGED, AT_END, CONTROL_LAST, IN_PLACE, INFO_LAST, LISTED, RENAME, Rule, SOURCE, STATUS, UNMARKED,
@@ -82,6 +87,48 @@ pub const ALL: &[Scenario] = &[
         build: delete::oldest,
         rules: OF_DELETION,
         barman: Some(BARMAN_DELETES),
+    },
+    Scenario {
+        name: "retention",
+        about: "cron deletes two of four backups by policy, with their WAL",
+        build: retention::by_cron,
+        rules: OF_DELETION,
+        barman: None,
+    },
+    Scenario {
+        name: "keep",
+        about: "a backup kept as standalone becomes one kept in full",
+        build: keep::other_target,
+        rules: &[RENAME],
+        barman: None,
+    },
+    Scenario {
+        name: "rebuild-xlogdb",
+        about: "a WAL catalogue with wrong lines, and encrypted WAL",
+        build: rebuild::wrong_lines,
+        rules: &[RENAME, IN_PLACE],
+        barman: None,
+    },
+    Scenario {
+        name: "import-backup",
+        about: "the older of two backups, with its WAL, comes back",
+        build: import::back,
+        rules: &[RENAME],
+        barman: None,
+    },
+    Scenario {
+        name: "export-backup",
+        about: "a backup and its WAL into a directory",
+        build: import::out,
+        rules: &[],
+        barman: None,
+    },
+    Scenario {
+        name: "generate-manifest",
+        about: "the manifest of a backup that has none",
+        build: import::manifest,
+        rules: &[],
+        barman: None,
     },
     Scenario {
         name: "backup",
