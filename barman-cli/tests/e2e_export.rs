@@ -103,9 +103,8 @@ fn rows_after_restore(node: &Sandbox, program: &Program, major: u16, id: &str, n
     server.sql_value("SELECT string_agg(i::text, ',' ORDER BY i) FROM t")
 }
 
-/// Every exporter, every importer, every compression: the same files under the new catalogue, standalone, restorable.
-#[test]
-fn backups_travel_between_both_programs() -> Result<()> {
+/// Every exporter, every importer: the same files under the new catalogue, standalone, restorable.
+fn travels(compression: &str) -> Result<()> {
     let (_cluster, sandbox, id) = with_backup(15)?;
     let (ours, oracle) = (sandbox.barman()?, sandbox.oracle()?);
     let out = sandbox.dir().join("out");
@@ -122,62 +121,85 @@ fn backups_travel_between_both_programs() -> Result<()> {
         !path.starts_with("wals/") || name.len() != 24 || (begin.as_str()..=end.as_str()).contains(&name)
     });
     let mut restored = 0;
-    for compression in ["", "gzip", "bzip2", "xz"] {
-        for (exporter, by_us) in [(&ours, true), (&oracle, false)] {
-            let mut more = Vec::new();
-            if !compression.is_empty() {
-                more.extend(["--compression", compression]);
+    for (exporter, by_us) in [(&ours, true), (&oracle, false)] {
+        let mut more = Vec::new();
+        if !compression.is_empty() {
+            more.extend(["--compression", compression]);
+        }
+        // Names have seconds, and neither program replaces a file.
+        let to = out.join(format!("{compression}-{by_us}"));
+        fs::create_dir(&to)?;
+        let file = exported(exporter, &id, &to, &more)?;
+        for importer_is_us in [true, false] {
+            // In a short run what is compressed only goes from one program to the other.
+            let passes = by_us != importer_is_us || by_us && (compression.is_empty() || testkit::is_long());
+            if !passes {
+                continue;
             }
-            // Names have seconds, and neither program replaces a file.
-            let to = out.join(format!("{compression}-{by_us}"));
-            fs::create_dir(&to)?;
-            let file = exported(exporter, &id, &to, &more)?;
-            for importer_is_us in [true, false] {
-                if !by_us && !importer_is_us {
-                    continue;
-                }
-                let node = other_node(&sandbox)?;
-                let importer = if importer_is_us {
-                    node.barman()?
-                } else {
-                    node.oracle()?
-                };
-                importer.ok(["import-backup", "main", file.to_str().unwrap()])?;
-                let context =
-                    format!("{compression} exported by us: {by_us}, imported by us: {importer_is_us}");
-                let mut found = content(&node.server_dir())?;
-                found.retain(|path, _| needed(path));
-                ensure!(found == expected, "{context}: {found:#?} {expected:#?}");
-                for reader in [node.barman()?, node.oracle()?] {
-                    let listed = reader.ok(["list-backups", "main", "--minimal"])?;
-                    ensure!(listed.stdout.trim() == id, "{context}: {listed}");
-                    reader.ok(["verify-backup", "main", &id])?;
-                    let kept = reader.ok(["keep", "--status", "main", &id])?;
-                    ensure!(kept.stdout.contains("standalone"), "{context}: {kept}");
-                }
-                // The lines of both catalogues are the same.
-                let lines = |sandbox: &Sandbox| -> Result<Vec<String>> {
-                    let text = fs::read_to_string(sandbox.server_dir().join("wals/main-xlog.db"))?;
-                    Ok(text
-                        .lines()
-                        .filter(|line| {
-                            (begin.as_str()..=end.as_str()).contains(&line.get(..24).unwrap_or(""))
-                                && !line.contains(".backup")
-                        })
-                        .map(str::to_owned)
-                        .collect())
-                };
-                ensure!(lines(&node)? == lines(&sandbox)?, "{context}");
-                if compression.is_empty() || (by_us && importer_is_us) {
-                    let rows = rows_after_restore(&node, &node.barman()?, 15, &id, "restored")?;
-                    ensure!(rows == "1,2", "{context}: {rows}");
-                    restored += 1;
-                }
+            let node = other_node(&sandbox)?;
+            let importer = if importer_is_us {
+                node.barman()?
+            } else {
+                node.oracle()?
+            };
+            importer.ok(["import-backup", "main", file.to_str().unwrap()])?;
+            let context = format!("{compression} exported by us: {by_us}, imported by us: {importer_is_us}");
+            let mut found = content(&node.server_dir())?;
+            found.retain(|path, _| needed(path));
+            ensure!(found == expected, "{context}: {found:#?} {expected:#?}");
+            for reader in [node.barman()?, node.oracle()?] {
+                let listed = reader.ok(["list-backups", "main", "--minimal"])?;
+                ensure!(listed.stdout.trim() == id, "{context}: {listed}");
+                reader.ok(["verify-backup", "main", &id])?;
+                let kept = reader.ok(["keep", "--status", "main", &id])?;
+                ensure!(kept.stdout.contains("standalone"), "{context}: {kept}");
+            }
+            // The lines of both catalogues are the same.
+            let lines = |sandbox: &Sandbox| -> Result<Vec<String>> {
+                let text = fs::read_to_string(sandbox.server_dir().join("wals/main-xlog.db"))?;
+                Ok(text
+                    .lines()
+                    .filter(|line| {
+                        (begin.as_str()..=end.as_str()).contains(&line.get(..24).unwrap_or(""))
+                            && !line.contains(".backup")
+                    })
+                    .map(str::to_owned)
+                    .collect())
+            };
+            ensure!(lines(&node)? == lines(&sandbox)?, "{context}");
+            if compression.is_empty() || (by_us && importer_is_us) {
+                let rows = rows_after_restore(&node, &node.barman()?, 15, &id, "restored")?;
+                ensure!(rows == "1,2", "{context}: {rows}");
+                restored += 1;
             }
         }
     }
-    assert_eq!(restored, 6);
+    let expected = match compression {
+        "" => 3,
+        _ => usize::from(testkit::is_long()),
+    };
+    assert_eq!(restored, expected);
     Ok(())
+}
+
+#[test]
+fn uncompressed_backups_travel_between_both_programs() -> Result<()> {
+    travels("")
+}
+
+#[test]
+fn gzip_backups_travel_between_both_programs() -> Result<()> {
+    travels("gzip")
+}
+
+#[test]
+fn bzip2_backups_travel_between_both_programs() -> Result<()> {
+    travels("bzip2")
+}
+
+#[test]
+fn xz_backups_travel_between_both_programs() -> Result<()> {
+    travels("xz")
 }
 
 /// Names that are not UTF-8, long ones, big files with holes, files with several names, an unsorted WAL catalogue.
