@@ -201,6 +201,17 @@ impl Catalog {
         &self.broken
     }
 
+    /// An incremental backup that is based on one of `backups` and whose metadata cannot be read: nothing but the list of
+    /// children tells of it.
+    #[must_use]
+    pub fn unreadable_child(&self, backups: &[BackupId]) -> Option<&BrokenBackup> {
+        let is_child = |id: BackupId| {
+            let mut parents = backups.iter().filter_map(|parent| self.get(*parent));
+            parents.any(|parent| parent.children_backup_ids.contains(&id))
+        };
+        self.broken.iter().find(|broken| broken.id.is_some_and(is_child))
+    }
+
     /// Whether and how the backup is kept.
     #[must_use]
     pub fn keep(&self, id: BackupId) -> Option<Keep> {

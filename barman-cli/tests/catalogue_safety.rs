@@ -288,6 +288,29 @@ fn a_tree_in_use_stays_whole() {
     assert_eq!(left, format!("{}\n{}\n", id(9), id(5)));
 }
 
+/// Its parent's list of children is all that tells of it.
+#[test]
+fn what_an_unreadable_backup_is_based_on_stays() {
+    let home = home("retention_policy = REDUNDANCY 1");
+    fs::write(
+        home.path().join(format!("main/meta/{}-backup.info", id(2))),
+        "garbage\n",
+    )
+    .unwrap();
+    for arguments in [&["cron"][..], &["delete", "main", "oldest"]] {
+        let run = home.run(arguments);
+        assert!(run.stderr.contains(&id(2)), "{arguments:?}: {}", run.stderr);
+        assert_eq!(run.code, Some(1), "{arguments:?}");
+        assert!(
+            home.path()
+                .join(format!("main/base/{}/data/PG_VERSION", id(1)))
+                .exists()
+        );
+    }
+    // What has nothing to do with it went.
+    assert!(!home.path().join(format!("main/base/{}", id(5))).exists());
+}
+
 /// The parent is being restored meanwhile, which does not keep its list of children from being put right.
 #[test]
 fn a_leaf_is_taken_out_of_a_parent_in_use() {

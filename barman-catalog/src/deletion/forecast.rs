@@ -86,20 +86,12 @@ pub fn obsolete_trees(catalog: &Catalog, words: &BTreeMap<BackupId, RetentionSta
         catalog.is_being_deleted(id)
             || (words.get(&id) == Some(&RetentionStatus::Obsolete) && catalog.keep(id).is_none())
     };
-    let unreadable: BTreeSet<BackupId> = catalog.broken().iter().filter_map(|b| b.id).collect();
-    let has_unreadable_child = |id: &BackupId| {
-        catalog.get(*id).is_some_and(|b| {
-            b.children_backup_ids
-                .iter()
-                .any(|child| unreadable.contains(child))
-        })
-    };
     let mut trees = Vec::new();
     let mut seen = BTreeSet::new();
     for root in catalog.backups().map(|b| b.id).filter(|id| goes(*id)) {
         // With a backup goes what is based on it, whatever is said about that.
         let tree = catalog.tree_leaves_first(root);
-        if !catalog.is_being_deleted(root) && tree.iter().any(has_unreadable_child) {
+        if !catalog.is_being_deleted(root) && catalog.unreadable_child(&tree).is_some() {
             continue;
         }
         let new: Vec<BackupId> = tree.into_iter().filter(|id| seen.insert(*id)).collect();

@@ -1,6 +1,7 @@
 //! What `cron` deletes: interrupted deletions always, obsolete backups if there is a policy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use barman_catalog::deletion::{self, Trigger};
 use barman_catalog::retention::{self, RetentionStatus};
@@ -10,7 +11,7 @@ use serde::Serialize;
 
 use super::{DeleteError, TARGET, tree};
 use crate::context::{Context, Level};
-use crate::ops::list_backups::retention_report;
+use crate::ops::list_backups::{Problem, retention_report};
 use crate::server::Server;
 
 /// What retention has done.
@@ -32,6 +33,8 @@ pub fn enforce_retention(server: &Server, ctx: &Context<'_>) -> Result<EnforceRe
     let layout = server.layout();
     let mut report = EnforceReport::default();
     let catalog = Catalog::load(layout)?;
+    let mut told = BTreeSet::new();
+    tell_broken(server, &catalog, &mut told, ctx);
     if doomed(server, &catalog, ctx).is_empty() && catalog.stale_deletions().next().is_none() {
         return Ok(report);
     }
@@ -44,6 +47,7 @@ pub fn enforce_retention(server: &Server, ctx: &Context<'_>) -> Result<EnforceRe
     };
     // Again, now that nobody else can change it.
     let catalog = Catalog::load(layout)?;
+    tell_broken(server, &catalog, &mut told, ctx);
     if let Err(e) = deletion::sweep_stale_marks(layout, &catalog) {
         log::warn!(target: TARGET, "{e}");
     }
@@ -80,6 +84,19 @@ pub fn enforce_retention(server: &Server, ctx: &Context<'_>) -> Result<EnforceRe
         }
     }
     Ok(report)
+}
+
+/// Tells of the backups that cannot be read, each once: nothing is decided about them.
+fn tell_broken(server: &Server, catalog: &Catalog, told: &mut BTreeSet<PathBuf>, ctx: &Context<'_>) {
+    for broken in catalog.broken() {
+        if told.insert(broken.path.clone()) {
+            ctx.say(
+                Level::Error,
+                TARGET,
+                Problem::broken(server.name(), broken).text(),
+            );
+        }
+    }
 }
 
 /// What has to go, trees in ascending order of their roots, leaves first.

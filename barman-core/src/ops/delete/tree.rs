@@ -40,6 +40,18 @@ pub(super) fn delete(
     let catalog = Catalog::load(layout)?;
     let order = catalog.tree_leaves_first(root);
     explain_refusal(server, kept(server, &catalog, &order), ctx)?;
+    // What cannot be read would lose what it is based on.
+    if let Some(child) = catalog
+        .unreadable_child(&order)
+        .filter(|_| !catalog.is_being_deleted(root))
+    {
+        return Err(ResolveError::Unreadable {
+            id: child.id.unwrap_or(root),
+            server: server.name().to_owned(),
+            reason: child.reason.clone(),
+        }
+        .into());
+    }
     for id in order {
         if ctx.cancel.is_requested() {
             return Err(DeleteError::Interrupted {
