@@ -273,6 +273,9 @@ pub fn export_tarball(bytes: &[u8]) {
             done: &|_| {},
         },
     );
+    if result.is_ok() {
+        reached();
+    }
     let catalog = Catalog::load(&layout).expect("the directories can be listed");
     assert_eq!(catalog.backups().count(), usize::from(result.is_ok()));
     let left = fs::read_dir(layout.backup_directory.join("base"))

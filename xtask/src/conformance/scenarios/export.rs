@@ -327,13 +327,13 @@ fn exporting() -> Vec<Scenario> {
                 "Export completed successfully: */backup-export-main-20240701T120000-*",
                 "Export completed successfully: */backup-export-main-20240701T120000-*",
             )
-            .files("out/*", Look::Nothing)
+            .files("out/backup-export-main-*.tar*", Look::Nothing)
             .files(LOCK, Look::Nothing)
             .files("home/.main-xlogdb.lock", Look::Nothing)
             .short(),
         scenario("export-backup-quiet", "cli.md 3.4", IDENTIFIED)
             .run("-q export-backup --compression gzip main 'first one' {root}/out")
-            .files("out/*", Look::Nothing)
+            .files("out/backup-export-main-*.tar*", Look::Nothing)
             .files(LOCK, Look::Nothing)
             .files("home/.main-xlogdb.lock", Look::Nothing),
         scenario("export-backup-busy", "catalog.md 20", IDENTIFIED)
@@ -475,7 +475,9 @@ fn importing() -> Vec<Scenario> {
             .stderr(0, "catalogue-38", "", "EXCEPTION: WAL file required for backup consistency *")
             .stderr(0, "catalogue-38", "", "See log file for more details.")
             .stdout(1, "catalogue-38", "20240703T120000", "")
-            .files("home/main/*", Look::Nothing)
+            .files("home/main/base/*", Look::Nothing)
+            .files("home/main/meta/*", Look::Nothing)
+            .files("home/main/wals/*", Look::Nothing)
             .files("home/.main-xlogdb.lock", Look::Nothing),
         scenario("import-backup-twice-in-it", "catalog.md 18.2", EXPORTS)
             .run("import-backup main {only out/twice}")
@@ -484,7 +486,9 @@ fn importing() -> Vec<Scenario> {
             .stdout(0, "catalogue-39", "", "Successfully imported backup '20240703T120000' into server 'main'")
             .stderr(0, "catalogue-39", "EXCEPTION: Tarball contains 'backup/data/PG_VERSION' twice", "")
             .stderr(0, "catalogue-39", "See log file for more details.", "")
-            .files("home/main/*", Look::Nothing)
+            .files("home/main/base/*", Look::Nothing)
+            .files("home/main/meta/*", Look::Nothing)
+            .files("home/main/wals/*", Look::Nothing)
             .files("home/.main-xlogdb.lock", Look::Nothing),
     ]
 }

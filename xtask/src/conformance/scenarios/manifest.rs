@@ -132,12 +132,16 @@ pub fn scenarios() -> Vec<Scenario> {
             0,
             "latest",
         )
-        .files("home/main/*", Look::Nothing)
+        .files("home/main/base/*", Look::Nothing)
+        .files("home/main/meta/*", Look::Nothing)
+        .files("home/main/wals/*", Look::Nothing)
         .file("all-15", LOCK, "file, *", "")
         .short(),
         scenario("verify-backup-quiet", "catalog.md 17.2", LIVE)
             .run("-q verify main oldest")
-            .files("home/main/*", Look::Nothing)
+            .files("home/main/base/*", Look::Nothing)
+            .files("home/main/meta/*", Look::Nothing)
+            .files("home/main/wals/*", Look::Nothing)
             .file("all-15", LOCK, "file, *", ""),
         name(
             scenario("verify-backup-of-damage", "catalog.md 17.2", LIVE)
@@ -146,7 +150,9 @@ pub fn scenarios() -> Vec<Scenario> {
             0,
             "oldest",
         )
-        .files("home/main/*", Look::Nothing)
+        .files("home/main/base/*", Look::Nothing)
+        .files("home/main/meta/*", Look::Nothing)
+        .files("home/main/wals/*", Look::Nothing)
         .file("all-15", LOCK, "file, *", "")
         .prose(),
         name(
@@ -161,7 +167,9 @@ pub fn scenarios() -> Vec<Scenario> {
             0,
             "latest",
         )
-        .files("home/main/*", Look::Nothing)
+        .files("home/main/base/*", Look::Nothing)
+        .files("home/main/meta/*", Look::Nothing)
+        .files("home/main/wals/*", Look::Nothing)
         .file("all-15", LOCK, "file, *", "")
         .prose(),
         scenario(
