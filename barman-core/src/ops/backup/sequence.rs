@@ -93,8 +93,10 @@ impl<'a> Taking<'a> {
         // stops a hook that does not end.
         self.ctx.cancel.reset();
         self.save()?;
-        // Its state is settled; a hook may ask for it to be checked or kept.
-        self.lock = None;
+        // Its state is settled; a hook may ask for it to be checked or kept. Barman leaves no such file either.
+        if let Some(Err(error)) = self.lock.take().map(Lock::remove) {
+            log::warn!(target: TARGET, "{}", super::failed::chain(&error));
+        }
         if let Err(error) = hook::run(self.server, &self.info, HookPhase::Post, self.ctx) {
             log::warn!(target: TARGET, "{error}");
         }
