@@ -1,7 +1,7 @@
 //! What every operation gets from its caller: where to tell progress, whether to stop, what time it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// The weight of a [`Message`], as Barman's output layer knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,6 +158,24 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Does a piece of work whose threads say how many bytes each of their steps has done; it is shown as `what`, of
+    /// `total` bytes if that is known.
+    pub fn counted<T>(
+        &self,
+        what: &str,
+        total: Option<u64>,
+        work: impl FnOnce(&(dyn Fn(u64) + Sync)) -> T,
+    ) -> T {
+        let done = AtomicU64::new(0);
+        self.progress.begin(what, total);
+        let result = work(&|bytes| {
+            let before = done.fetch_add(bytes, Ordering::Relaxed);
+            self.progress.position(before.saturating_add(bytes));
+        });
+        self.progress.end();
+        result
+    }
+
     /// Tells the user something that is also logged, under `target`.
     pub fn say(&self, level: Level, target: &str, text: &str) {
         self.progress.message(Message {

@@ -45,7 +45,7 @@ pub fn peek(
     custom: &CustomMagic,
     cancel: Option<&AtomicBool>,
 ) -> Result<XlogDb, XlogDbError> {
-    if !layout.xlogdb().exists() && !layout.wals_directory.exists() {
+    if is_nowhere(layout) {
         return Ok(XlogDb::default());
     }
     LockedXlogDb::open_shared(layout, custom, cancel)?.peek()
@@ -72,10 +72,15 @@ pub fn read(
     custom: &CustomMagic,
     cancel: Option<&AtomicBool>,
 ) -> Result<XlogDb, XlogDbError> {
-    if !layout.xlogdb().exists() && !layout.wals_directory.exists() {
+    if is_nowhere(layout) {
         return Ok(XlogDb::default());
     }
     LockedXlogDb::open(layout, custom, cancel)?.read()
+}
+
+/// Whether there is neither a catalogue nor an archive to make it from.
+fn is_nowhere(layout: &Layout) -> bool {
+    !layout.xlogdb().exists() && !layout.wals_directory.exists()
 }
 
 impl<'a> LockedXlogDb<'a> {
@@ -89,7 +94,17 @@ impl<'a> LockedXlogDb<'a> {
         custom: &CustomMagic,
         cancel: Option<&'a AtomicBool>,
     ) -> Result<Self, XlogDbError> {
-        let lock = Lock::acquire(&layout.xlogdb_lock(), cancel).map_err(|source| XlogDbError::Lock {
+        let lock = Lock::acquire(&layout.xlogdb_lock(), cancel);
+        Self::under(lock, layout, custom, cancel)
+    }
+
+    fn under(
+        lock: Result<Lock, LockError>,
+        layout: &'a Layout,
+        custom: &CustomMagic,
+        cancel: Option<&'a AtomicBool>,
+    ) -> Result<Self, XlogDbError> {
+        let lock = lock.map_err(|source| XlogDbError::Lock {
             server: layout.server().to_owned(),
             source,
         })?;
@@ -107,17 +122,8 @@ impl<'a> LockedXlogDb<'a> {
         custom: &CustomMagic,
         cancel: Option<&'a AtomicBool>,
     ) -> Result<Self, XlogDbError> {
-        let lock =
-            Lock::acquire_shared(&layout.xlogdb_lock(), cancel).map_err(|source| XlogDbError::Lock {
-                server: layout.server().to_owned(),
-                source,
-            })?;
-        Ok(Self {
-            layout,
-            custom: custom.clone(),
-            cancel,
-            _lock: lock,
-        })
+        let lock = Lock::acquire_shared(&layout.xlogdb_lock(), cancel);
+        Self::under(lock, layout, custom, cancel)
     }
 
     fn error(&self, what: &'static str) -> impl Fn(io::Error) -> XlogDbError + use<> {
@@ -139,9 +145,17 @@ impl<'a> LockedXlogDb<'a> {
     /// # Errors
     /// Reading.
     pub fn peek(&self) -> Result<XlogDb, XlogDbError> {
+        match self.stored()? {
+            Some(db) => Ok(db),
+            None => self.archived(),
+        }
+    }
+
+    /// The content of the file, if it is there.
+    fn stored(&self) -> Result<Option<XlogDb>, XlogDbError> {
         match File::open(self.layout.xlogdb()) {
-            Ok(file) => XlogDb::parse(file).map_err(self.error("read")),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => self.archived(),
+            Ok(file) => XlogDb::parse(file).map(Some).map_err(self.error("read")),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(self.error("open")(e)),
         }
     }
@@ -151,19 +165,16 @@ impl<'a> LockedXlogDb<'a> {
     /// # Errors
     /// Reading.
     pub fn read(&self) -> Result<XlogDb, XlogDbError> {
-        match File::open(self.layout.xlogdb()) {
-            Ok(file) => XlogDb::parse(file).map_err(self.error("read")),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let (db, _) = self.scan(&XlogDb::default(), None)?;
-                if let Err(e) = self.replace(&db) {
-                    log::warn!(target: "barman.wal_archiver", "{e}");
-                } else {
-                    self.remove_old();
-                }
-                Ok(db)
-            }
-            Err(e) => Err(self.error("open")(e)),
+        if let Some(db) = self.stored()? {
+            return Ok(db);
         }
+        let db = self.archived()?;
+        if let Err(e) = self.replace(&db) {
+            log::warn!(target: "barman.wal_archiver", "{e}");
+        } else {
+            self.remove_old();
+        }
+        Ok(db)
     }
 
     /// Makes a catalogue that is missing, from the archive. Whoever is going to store a file and to list it comes here

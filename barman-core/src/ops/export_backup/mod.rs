@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use barman_catalog::export::{self, ExportError, ExportOptions, Exported};
 use barman_catalog::identity::{self, IdentityError};
@@ -207,31 +206,26 @@ pub fn run(
         .to_zoned(jiff::tz::TimeZone::UTC)
         .strftime("%Y%m%dT%H%M%S")
         .to_string();
-    let done = AtomicU64::new(0);
-    let read = |bytes| {
-        let before = done.fetch_add(bytes, Ordering::Relaxed);
-        ctx.progress.position(before.saturating_add(bytes));
-    };
     let total = wal.iter().fold(backup.size.unwrap_or(0), |sum, record| {
         sum.saturating_add(record.size)
     });
-    ctx.progress.begin("Exporting the backup", Some(total));
-    let result = export::export(
-        layout,
-        backup,
-        &wal,
-        ExportOptions {
-            directory: &options.directory,
-            stamp: &stamp,
-            compression: options.compression,
-            level,
-            identity: &identity,
-            about: &about(&now),
-        },
-        Some(&cancel),
-        &read,
-    );
-    ctx.progress.end();
+    let result = ctx.counted("Exporting the backup", Some(total), |read| {
+        export::export(
+            layout,
+            backup,
+            &wal,
+            ExportOptions {
+                directory: &options.directory,
+                stamp: &stamp,
+                compression: options.compression,
+                level,
+                identity: &identity,
+                about: &about(&now),
+            },
+            Some(&cancel),
+            read,
+        )
+    });
     let exported = result.map_err(failed)?;
     for path in &exported.left_out {
         let text = format!(

@@ -3,8 +3,6 @@
 //! [`run`] is the command. A backup that makes its manifest by itself (`autogenerate_manifest`) calls [`generate`] with
 //! the lock that it holds.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use barman_catalog::manifest::{self, GenerateError, Generated, Run};
 use barman_catalog::protection::{self, InUseError};
 use barman_catalog::{BackupInfo, Layout};
@@ -86,21 +84,16 @@ pub fn run(
 /// See [`GenerateError`].
 pub fn generate(layout: &Layout, backup: &BackupInfo, ctx: &Context<'_>) -> Result<Generated, GenerateError> {
     let cancel = ctx.cancel.flag();
-    let done = AtomicU64::new(0);
-    let read = |bytes| {
-        let before = done.fetch_add(bytes, Ordering::Relaxed);
-        ctx.progress.position(before.saturating_add(bytes));
-    };
-    ctx.progress.begin("Generating the manifest", backup.size);
-    let result = manifest::generate(
-        &layout.data_directory(backup.id),
-        Run {
-            threads: processors(),
-            cancel: Some(&cancel),
-            read: &read,
-        },
-    );
-    ctx.progress.end();
+    let result = ctx.counted("Generating the manifest", backup.size, |read| {
+        manifest::generate(
+            &layout.data_directory(backup.id),
+            Run {
+                threads: processors(),
+                cancel: Some(&cancel),
+                read,
+            },
+        )
+    });
     let generated = result?;
     for path in &generated.special {
         let text = format!(

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use barman_catalog::BackupId;
 use barman_catalog::identity::{self, IdentityError};
@@ -138,26 +137,21 @@ pub fn run(server: &Server, tarball: &Path, ctx: &Context<'_>) -> Result<Importe
     let _backups = Lock::try_acquire(&layout.backup_lock()).map_err(busy)?;
     let _backup = Lock::try_acquire(&layout.id_lock(export.id)).map_err(busy)?;
     let cancel = ctx.cancel.flag();
-    let done = AtomicU64::new(0);
-    let read = |bytes| {
-        let before = done.fetch_add(bytes, Ordering::Relaxed);
-        ctx.progress.position(before.saturating_add(bytes));
-    };
     let total = std::fs::metadata(tarball).map(|found| found.len()).ok();
-    ctx.progress.begin("Importing the backup", total);
-    let result = import::import(
-        layout,
-        ImportOptions {
-            tarball,
-            name: &export,
-            identity: &own,
-            custom: &custom_magic(server.config()),
-            threads: SYNC_THREADS,
-            cancel: Some(&cancel),
-            done: &read,
-        },
-    );
-    ctx.progress.end();
+    let result = ctx.counted("Importing the backup", total, |read| {
+        import::import(
+            layout,
+            ImportOptions {
+                tarball,
+                name: &export,
+                identity: &own,
+                custom: &custom_magic(server.config()),
+                threads: SYNC_THREADS,
+                cancel: Some(&cancel),
+                done: read,
+            },
+        )
+    });
     let imported = result?;
     tell(server, export.id, &imported, own.version.as_deref(), ctx);
     Ok(imported)

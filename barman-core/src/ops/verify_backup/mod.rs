@@ -2,7 +2,6 @@
 //! without that program and for backups of every version and format.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use barman_catalog::manifest::{self, Format, Run, Verdict, VerifyError};
 use barman_catalog::protection::{self, InUseError};
@@ -103,22 +102,17 @@ pub fn run(
         Some(_) => Format::Tar,
         None => Format::Plain,
     };
-    let done = AtomicU64::new(0);
-    let read = |bytes| {
-        let before = done.fetch_add(bytes, Ordering::Relaxed);
-        ctx.progress.position(before.saturating_add(bytes));
-    };
-    ctx.progress.begin("Verifying the backup", backup.size);
-    let result = manifest::verify(
-        &directory,
-        format,
-        Run {
-            threads: processors(),
-            cancel: Some(&cancel),
-            read: &read,
-        },
-    );
-    ctx.progress.end();
+    let result = ctx.counted("Verifying the backup", backup.size, |read| {
+        manifest::verify(
+            &directory,
+            format,
+            Run {
+                threads: processors(),
+                cancel: Some(&cancel),
+                read,
+            },
+        )
+    });
     let failed = |details| VerifyBackupError::Failed { directory, details };
     match result {
         Ok(verdict) if verdict.is_good() => {
