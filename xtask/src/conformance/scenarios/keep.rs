@@ -2,15 +2,12 @@
 
 use anyhow::Result;
 
-use super::{ALL, VARIED};
+use super::{ALL, LOCK, VARIED};
 use crate::conformance::catalogue::{Home, id};
 use crate::conformance::compare::Look;
 use crate::conformance::normalise::Rule::{Duration, Instant, Pid};
 use crate::conformance::scenario::{Scenario, scenario};
 use crate::conformance::state::{Catalogue, PLAIN, State};
-
-/// Ours leaves the file of a lock that it took on the backup; an unlocked file means nothing.
-const LOCK: &str = "home/.main-2*.lock";
 
 /// A full backup, an incremental one on it, and one whose deletion has begun.
 const FAMILY: State = PLAIN.catalogue(Catalogue::Made(family));

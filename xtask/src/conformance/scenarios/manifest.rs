@@ -4,15 +4,12 @@ use std::fs;
 
 use anyhow::Result;
 
-use super::{ALL, VARIED};
+use super::{ALL, LOCK, VARIED};
 use crate::conformance::catalogue::{Home, id};
 use crate::conformance::compare::Look;
 use crate::conformance::execute::Stage;
 use crate::conformance::scenario::{Scenario, scenario};
 use crate::conformance::state::{Catalogue, Live, PLAIN, State};
-
-/// Ours protects the backup while it reads it, and leaves the file of the lock; an unlocked file means nothing.
-const LOCK: &str = "home/.main-2*.lock";
 
 /// A backup with files and links of every kind that `generate-manifest` covers.
 const TREE: State = PLAIN.catalogue(Catalogue::Made(tree));

@@ -24,6 +24,9 @@ use super::catalogue::Home;
 use super::scenario::Scenario;
 use super::state::{Catalogue, PLAIN, State};
 
+/// Ours leaves the file of a lock that it took on a backup; an unlocked file means nothing.
+const LOCK: &str = "home/.main-2*.lock";
+
 /// All of them.
 pub fn all() -> Vec<Scenario> {
     [

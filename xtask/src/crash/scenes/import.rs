@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use testkit::{Finished, Mode, Program, Sandbox};
+use testkit::{Finished, Program, Sandbox};
 
 use super::small;
 use crate::crash::disk;
@@ -19,11 +19,7 @@ const FINAL: &str = "a file with its final name is complete";
 
 /// A sandbox with a small catalogue that knows of which cluster it is.
 fn catalogue(program: &Path) -> Result<Sandbox> {
-    let sandbox = Sandbox::builder("main")
-        .mode(Mode::Archiver)
-        .program(program)
-        .build()?;
-    small::fill(&sandbox, 2)?;
+    let sandbox = small::catalogue(program)?;
     fs::write(
         sandbox.server_dir().join("identity.json"),
         "{\n    \"systemid\": \"7400000000000000001\",\n    \"version\": \"15\"\n}\n",

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use testkit::{Finished, Mode, Program, Sandbox};
+use testkit::{Finished, Program, Sandbox};
 
 use super::small;
 use crate::crash::planted::damage::{Damage, Edit};
@@ -16,11 +16,7 @@ const OTHERS: &str = "the backups are untouched";
 
 /// From `standalone` to `full`.
 pub fn other_target(program: &Path) -> Result<Box<dyn Scene>> {
-    let sandbox = Sandbox::builder("main")
-        .mode(Mode::Archiver)
-        .program(program)
-        .build()?;
-    small::fill(&sandbox, 2)?;
+    let sandbox = small::catalogue(program)?;
     let server = sandbox.server_dir();
     fs::write(server.join(format!("meta/{}-keep", small::id(1))), "standalone")?;
     let backups = backups(&server)?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use testkit::{Finished, Mode, Program, Sandbox};
+use testkit::{Finished, Program, Sandbox};
 
 use super::small;
 use crate::crash::disk;
@@ -17,11 +17,7 @@ const ARCHIVE: &str = "the archive is untouched";
 
 /// Lines without files, files without lines, and an encrypted file whose compression only the old catalogue knows.
 pub fn wrong_lines(program: &Path) -> Result<Box<dyn Scene>> {
-    let sandbox = Sandbox::builder("main")
-        .mode(Mode::Archiver)
-        .program(program)
-        .build()?;
-    small::fill(&sandbox, 2)?;
+    let sandbox = small::catalogue(program)?;
     let server = sandbox.server_dir();
     let encrypted = "000000010000000100000001";
     small::archive(&server, encrypted, "gzip\tgpg")?;

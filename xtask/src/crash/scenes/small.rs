@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use testkit::Sandbox;
+use testkit::{Mode, Sandbox};
 
 use crate::crash::disk;
 
@@ -20,6 +20,16 @@ pub fn id(number: u32) -> String {
 /// The name of segment `number` on timeline 1.
 pub fn segment(number: u32) -> String {
     format!("0000000100000000{number:08X}")
+}
+
+/// A sandbox for `program` with this catalogue of two backups.
+pub fn catalogue(program: &Path) -> Result<Sandbox> {
+    let sandbox = Sandbox::builder("main")
+        .mode(Mode::Archiver)
+        .program(program)
+        .build()?;
+    fill(&sandbox, 2)?;
+    Ok(sandbox)
 }
 
 /// Makes `backups` backups of the server `main`, all `DONE`; number n begins and ends in segment 2 n. Segments 1 to 2 n + 2 are archived and listed.
