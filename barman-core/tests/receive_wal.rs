@@ -429,6 +429,48 @@ fn slots_are_created_once_and_refusals_are_barmans() {
     ));
 }
 
+/// A failover by which the cluster loses the end of what the receiver has.
+#[test]
+fn a_promoted_standby_that_was_behind_is_gone_on_with() {
+    for major in [10, 18] {
+        let primary = Cluster::start_new(major).unwrap();
+        let standby = Cluster::builder(major).standby_of(&primary).unwrap();
+        let mut home = Home::new(&primary, "");
+        standby.stop(Stop::Fast).unwrap();
+        let running = home.start();
+        running.streams(&primary);
+        load(&primary);
+        let lost = primary.switch_wal().unwrap();
+        wait_until("the lost segment", PATIENCE, || Ok(home.names().contains(&lost))).unwrap();
+        running.stop(CancelCause::Interrupt);
+        primary.stop(Stop::Immediate).unwrap();
+
+        standby.start().unwrap();
+        standby.promote().unwrap();
+        standby.wait_primary(PATIENCE).unwrap();
+        home.options = home
+            .options
+            .replace(&primary.conninfo(), &standby.conninfo())
+            .replace(&primary.streaming_conninfo(), &standby.streaming_conninfo());
+        let running = home.start();
+        running.streams(&standby);
+        load(&standby);
+        let closed = standby.switch_wal().unwrap();
+        assert!(closed.starts_with("00000002"));
+        wait_until("the new timeline's segment", PATIENCE, || {
+            assert!(!running.thread.is_finished(), "{:?}", running.lines.all());
+            Ok(home.names().contains(&closed))
+        })
+        .unwrap();
+        running.stop(CancelCause::Interrupt);
+        assert!(home.names().contains(&lost));
+        assert_eq!(
+            std::fs::read(home.streaming().join(&closed)).unwrap(),
+            std::fs::read(standby.data_dir().join("pg_wal").join(&closed)).unwrap()
+        );
+    }
+}
+
 #[test]
 fn a_promotion_is_followed() {
     let primary = Cluster::start_new(15).unwrap();
@@ -443,6 +485,7 @@ fn a_promotion_is_followed() {
     let closed = standby.switch_wal().unwrap();
     assert!(closed.starts_with("00000002"));
     wait_until("the new timeline's segment", PATIENCE, || {
+        assert!(!running.thread.is_finished(), "{:?}", running.lines.all());
         Ok(home.names().contains(&closed))
     })
     .unwrap();

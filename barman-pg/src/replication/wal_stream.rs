@@ -46,7 +46,8 @@ pub enum WalEvent<'a> {
     EndOfTimeline {
         /// The timeline that follows.
         next_timeline: TimelineId,
-        /// Where it begins.
+        /// Where it begins. That is before the end of what came if the server was a standby, handed on the beginning
+        /// of a record, and was promoted before it had the rest: that beginning is in no history that goes on.
         switch_point: Lsn,
     },
     /// Nothing came within the time given, or the interrupt flag was raised.
@@ -65,6 +66,8 @@ pub enum WalEvent<'a> {
 #[derive(Debug)]
 pub struct WalStream<'c> {
     client: &'c mut ReplicationClient,
+    /// Where the stream began.
+    start: Lsn,
     /// Where the next data must begin.
     next: Lsn,
     last_heard: Instant,
@@ -111,7 +114,7 @@ impl<'c> WalStream<'c> {
                 Answer::Row(row) => successor = timeline_at(&row, 0).zip(lsn_at(&row, 1)),
                 Answer::Ready => match successor {
                     Some((next, switch)) => {
-                        follows((timeline, start), (next, switch))
+                        follows(timeline, (start, start), (next, switch))
                             .map_err(|what| session.wire.protocol(&doing, what))?;
                         state = State::Ended(next, switch);
                         break;
@@ -130,6 +133,7 @@ impl<'c> WalStream<'c> {
         session.wire.set_buffer(BUFFER);
         Ok(Self {
             client,
+            start,
             next: start,
             last_heard: Instant::now(),
             asked: None,
@@ -340,7 +344,11 @@ impl<'c> WalStream<'c> {
                 .client
                 .odd(&DOING, "the timeline ended and no next one was named"));
         };
-        if let Err(what) = follows((self.timeline, self.next), (next_timeline, switch_point)) {
+        if let Err(what) = follows(
+            self.timeline,
+            (self.start, self.next),
+            (next_timeline, switch_point),
+        ) {
             return Err(self.client.odd(&DOING, what));
         }
         self.state = State::Ended(next_timeline, switch_point);
@@ -522,14 +530,15 @@ impl Drop for WalStream<'_> {
     }
 }
 
-/// Whether a timeline can follow another at this point: all of the older one's WAL up to there has come, and no more.
-fn follows(ended: (TimelineId, Lsn), next: (TimelineId, Lsn)) -> Result<(), String> {
-    let ((timeline, received), (next, switch_point)) = (ended, next);
-    if next > timeline && switch_point == received {
+/// Whether a timeline can follow another at this point: all of the older one's WAL from where the stream began up to
+/// there has come. It may have come a little further, see [`WalEvent::EndOfTimeline`].
+fn follows(timeline: TimelineId, came: (Lsn, Lsn), next: (TimelineId, Lsn)) -> Result<(), String> {
+    let ((start, received), (next, switch_point)) = (came, next);
+    if next > timeline && (start..=received).contains(&switch_point) {
         return Ok(());
     }
     Err(format!(
-        "the server ended timeline {timeline} at {received} and named timeline {next}, which begins at {switch_point}, as the next one"
+        "the server ended timeline {timeline}, sent from {start} to {received}, and named timeline {next}, which begins at {switch_point}, as the next one"
     ))
 }
 

@@ -59,9 +59,9 @@ impl Receiver<'_> {
             // Whatever happened, what has come is kept safe.
             let left = match outcome {
                 Ok(Ended::Timeline { next, switch_point })
-                    if next > start.timeline && switch_point == writer.written() =>
+                    if next > start.timeline && switch_point <= writer.written() =>
                 {
-                    writer.end_timeline(next)
+                    writer.end_timeline(next, switch_point)
                 }
                 Ok(_) | Err(_) => writer.close(),
             };
@@ -82,7 +82,7 @@ impl Receiver<'_> {
             match ended {
                 Ended::Stopped(cause) => return Ok((segments, cause)),
                 Ended::Timeline { next, switch_point } => {
-                    if next <= start.timeline || switch_point != writer.written() {
+                    if next <= start.timeline || switch_point > writer.written() {
                         return Err(ReceiveError::Refused(format!(
                             "server stopped streaming timeline {} at {}, but reported next timeline {next} to begin at {switch_point}",
                             start.timeline,

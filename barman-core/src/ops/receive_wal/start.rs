@@ -51,6 +51,29 @@ pub(super) fn after(file: Found, size: SegmentSize) -> Option<Start> {
     })
 }
 
+/// Where to go on if the server is on a timeline that is not that of the newest file: as [`newest`] and [`after`] say,
+/// but after files of the server's own past only. What was received of a timeline beyond the point where the server left
+/// it is in no history that goes on; with nothing else, the segment of that point is where the next timeline begins.
+///
+/// This happens when a standby with less WAL than we have is promoted, and when a standby hands on the beginning of a
+/// record across a segment's border and is promoted before it has the rest.
+pub(super) fn along(files: &[Found], history: &TimelineHistory, size: SegmentSize) -> Option<Start> {
+    let behind = |file: &Found| {
+        let position = after(*file, size).map(|start| start.lsn);
+        let left = history.switch_point(file.name.timeline);
+        position.zip(left).is_some_and(|(position, left)| left < position)
+    };
+    let (left, lived): (Vec<Found>, Vec<Found>) = files.iter().partition(|file| behind(file));
+    if let Some(file) = newest(&lived, size) {
+        return after(file, size);
+    }
+    let point = history.switch_point(newest(&left, size)?.name.timeline)?;
+    Some(Start {
+        lsn: point.segment_start(size),
+        timeline: history.owner_of(point),
+    })
+}
+
 /// The segment files of the directory.
 pub(super) fn scan(directory: &Path) -> Result<Vec<Found>, ReceiveError> {
     let mut found = Vec::new();
@@ -93,8 +116,23 @@ pub(super) fn find(
     if let Some(file) = newest(&files, size) {
         same_cluster(directory, file, &system)?;
         settle(directory, file)?;
-        let start = after(file, size)
+        let next = if file.name.timeline < system.timeline {
+            along(&files, &history(client, system.timeline)?, size)
+        } else {
+            after(file, size)
+        };
+        let start = next
             .ok_or_else(|| ReceiveError::Refused(format!("there is no WAL segment after {}", file.name)))?;
+        if start.timeline > file.name.timeline && start.lsn < file.name.start_lsn(size) {
+            log::warn!(
+                target: TARGET,
+                "the server left timeline {} before {}, the newest WAL file that was received; going on with its timeline {} at {}",
+                file.name.timeline,
+                file.name,
+                start.timeline,
+                start.lsn
+            );
+        }
         if start.timeline > system.timeline {
             return Err(ReceiveError::Refused(format!(
                 "starting timeline {} is not present in the server, which is on timeline {}",
@@ -140,12 +178,16 @@ fn slot_position(
         return Ok(Some((lsn, system.timeline)));
     }
     // The slot does not say on which timeline it stands.
+    Ok(Some((lsn, history(client, system.timeline)?.owner_of(lsn))))
+}
+
+/// The history of a timeline as the server has it.
+fn history(client: &mut ReplicationClient, timeline: TimelineId) -> Result<TimelineHistory, ReceiveError> {
     let (name, content) = client
-        .timeline_history(system.timeline)
+        .timeline_history(timeline)
         .map_err(ReceiveError::Postgres)?;
-    let history = TimelineHistory::parse(system.timeline, &content)
-        .map_err(|error| ReceiveError::Refused(format!("history file {name} of the server: {error}")))?;
-    Ok(Some((lsn, history.owner_of(lsn))))
+    TimelineHistory::parse(timeline, &content)
+        .map_err(|error| ReceiveError::Refused(format!("history file {name} of the server: {error}")))
 }
 
 /// Puts what is found on stable storage before the server is told that it is: the process that wrote it may have been

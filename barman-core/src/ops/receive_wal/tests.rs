@@ -1,9 +1,10 @@
 //! Decisions of `receive-wal`, without a server.
 
-use barman_wal::{SegmentName, SegmentSize};
+use barman_wal::history::TimelineHistory;
+use barman_wal::{SegmentName, SegmentSize, TimelineId};
 
 use super::reset::{Plan, plan};
-use super::start::{Found, after, newest, settle};
+use super::start::{Found, after, along, newest, settle};
 
 fn name(text: &str) -> SegmentName {
     text.parse().unwrap()
@@ -74,6 +75,56 @@ fn receiving_goes_on_after_the_newest_file() {
         let files: Vec<Found> = files.iter().map(|(name, bytes)| found(name, *bytes)).collect();
         let start = newest(&files, size).and_then(|file| after(file, size));
         let start = start.map(|start| (start.lsn.to_string(), start.timeline.get()));
+        assert_eq!(
+            start,
+            expected.map(|(lsn, timeline)| (lsn.to_owned(), timeline)),
+            "{files:?}"
+        );
+    }
+}
+
+#[test]
+fn a_timeline_that_the_server_left_is_not_gone_on_with() {
+    const FULL: u64 = 16 << 20;
+    let size = SegmentSize::DEFAULT;
+    // The server is on timeline 4; 3 was never its own.
+    let history = b"1\t0/5000100\tx\n2\t0/8000000\ty\n";
+    let history = TimelineHistory::parse(TimelineId::new(4).unwrap(), history).unwrap();
+    let cases: [(&[&str], Option<(&str, u32)>); 13] = [
+        (&[], None),
+        // It may still have something to come of its own timeline.
+        (&["000000010000000000000004"], Some(("0/5000000", 1))),
+        (&["000000010000000000000005.partial"], Some(("0/5000000", 1))),
+        // It has not: the segment in which the next one begins comes again, on that.
+        (&["000000010000000000000005"], Some(("0/5000000", 2))),
+        (&["000000010000000000000006.partial"], Some(("0/5000000", 2))),
+        (&["00000001000000000000000F.partial"], Some(("0/5000000", 2))),
+        // What has come of the next one already is gone on with.
+        (
+            &["000000010000000000000009", "000000020000000000000005.partial"],
+            Some(("0/5000000", 2)),
+        ),
+        (
+            &["000000010000000000000009", "000000020000000000000006"],
+            Some(("0/7000000", 2)),
+        ),
+        // One that is left just where a segment begins.
+        (&["000000020000000000000007"], Some(("0/8000000", 2))),
+        (&["000000020000000000000008"], Some(("0/8000000", 4))),
+        (&["000000020000000000000009.partial"], Some(("0/8000000", 4))),
+        (
+            &[
+                "000000020000000000000009.partial",
+                "00000004000000000000000A.partial",
+            ],
+            Some(("0/A000000", 4)),
+        ),
+        // The server says that it knows nothing of this one.
+        (&["000000030000000000000009"], Some(("0/A000000", 3))),
+    ];
+    for (files, expected) in cases {
+        let files: Vec<Found> = files.iter().map(|name| found(name, FULL)).collect();
+        let start = along(&files, &history, size).map(|start| (start.lsn.to_string(), start.timeline.get()));
         assert_eq!(
             start,
             expected.map(|(lsn, timeline)| (lsn.to_owned(), timeline)),

@@ -154,13 +154,18 @@ impl SegmentWriter {
         Ok(self.open.take().map(|open| open.name))
     }
 
-    /// [`SegmentWriter::close`] at the end of a timeline, which gets no further WAL and is followed at this position by
-    /// `next`: a file that was only prepared for it becomes the one of `next`. It is not just removed: if the archiver
-    /// has taken the segment before it, it is all that says where to go on after a restart.
-    pub(super) fn end_timeline(&mut self, next: TimelineId) -> Result<Option<SegmentName>, ReceiveError> {
+    /// [`SegmentWriter::close`] at the end of a timeline, which gets no further WAL and is followed at `switch_point`,
+    /// which is not beyond what was written, by `next`: a file that was only prepared for it becomes the one of `next`.
+    /// It is not just removed: if the archiver has taken the segment before it, it is all that says where to go on
+    /// after a restart.
+    pub(super) fn end_timeline(
+        &mut self,
+        next: TimelineId,
+        switch_point: Lsn,
+    ) -> Result<Option<SegmentName>, ReceiveError> {
         let unused = |open: &mut Open| open.fresh && self.written.is_segment_start(self.size);
         if let Some(open) = self.open.take_if(unused) {
-            let name = SegmentName::from_lsn(next, self.written, self.size);
+            let name = SegmentName::from_lsn(next, switch_point, self.size);
             let path = self.directory.join(WalFileName::Partial(name).to_string());
             match durable::rename_new_synced(&open.path, &path) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -286,26 +291,36 @@ mod tests {
         for content in [0, 7] {
             let mut ended = writer(dir.path());
             ended.write(&vec![1; SIZE as usize]).unwrap();
-            assert_eq!(ended.end_timeline(second).unwrap(), None);
+            assert_eq!(ended.end_timeline(second, ended.written()).unwrap(), None);
             assert_eq!(names(dir.path()), ["000000010000000000000001", prepared]);
             // One that is there already is left as it is.
             assert!(std::fs::read(&there).unwrap() == vec![content; SIZE as usize]);
             std::fs::write(&there, vec![7; SIZE as usize]).unwrap();
         }
         std::fs::remove_file(&there).unwrap();
+        // The next timeline may begin in the segment before: there it goes on.
+        let mut ended = writer(dir.path());
+        ended.write(&vec![1; SIZE as usize]).unwrap();
+        assert_eq!(
+            ended.end_timeline(second, Lsn(ended.written().0 - 40)).unwrap(),
+            None
+        );
+        let earlier = "000000020000000000000001.partial";
+        assert_eq!(names(dir.path()), ["000000010000000000000001", earlier]);
+        std::fs::remove_file(dir.path().join(earlier)).unwrap();
 
         // What was there before, or has a byte, stays.
         let next = dir.path().join("000000010000000000000002.partial");
         std::fs::write(&next, vec![7; SIZE as usize]).unwrap();
         let mut ended = writer(dir.path());
         ended.write(&vec![1; SIZE as usize]).unwrap();
-        assert!(ended.end_timeline(second).unwrap().is_some());
+        assert!(ended.end_timeline(second, ended.written()).unwrap().is_some());
         assert_eq!(std::fs::read(&next).unwrap(), vec![7; SIZE as usize]);
         std::fs::remove_file(&next).unwrap();
         let mut ended = writer(dir.path());
         ended.write(&vec![1; SIZE as usize + 1]).unwrap();
         ended.write(&[1]).unwrap();
-        assert!(ended.end_timeline(second).unwrap().is_some());
+        assert!(ended.end_timeline(second, ended.written()).unwrap().is_some());
         assert!(next.exists());
     }
 
