@@ -12,7 +12,7 @@ use barman_pg::basebackup::{
 };
 use barman_pg::{BaseBackupOptions, ConnInfo, Error};
 use testkit::proxy::{Action, BACKUP_DATA_OFFSET, Direction, Fault, Proxy, What};
-use testkit::{ALL_MAJORS, Cluster, Stop, TestDir};
+use testkit::{Cluster, Stop, TestDir, wait_until};
 
 use super::*;
 
@@ -26,6 +26,15 @@ struct Source {
     /// Where its tablespace is, if it has one.
     aside: Option<PathBuf>,
     compression: Option<ServerCompression>,
+}
+
+/// Raises a flag when it goes, also when a test fails.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// How an attempt ended, and what it left.
@@ -90,20 +99,26 @@ impl Source {
         let parent = self.dir.server_dir(&name).unwrap();
         let number = faults.len();
         self.proxy.set(faults);
-        let (begin, fired) = (Instant::now(), AtomicBool::new(false));
+        let (begin, fired, ended) = (Instant::now(), AtomicBool::new(false), AtomicBool::new(false));
         let mut targets = ExtractTargets {
             data: parent.join("data"),
             ..ExtractTargets::default()
         };
         fs::create_dir(&targets.data).unwrap();
         let outcome = std::thread::scope(|scope| {
-            let (proxy, fired) = (&self.proxy, &fired);
+            let (proxy, fired, ended) = (&self.proxy, &fired, &ended);
             scope.spawn(move || {
-                if proxy.wait_fired(number, PATIENCE).is_ok() {
+                // It strikes before the attempt has ended, or never.
+                let struck = wait_until("the faults", PATIENCE, || {
+                    let over = ended.load(Ordering::SeqCst);
+                    Ok(proxy.fired() >= number || over)
+                });
+                if struck.is_ok() && proxy.fired() >= number {
                     fired.store(true, Ordering::SeqCst);
                     meanwhile();
                 }
             });
+            let _over = OnDrop(ended);
             let mut client = barman_pg::ReplicationClient::connect(&self.info, &options())?;
             let backup = client.base_backup(&BaseBackupOptions {
                 checkpoint: CheckpointMode::Fast,
@@ -120,6 +135,12 @@ impl Source {
         assert!(fired.into_inner(), "{what} did not strike: {outcome:?}");
         assert!(begin.elapsed() < PATIENCE, "{what}: {:?}", begin.elapsed());
         self.proxy.clear();
+        // What a fault still holds back would count for the next attempt.
+        self.proxy.reset_all();
+        wait_until("the connections' end", PATIENCE, || {
+            Ok(self.proxy.connections().iter().all(|connection| !connection.open))
+        })
+        .unwrap();
         let attempt = Attempt {
             outcome,
             targets,
@@ -229,15 +250,6 @@ fn same(server: &Path, received: &Path) -> usize {
         .sum()
 }
 
-/// The majors of a test: all of them if there is time.
-fn majors(short: &[u16]) -> Vec<u16> {
-    if testkit::is_long() {
-        ALL_MAJORS.to_vec()
-    } else {
-        short.to_vec()
-    }
-}
-
 /// How much a backup comes to.
 struct Size {
     bytes: u64,
@@ -318,7 +330,7 @@ fn points(major: u16, size: &Size, chance: &mut Chance, action: Action) -> Vec<(
 
 #[test]
 fn a_connection_that_breaks_anywhere_leaves_no_backup() {
-    for major in majors(&[11, 14, 18]) {
+    each_major(&[11, 14, 18], |major| {
         let source = Source::start(major, Encryption::Clear);
         let size = Size::measure(&source);
         let mut chance = Chance(u64::from(major));
@@ -341,12 +353,12 @@ fn a_connection_that_breaks_anywhere_leaves_no_backup() {
         // What the faults left of the server is enough for a good one.
         let attempt = source.attempt("after all", Vec::new(), || {});
         attempt.whole(&source);
-    }
+    });
 }
 
 #[test]
 fn a_stall_ends_at_the_deadline_and_slowness_does_not_matter() {
-    for major in majors(&[10, 17]) {
+    each_major(&[10, 17], |major| {
         let source = Source::start(major, Encryption::Clear);
         let size = Size::measure(&source);
         let mut chance = Chance(u64::from(major) + 100);
@@ -378,12 +390,12 @@ fn a_stall_ends_at_the_deadline_and_slowness_does_not_matter() {
         );
         let attempt = source.attempt("delays and a narrow line", vec![rows, middle], || {});
         attempt.whole(&source);
-    }
+    });
 }
 
 #[test]
 fn what_is_changed_on_its_way_is_noticed_or_harmless() {
-    for major in majors(&[10, 13, 16]) {
+    each_major(&[10, 13, 16], |major| {
         let source = Source::start(major, Encryption::Clear);
         let size = Size::measure(&source);
         let mut chance = Chance(u64::from(major) + 200);
@@ -498,7 +510,7 @@ fn what_is_changed_on_its_way_is_noticed_or_harmless() {
                 attempt.same_files(&source);
             }
         }
-    }
+    });
 }
 
 #[test]
@@ -542,7 +554,7 @@ fn a_compressed_backup_that_breaks_or_changes_is_an_error() {
 
 #[test]
 fn whatever_is_changed_under_encryption_is_an_error() {
-    for major in majors(&[12, 15]) {
+    each_major(&[12, 15], |major| {
         let source = Source::start(major, Encryption::Tls);
         let size = Size::measure(&source);
         let mut chance = Chance(u64::from(major) + 300);
@@ -559,7 +571,7 @@ fn whatever_is_changed_under_encryption_is_an_error() {
         }
         let attempt = source.attempt("after all", Vec::new(), || {});
         attempt.whole(&source);
-    }
+    });
 }
 
 /// The server is struck while nothing more passes, and what it has sent until then still arrives.
@@ -572,7 +584,7 @@ fn struck(source: &Source, what: &str, faults: Vec<Fault>, strike: impl FnOnce(&
 
 #[test]
 fn a_server_that_is_killed_or_stopped_anywhere_gives_an_error_or_a_whole_backup() {
-    for major in majors(&[12, 17]) {
+    each_major(&[12, 17], |major| {
         let source = Source::start(major, Encryption::Clear);
         let size = Size::measure(&source);
         let mut chance = Chance(u64::from(major) + 400);
@@ -595,12 +607,12 @@ fn a_server_that_is_killed_or_stopped_anywhere_gives_an_error_or_a_whole_backup(
             }
         }
         source.attempt("after all", Vec::new(), || {}).whole(&source);
-    }
+    });
 }
 
 #[test]
 fn a_standby_that_is_promoted_anywhere_says_so_or_has_sent_everything() {
-    for major in majors(&[10, 16]) {
+    each_major(&[10, 16], |major| {
         let primary = Cluster::builder(major).conf("autovacuum", "off").start().unwrap();
         fill(&primary);
         settle(&primary);
@@ -635,5 +647,5 @@ fn a_standby_that_is_promoted_anywhere_says_so_or_has_sent_everything() {
             let report = after.outcome.as_ref().unwrap();
             assert_eq!(report.start.timeline.get(), 2, "{}", after.what);
         }
-    }
+    });
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use barman_pg::{ConnInfo, ConnectOptions, ReplicationClient};
 use testkit::proxy::{Action, Direction, Fault, What};
-use testkit::{Cluster, PgTree, Program, Proxy};
+use testkit::{ALL_MAJORS, Cluster, PgTree, Program, Proxy};
 
 /// What a test waits for at most, whatever the machine has to do besides.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -84,6 +84,20 @@ fn encrypt(cluster: &Cluster) {
     }
     cluster.sql("ALTER SYSTEM SET ssl = 'on'").unwrap();
     cluster.restart().unwrap();
+}
+
+/// A test with each of these majors; with all of them, some at once, if there is time.
+fn each_major(short: &[u16], test: impl Fn(u16) + Sync) {
+    if !testkit::is_long() {
+        return short.iter().for_each(|major| test(*major));
+    }
+    for some in ALL_MAJORS.chunks(3) {
+        std::thread::scope(|scope| {
+            for major in some {
+                scope.spawn(|| test(*major));
+            }
+        });
+    }
 }
 
 /// Inverts this bit of the byte at this offset of the message.

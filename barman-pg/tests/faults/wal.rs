@@ -8,7 +8,7 @@ use barman_pg::{ConnInfo, Error, ReconnectPolicy, ReplicationClient, SystemIdent
 use barman_wal::history::TimelineHistory;
 use barman_wal::{Lsn, SegmentName, SegmentSize, TimelineId};
 use testkit::proxy::{Action, Direction, Fault, Proxy, WAL_DATA_OFFSET, What, Which};
-use testkit::{ALL_MAJORS, Cluster, Stop};
+use testkit::{Cluster, Stop};
 
 use super::*;
 
@@ -198,15 +198,6 @@ impl Receiver {
     }
 }
 
-/// The majors of a test: all of them if there is time.
-fn majors(short: &[u16]) -> Vec<u16> {
-    if testkit::is_long() {
-        ALL_MAJORS.to_vec()
-    } else {
-        short.to_vec()
-    }
-}
-
 /// What must become of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expect {
@@ -239,7 +230,7 @@ fn check(errors: &[Error], expected: Expect, what: &str) {
 
 #[test]
 fn a_stream_that_is_disturbed_anywhere_goes_on_or_begins_its_segment_again() {
-    for major in majors(&[10, 13, 17]) {
+    each_major(&[10, 13, 17], |major| {
         let source = Source::start(major, Encryption::Clear);
         let mut receiver = source.receiver();
         let mut chance = Chance(u64::from(major));
@@ -303,7 +294,7 @@ fn a_stream_that_is_disturbed_anywhere_goes_on_or_begins_its_segment_again() {
                 receiver.forget(&source);
             }
         }
-    }
+    });
 }
 
 /// The stream promises form and order, not contents: see `WalStream`.
@@ -356,7 +347,7 @@ fn a_byte_of_wal_that_is_changed_shows_under_encryption_only() {
 
 #[test]
 fn a_server_that_is_killed_or_stopped_anywhere_is_waited_for_and_the_stream_goes_on() {
-    for major in majors(&[11, 16]) {
+    each_major(&[11, 16], |major| {
         let source = Source::start(major, Encryption::Clear);
         let mut receiver = source.receiver();
         let mut chance = Chance(u64::from(major) + 200);
@@ -398,7 +389,7 @@ fn a_server_that_is_killed_or_stopped_anywhere_is_waited_for_and_the_stream_goes
                 receiver.forget(&source);
             }
         }
-    }
+    });
 }
 
 /// The WAL of both timelines, over a connection that breaks where one ends.

@@ -90,7 +90,8 @@ fn a_timeline_that_the_server_left_is_not_gone_on_with() {
     // The server is on timeline 4; 3 was never its own.
     let history = b"1\t0/5000100\tx\n2\t0/8000000\ty\n";
     let history = TimelineHistory::parse(TimelineId::new(4).unwrap(), history).unwrap();
-    let cases: [(&[&str], Option<(&str, u32)>); 13] = [
+    type Case<'a> = (&'a [&'a str], Option<(&'a str, u32)>);
+    let cases: [Case<'_>; 13] = [
         (&[], None),
         // It may still have something to come of its own timeline.
         (&["000000010000000000000004"], Some(("0/5000000", 1))),
