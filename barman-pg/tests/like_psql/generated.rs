@@ -320,19 +320,35 @@ fn strings_made_at_random_end_as_with_psql() {
                 Some(0) => Ok(theirs.stdout.trim_end_matches('\n').to_owned()),
                 _ => Err(theirs.stderr),
             };
-            let ours = text
-                .parse()
-                .map_err(barman_pg::Error::from)
-                .and_then(|info: ConnInfo| SqlClient::connect(&info, &options())?.rows(QUESTION, "asking"))
-                .map(|rows| rows[0].text(0).unwrap().to_owned())
-                .map_err(|error| error.to_string());
+            let ask = || {
+                text.parse()
+                    .map_err(barman_pg::Error::from)
+                    .and_then(|info: ConnInfo| {
+                        SqlClient::connect(&info, &options())?.rows(QUESTION, "asking")
+                    })
+                    .map(|rows| rows[0].text(0).unwrap().to_owned())
+                    .map_err(|error| error.to_string())
+            };
             // Who chose no name is `psql` there and `barman` here.
             let named = |text: &str| match text.rsplit_once('|') {
                 Some((rest, "psql" | "barman")) => format!("{rest}|default"),
                 _ => text.to_owned(),
             };
+            let like = |ours: &Result<String, String>| {
+                ours.as_deref().map(named).ok() == theirs.as_deref().map(named).ok()
+            };
+            // Where chance chooses between hosts, it comes to what `psql` had soon enough.
+            let by_chance = chosen.iter().any(|(_, value, _)| value == "random");
+            let attempts = if by_chance { 16 } else { 1 };
+            let mut ours = ask();
+            for _ in 1..attempts {
+                if like(&ours) {
+                    break;
+                }
+                ours = ask();
+            }
             sessions += usize::from(ours.is_ok());
-            if ours.as_deref().map(named).ok() != theirs.as_deref().map(named).ok() {
+            if !like(&ours) {
                 complaints.push(format!(
                     "{text:?} {variables:?}\n  psql: {theirs:?}\n  ours: {ours:?}"
                 ));
