@@ -185,6 +185,43 @@ fn a_dry_run_fails_where_the_deletion_would() {
     assert_eq!(dry.code, Some(1));
 }
 
+/// What is found out only in the tree of the backup, too.
+#[test]
+fn a_dry_run_looks_at_the_whole_tree() {
+    let snapshots = (
+        "snapshots_info",
+        "{'provider': 'gcp', 'provider_info': {}, 'snapshots': []}",
+    );
+    for (place, content) in [
+        (format!("meta/{}-keep", id(2)), "full".to_owned()),
+        (format!("meta/{}-backup.info", id(2)), "garbage\n".to_owned()),
+        (
+            format!("meta/{}-backup.info", id(1)),
+            format!(
+                "mode=snapshot-concurrent\nstatus=DONE\n{}={}\n",
+                snapshots.0, snapshots.1
+            ),
+        ),
+    ] {
+        let home = home("");
+        fs::write(home.path().join("main").join(&place), content).unwrap();
+        let dry = home.run(&["delete", "--dry-run", "main", &id(1)]);
+        let real = home.run(&["delete", "main", &id(1)]);
+        assert_eq!(dry.code, Some(1), "{place}: {}", dry.stdout);
+        let error = |text: &str| {
+            let line = text.lines().find(|line| line.starts_with("ERROR"));
+            line.unwrap_or_default().to_owned()
+        };
+        assert_eq!(error(&dry.stderr), error(&real.stderr), "{place}");
+        assert_eq!(real.code, Some(1), "{place}");
+        // Nothing of the tree has gone.
+        for day in [1, 2] {
+            let data = home.path().join(format!("main/base/{}/data/PG_VERSION", id(day)));
+            assert!(data.exists(), "{place}");
+        }
+    }
+}
+
 #[test]
 fn retention_is_explained() {
     let home = home("retention_policy = REDUNDANCY 1\nminimum_redundancy = 2");
