@@ -13,7 +13,7 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use support::Home;
 
 /// 12:00 of day `day` of November.
@@ -532,6 +532,55 @@ fn a_rebuild_that_cannot_read_the_archive_leaves_the_catalogue() {
     assert_eq!(run.code, Some(1));
     assert!(run.stderr.contains(path.to_str().unwrap()), "{}", run.stderr);
     assert_eq!(fs::read(&db).unwrap(), before);
+}
+
+/// Whoever opens a FIFO waits for its writer.
+#[test]
+fn a_fifo_in_the_place_of_a_file_holds_nobody_up() {
+    let seven = format!("meta/{}-backup.info", id(7));
+    let keep = format!("meta/{}-keep", id(9));
+    let wal = format!("wals/0000000100000000/{}", segment(4));
+    let manifest = format!("base/{}/data/backup_manifest", id(9));
+    let (begin, end, out) = (segment(2), segment(6), ".");
+    for (place, arguments, code) in [
+        (seven.as_str(), &["list-backups", "main"][..], 1),
+        (&keep, &["list-backups", "main"], 0),
+        (&keep, &["delete", "main", "latest"], 1),
+        (
+            "wals/main-xlog.db",
+            &["list-files", "--target", "wal", "main", "first"],
+            1,
+        ),
+        ("wals/main-xlog.db", &["delete", "--dry-run", "main", "first"], 1),
+        (&wal, &["check-archived-wal-range", "main", &begin, &end], 1),
+        (&wal, &["rebuild-xlogdb", "main"], 0),
+        (&manifest, &["verify-backup", "main", "latest"], 1),
+        (&manifest, &["generate-manifest", "main", "latest"], 1),
+        ("identity.json", &["export-backup", "main", "latest", out], 1),
+    ] {
+        let home = home("");
+        let path = home.path().join("main").join(place);
+        let _ = fs::remove_file(&path);
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let mut child = home
+            .command()
+            .current_dir(home.path())
+            .arg("-c")
+            .arg(home.config())
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let ended = testkit::wait_until("the end", std::time::Duration::from_secs(60), || {
+            Ok(child.try_wait()?.is_some())
+        });
+        if ended.is_err() {
+            let _ = child.kill();
+        }
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(code), "{place} {arguments:?}");
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::tarball::{Decompressor, TarReader};
 use crate::xlogdb::{CustomMagic, LockedXlogDb, WalRecord};
 use barman_wal::{WalFileName, durable};
 use extract::{Extracted, Source, extract, staged_backup};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io::{self, BufReader};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ pub struct Imported {
 /// # Errors
 /// It cannot be opened.
 pub fn is_tar(path: &Path) -> io::Result<bool> {
-    let input = Decompressor::detect(BufReader::new(File::open(path)?));
+    let input = Decompressor::detect(BufReader::new(durable::open_file(path)?));
     Ok(input.is_ok_and(|input| matches!(TarReader::new(BufReader::new(input)).next(), Ok(Some(_)))))
 }
 

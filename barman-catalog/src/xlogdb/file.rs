@@ -153,7 +153,7 @@ impl<'a> LockedXlogDb<'a> {
 
     /// The content of the file, if it is there.
     fn stored(&self) -> Result<Option<XlogDb>, XlogDbError> {
-        match File::open(self.layout.xlogdb()) {
+        match durable::open_file(&self.layout.xlogdb()) {
             Ok(file) => XlogDb::parse(file).map(Some).map_err(self.error("read")),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(self.error("open")(e)),
