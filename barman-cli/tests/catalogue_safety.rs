@@ -534,6 +534,28 @@ fn a_rebuild_that_cannot_read_the_archive_leaves_the_catalogue() {
     assert_eq!(fs::read(&db).unwrap(), before);
 }
 
+/// The disk with the archive is not mounted, and the catalogue is elsewhere.
+#[test]
+fn a_rebuild_without_an_archive_leaves_the_catalogue() {
+    let home = home("");
+    let (archive, catalogues) = (home.path().join("main/wals"), home.path().join("catalogues"));
+    let text = fs::read_to_string(home.config()).unwrap();
+    fs::write(
+        home.config(),
+        format!("{text}\nxlogdb_directory = {}\n", catalogues.display()),
+    )
+    .unwrap();
+    fs::create_dir(&catalogues).unwrap();
+    let db = catalogues.join("main-xlog.db");
+    fs::rename(archive.join("main-xlog.db"), &db).unwrap();
+    let before = fs::read(&db).unwrap();
+    fs::rename(&archive, home.path().join("elsewhere")).unwrap();
+    let run = home.run(&["rebuild-xlogdb", "main"]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("there is no directory"), "{}", run.stderr);
+    assert_eq!(fs::read(&db).unwrap(), before);
+}
+
 /// Whoever opens a FIFO waits for its writer.
 #[test]
 fn a_fifo_in_the_place_of_a_file_holds_nobody_up() {

@@ -328,6 +328,18 @@ impl<'a> LockedXlogDb<'a> {
         progress: Option<&(dyn Fn(u64) + Sync)>,
     ) -> Result<(XlogDb, RebuildReport), XlogDbError> {
         let (db, report) = self.scan(old, progress)?;
+        // A file system that is not mounted: what the old catalogue knows must not go for that.
+        if !old.is_empty() && !self.layout.wals_directory.exists() {
+            let text = format!(
+                "there is no directory {}, though the catalogue lists {} files",
+                self.layout.wals_directory.display(),
+                old.len()
+            );
+            return Err(self.error("rebuild")(io::Error::new(
+                io::ErrorKind::NotFound,
+                text,
+            )));
+        }
         self.replace(&db)?;
         self.remove_old();
         for stranger in &report.strangers {
