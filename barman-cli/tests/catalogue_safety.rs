@@ -606,6 +606,30 @@ fn a_fifo_in_the_place_of_a_file_holds_nobody_up() {
 }
 
 #[test]
+fn an_export_is_not_written_into_what_it_exports() {
+    let home = home("");
+    let main = home.path().join("main");
+    fs::write(
+        main.join("identity.json"),
+        "{\"systemid\": \"1\", \"version\": \"18\"}",
+    )
+    .unwrap();
+    let base = main.join(format!("base/{}", id(9)));
+    let before = tree(&base);
+    for place in [base.clone(), base.join("data")] {
+        let run = home.run(&["export-backup", "main", "latest", place.to_str().unwrap()]);
+        assert!(
+            run.stderr.contains("in the directory of backup") && run.code == Some(1),
+            "{}",
+            run.stderr
+        );
+    }
+    assert_eq!(tree(&base), before);
+    let run = home.run(&["export-backup", "main", "latest", home.path().to_str().unwrap()]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+}
+
+#[test]
 fn a_useless_file_is_no_archived_segment() {
     let home = home("");
     let path = home.path().join("main/wals/0000000100000000").join(segment(4));
