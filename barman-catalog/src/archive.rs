@@ -3,10 +3,10 @@
 use crate::completeness::ArchiveView;
 use crate::layout::Layout;
 use barman_wal::codec;
+use barman_wal::durable;
 use barman_wal::page::{self, PageHeader, SegmentHeaderError, postgres_major_of};
 use barman_wal::{SegmentName, TimelineId, WalFileName};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -86,7 +86,7 @@ fn latest_in(directory: &Path, timeline: TimelineId) -> io::Result<Option<Segmen
 /// system to the final name, and archives what is empty. Of compressed and encrypted files nothing but the size is
 /// known here.
 fn is_whole(path: &Path, segment: SegmentName) -> io::Result<bool> {
-    let file = File::open(path)?;
+    let file = durable::open_file(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() == 0 {
         return Ok(false);

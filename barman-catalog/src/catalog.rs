@@ -82,7 +82,8 @@ impl Catalog {
             let Some(id) = name.to_str().and_then(|n| n.parse::<BackupId>().ok()) else {
                 continue;
             };
-            if layout.old_backup_info(id).exists() {
+            // One that cannot be looked at is not missing: reading it will tell why.
+            if !matches!(layout.old_backup_info(id).try_exists(), Ok(false)) {
                 with_old_file.insert(id);
             }
             // Annotations of Barman before 3.13.3. There are none without their directory, one look for each backup.

@@ -792,3 +792,21 @@ proptest! {
         let _ = BackupInfo::parse(id(ID), "pg", &named);
     }
 }
+
+/// A file of metadata that is there but cannot be looked at belongs to a backup, whose WAL nobody may take.
+#[test]
+fn metadata_in_the_old_place_that_cannot_be_read_are_not_missing() {
+    let home = home();
+    let layout = &home.layout;
+    let (first, second) = two_backups(layout);
+    let old = layout.old_backup_info(first);
+    fs::remove_file(layout.backup_info(first)).unwrap();
+    std::os::unix::fs::symlink(&old, &old).unwrap();
+    let catalog = Catalog::load(layout).unwrap();
+    let broken: Vec<_> = catalog.broken().iter().map(|b| b.id).collect();
+    assert_eq!(broken, [Some(first)]);
+    assert!(matches!(
+        deletion::wal_decision(&catalog, second, Trigger::Policy),
+        deletion::WalDecision::Keep(deletion::KeepReason::UnreadableBackup)
+    ));
+}

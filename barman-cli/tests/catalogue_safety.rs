@@ -13,7 +13,7 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use support::Home;
 
 /// 12:00 of day `day` of November.
@@ -183,6 +183,43 @@ fn a_dry_run_fails_where_the_deletion_would() {
         dry.stderr
     );
     assert_eq!(dry.code, Some(1));
+}
+
+/// What is found out only in the tree of the backup, too.
+#[test]
+fn a_dry_run_looks_at_the_whole_tree() {
+    let snapshots = (
+        "snapshots_info",
+        "{'provider': 'gcp', 'provider_info': {}, 'snapshots': []}",
+    );
+    for (place, content) in [
+        (format!("meta/{}-keep", id(2)), "full".to_owned()),
+        (format!("meta/{}-backup.info", id(2)), "garbage\n".to_owned()),
+        (
+            format!("meta/{}-backup.info", id(1)),
+            format!(
+                "mode=snapshot-concurrent\nstatus=DONE\n{}={}\n",
+                snapshots.0, snapshots.1
+            ),
+        ),
+    ] {
+        let home = home("");
+        fs::write(home.path().join("main").join(&place), content).unwrap();
+        let dry = home.run(&["delete", "--dry-run", "main", &id(1)]);
+        let real = home.run(&["delete", "main", &id(1)]);
+        assert_eq!(dry.code, Some(1), "{place}: {}", dry.stdout);
+        let error = |text: &str| {
+            let line = text.lines().find(|line| line.starts_with("ERROR"));
+            line.unwrap_or_default().to_owned()
+        };
+        assert_eq!(error(&dry.stderr), error(&real.stderr), "{place}");
+        assert_eq!(real.code, Some(1), "{place}");
+        // Nothing of the tree has gone.
+        for day in [1, 2] {
+            let data = home.path().join(format!("main/base/{}/data/PG_VERSION", id(day)));
+            assert!(data.exists(), "{place}");
+        }
+    }
 }
 
 #[test]
@@ -495,6 +532,101 @@ fn a_rebuild_that_cannot_read_the_archive_leaves_the_catalogue() {
     assert_eq!(run.code, Some(1));
     assert!(run.stderr.contains(path.to_str().unwrap()), "{}", run.stderr);
     assert_eq!(fs::read(&db).unwrap(), before);
+}
+
+/// The disk with the archive is not mounted, and the catalogue is elsewhere.
+#[test]
+fn a_rebuild_without_an_archive_leaves_the_catalogue() {
+    let home = home("");
+    let (archive, catalogues) = (home.path().join("main/wals"), home.path().join("catalogues"));
+    let text = fs::read_to_string(home.config()).unwrap();
+    fs::write(
+        home.config(),
+        format!("{text}\nxlogdb_directory = {}\n", catalogues.display()),
+    )
+    .unwrap();
+    fs::create_dir(&catalogues).unwrap();
+    let db = catalogues.join("main-xlog.db");
+    fs::rename(archive.join("main-xlog.db"), &db).unwrap();
+    let before = fs::read(&db).unwrap();
+    fs::rename(&archive, home.path().join("elsewhere")).unwrap();
+    let run = home.run(&["rebuild-xlogdb", "main"]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("there is no directory"), "{}", run.stderr);
+    assert_eq!(fs::read(&db).unwrap(), before);
+}
+
+/// Whoever opens a FIFO waits for its writer.
+#[test]
+fn a_fifo_in_the_place_of_a_file_holds_nobody_up() {
+    let seven = format!("meta/{}-backup.info", id(7));
+    let keep = format!("meta/{}-keep", id(9));
+    let wal = format!("wals/0000000100000000/{}", segment(4));
+    let manifest = format!("base/{}/data/backup_manifest", id(9));
+    let (begin, end, out) = (segment(2), segment(6), ".");
+    for (place, arguments, code) in [
+        (seven.as_str(), &["list-backups", "main"][..], 1),
+        (&keep, &["list-backups", "main"], 0),
+        (&keep, &["delete", "main", "latest"], 1),
+        (
+            "wals/main-xlog.db",
+            &["list-files", "--target", "wal", "main", "first"],
+            1,
+        ),
+        ("wals/main-xlog.db", &["delete", "--dry-run", "main", "first"], 1),
+        (&wal, &["check-archived-wal-range", "main", &begin, &end], 1),
+        (&wal, &["rebuild-xlogdb", "main"], 0),
+        (&manifest, &["verify-backup", "main", "latest"], 1),
+        (&manifest, &["generate-manifest", "main", "latest"], 1),
+        ("identity.json", &["export-backup", "main", "latest", out], 1),
+    ] {
+        let home = home("");
+        let path = home.path().join("main").join(place);
+        let _ = fs::remove_file(&path);
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let mut child = home
+            .command()
+            .current_dir(home.path())
+            .arg("-c")
+            .arg(home.config())
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let ended = testkit::wait_until("the end", std::time::Duration::from_secs(60), || {
+            Ok(child.try_wait()?.is_some())
+        });
+        if ended.is_err() {
+            let _ = child.kill();
+        }
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(code), "{place} {arguments:?}");
+    }
+}
+
+#[test]
+fn an_export_is_not_written_into_what_it_exports() {
+    let home = home("");
+    let main = home.path().join("main");
+    fs::write(
+        main.join("identity.json"),
+        "{\"systemid\": \"1\", \"version\": \"18\"}",
+    )
+    .unwrap();
+    let base = main.join(format!("base/{}", id(9)));
+    let before = tree(&base);
+    for place in [base.clone(), base.join("data")] {
+        let run = home.run(&["export-backup", "main", "latest", place.to_str().unwrap()]);
+        assert!(
+            run.stderr.contains("in the directory of backup") && run.code == Some(1),
+            "{}",
+            run.stderr
+        );
+    }
+    assert_eq!(tree(&base), before);
+    let run = home.run(&["export-backup", "main", "latest", home.path().to_str().unwrap()]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl StoreError {
 /// Reads at most [`MAX_BYTES`] of a file.
 pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
-    let file = std::fs::File::open(path)?;
+    let file = barman_wal::durable::open_file(path)?;
     let mut content = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut content)?;
     if content.len() as u64 > MAX_BYTES {

@@ -200,23 +200,30 @@ fn set_failed(layout: &Layout, id: BackupId) -> Result<(), StoreError> {
     .map(drop)
 }
 
-/// Writes that the backup is no good. False if the disk is full: then it has lost `pg_control`, so that no restore of
-/// it starts, and the status waits until there is room.
+/// Writes that the backup is no good. False if the disk is full: then it has lost `pg_control`, or the archive with it,
+/// so that no restore of it starts, and the status waits until there is room.
 fn tell_failed(layout: &Layout, id: BackupId) -> Result<bool, DeletionError> {
     match set_failed(layout, id) {
         Ok(()) => Ok(true),
         Err(error) if error.is_out_of_space() => {
-            let control = layout.data_directory(id).join("global/pg_control");
-            match files::remove(&control) {
-                Ok(()) => Ok(false),
-                Err(source) => Err(DeletionError::Remove {
-                    path: control,
-                    source,
-                }),
-            }
+            spoil(&layout.data_directory(id))?;
+            Ok(false)
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Removes that without which nobody restores a backup: `pg_control`, or in tar format the archive that has it.
+fn spoil(data: &Path) -> Result<(), DeletionError> {
+    let mut vital = vec![data.join("global/pg_control")];
+    // A directory that cannot be read has nothing that could be removed.
+    let entries = std::fs::read_dir(data).into_iter().flatten().flatten();
+    let archives = entries.filter(|e| e.file_name().as_encoded_bytes().starts_with(b"base.tar"));
+    vital.extend(archives.map(|e| e.path()));
+    for path in vital {
+        files::remove(&path).map_err(|source| DeletionError::Remove { path, source })?;
+    }
+    Ok(())
 }
 
 fn remove_tree(path: &Path) -> Result<(), DeletionError> {
@@ -345,4 +352,31 @@ pub fn sweep_stale_marks(layout: &Layout, catalog: &Catalog) -> Result<(), Annot
         annotations::remove(layout, id, DELETE_THIS)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn nobody_restores_what_is_spoilt() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data");
+        spoil(&data).unwrap();
+        fs::create_dir_all(data.join("global")).unwrap();
+        let all = [
+            "PG_VERSION",
+            "global/pg_control",
+            "base.tar.gz.gpg",
+            "base.tar",
+            "16384.tar",
+        ];
+        for name in all {
+            fs::write(data.join(name), "x").unwrap();
+        }
+        spoil(&data).unwrap();
+        let left = all.map(|name| data.join(name).exists());
+        assert_eq!(left, [true, false, false, false, true]);
+    }
 }

@@ -267,7 +267,11 @@ pub fn wal_decision(catalog: &Catalog, id: BackupId, trigger: Trigger) -> WalDec
     let mut standalone = BTreeSet::from([id]);
     let mut older = catalog.previous(id);
     while let Some(backup) = older {
-        match (trigger, catalog.keep(backup.id), backup.wal_range()) {
+        // Ends before it begins, or elsewhere: what it needs is not known.
+        let range = backup
+            .wal_range()
+            .filter(|(from, to)| from.timeline == to.timeline && from <= to);
+        match (trigger, catalog.keep(backup.id), range) {
             (Trigger::Policy, Some(Keep::Standalone), Some(range)) => {
                 ranges.push((range.0, range.1, backup.id));
                 standalone.insert(backup.id);
@@ -489,6 +493,19 @@ mod tests {
                 "2",
                 Trigger::Policy,
                 "below 2/8 not 1 not 1/2-1/3",
+            ),
+            // One that does not tell what it needs.
+            (
+                "1 DONE 1/3 1/2 standalone\n2 DONE 1/5 1/6\n3 DONE 1/8 1/9",
+                "2",
+                Trigger::Policy,
+                "OlderBackup(20260101T000000)",
+            ),
+            (
+                "1 DONE 1/2 - standalone\n2 DONE 1/5 1/6\n3 DONE 1/8 1/9",
+                "2",
+                Trigger::Policy,
+                "OlderBackup(20260101T000000)",
             ),
             // The tree of an incremental: its root needs the WAL.
             (

@@ -20,7 +20,7 @@ use owners::Owners;
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest as _, Sha256};
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -225,7 +225,7 @@ fn sweep(directory: &Path, server: &str) {
         {
             continue;
         }
-        let held = File::open(entry.path()).map_or(true, |file| {
+        let held = durable::open_file(&entry.path()).map_or(true, |file| {
             flock(&file, FlockOperation::NonBlockingLockExclusive).is_err()
         });
         if !held

@@ -5,6 +5,7 @@ use super::owners::Names;
 use super::{Export, ExportError};
 use crate::tarball::{Entry, Kind};
 use crate::xlogdb::WalRecord;
+use barman_wal::durable;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
@@ -102,11 +103,8 @@ impl<W: Write> Export<'_, W> {
             path: path.to_path_buf(),
             source,
         };
-        let file = File::open(path).map_err(read)?;
+        let file = durable::open_file(path).map_err(read)?;
         let metadata = file.metadata().map_err(read)?;
-        if !metadata.is_file() {
-            return Err(read(io::Error::other("it is not a regular file any more")));
-        }
         let owners = self.owners.of(&metadata);
         let mut content = Content {
             file,

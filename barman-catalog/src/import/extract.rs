@@ -87,7 +87,7 @@ struct Hashed<'a> {
 impl<'a> Hashed<'a> {
     fn open(source: Source<'a>) -> Result<Self, ImportError> {
         Ok(Self {
-            file: File::open(source.tarball).map_err(ImportError::io("open", source.tarball))?,
+            file: durable::open_file(source.tarball).map_err(ImportError::io("open", source.tarball))?,
             hash: Sha256::new(),
             done: source.done,
         })

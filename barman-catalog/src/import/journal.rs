@@ -1,8 +1,8 @@
 //! What a killed import leaves, and how it is cleared away.
 
-use super::STAGING;
 use super::error::ImportError;
 use super::wal::journal;
+use super::{STAGING, is_placed};
 use crate::annotations::{self, KEEP};
 use crate::backup_info::read_bounded;
 use crate::ids::BackupId;
@@ -12,7 +12,7 @@ use barman_wal::durable;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 /// Records, durably, what is about to change: the backup, and the segments it needs. The first line is the id, the
@@ -88,9 +88,11 @@ fn finish(
     let Some((id, records)) = read(staging) else {
         return Ok(());
     };
-    let exists = layout.backup_info(id).exists() || layout.old_backup_info(id).exists();
-    if !exists {
-        durable::remove_tree_durable(&layout.base_directory(id))?;
+    let exists = |path: PathBuf| path.try_exists().map_err(ImportError::io("look at", path));
+    if !exists(layout.backup_info(id))? && !exists(layout.old_backup_info(id))? {
+        if is_placed(staging)? {
+            durable::remove_tree_durable(&layout.base_directory(id))?;
+        }
         annotations::remove(layout, id, KEEP)?;
     }
     // Segments that have come into the archive stay there, and are listed.
@@ -103,15 +105,14 @@ fn finish(
     super::wal::list(&mut db, &unlisted)
 }
 
-/// Removes a staging directory, the journal last: without it nobody would know any more what had begun.
+/// Removes a staging directory when nothing that had begun is left to be finished or taken back. The journal goes first:
+/// once a part of the rest is gone, it would tell something else.
 pub(super) fn remove(staging: &Path) {
     let log = |e: &dyn std::fmt::Display| log::warn!(target: "barman.backup", "{e}");
     let clear = || -> io::Result<()> {
+        crate::files::remove(&journal(staging))?;
         for entry in fs::read_dir(staging)? {
             let path = entry?.path();
-            if path == journal(staging) {
-                continue;
-            }
             if fs::symlink_metadata(&path)?.is_dir() {
                 remove_tree(&path)?;
             } else {
@@ -150,4 +151,32 @@ fn remove_tree(path: &Path) -> io::Result<()> {
         }
     }
     fs::remove_dir_all(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::extract::staged_backup;
+
+    /// Killed before or after the directory of the backup was put in its place.
+    #[test]
+    fn only_what_the_import_has_put_there_is_taken_back() {
+        for is_placed in [false, true] {
+            let home = tempfile::tempdir().unwrap();
+            let layout = Layout::new("s", home.path());
+            let id = "20260101T000000".parse().unwrap();
+            let staging = layout.basebackups_directory.join(".import-99999999-0");
+            fs::create_dir_all(&staging).unwrap();
+            let there = layout.base_directory(id).join("data");
+            fs::create_dir_all(&there).unwrap();
+            if !is_placed {
+                fs::create_dir(staged_backup(&staging)).unwrap();
+            }
+            write(&staging, id, &[]).unwrap();
+            assert_eq!(sweep(&layout, &CustomMagic::None, None), 1);
+            assert!(!staging.exists());
+            assert_eq!(there.exists(), !is_placed);
+            assert!(!has_leftovers(&layout));
+        }
+    }
 }

@@ -28,7 +28,7 @@ use crate::tarball::{Decompressor, TarReader};
 use crate::xlogdb::{CustomMagic, LockedXlogDb, WalRecord};
 use barman_wal::{WalFileName, durable};
 use extract::{Extracted, Source, extract, staged_backup};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io::{self, BufReader};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ pub struct Imported {
 /// # Errors
 /// It cannot be opened.
 pub fn is_tar(path: &Path) -> io::Result<bool> {
-    let input = Decompressor::detect(BufReader::new(File::open(path)?));
+    let input = Decompressor::detect(BufReader::new(durable::open_file(path)?));
     Ok(input.is_ok_and(|input| matches!(TarReader::new(BufReader::new(input)).next(), Ok(Some(_)))))
 }
 
@@ -144,7 +144,7 @@ pub fn import(layout: &Layout, options: ImportOptions<'_>) -> Result<Imported, I
     durable::fsync_dir(&layout.basebackups_directory)?;
     wal::move_in(layout, &staging.path, &plan)?;
     if let Err(error) = publish(layout, &staging.path, &extracted.info, &plan.lines, &mut db) {
-        if !take_back(layout, id, &plan, &db) {
+        if !take_back(layout, &staging.path, id, &plan, &db) {
             staging.keep = true;
         }
         return Err(error);
@@ -179,10 +179,12 @@ fn publish(
 }
 
 /// Makes undone what [`publish`] has done. `false`: not all of it, [`sweep`] has to go on with the journal.
-fn take_back(layout: &Layout, id: BackupId, plan: &WalPlan, db: &LockedXlogDb<'_>) -> bool {
+fn take_back(layout: &Layout, staging: &Path, id: BackupId, plan: &WalPlan, db: &LockedXlogDb<'_>) -> bool {
     let undo = || -> Result<(), ImportError> {
-        durable::remove_durable(&layout.backup_info(id))?;
-        durable::remove_tree_durable(&layout.base_directory(id))?;
+        if is_placed(staging)? {
+            durable::remove_durable(&layout.backup_info(id))?;
+            durable::remove_tree_durable(&layout.base_directory(id))?;
+        }
         annotations::remove(layout, id, KEEP)?;
         // Never a line without its file.
         wal::unlist(db, &plan.lines)
@@ -200,6 +202,14 @@ fn take_back(layout: &Layout, id: BackupId, plan: &WalPlan, db: &LockedXlogDb<'_
             false
         }
     }
+}
+
+/// Whether the extracted directory has become that of the backup. While it has not, whatever lies there is somebody
+/// else's.
+fn is_placed(staging: &Path) -> Result<bool, ImportError> {
+    let staged = staged_backup(staging);
+    let is_there = staged.try_exists().map_err(ImportError::io("look at", staged))?;
+    Ok(!is_there)
 }
 
 /// Whether there is nothing of this id.

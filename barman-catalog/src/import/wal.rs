@@ -102,7 +102,7 @@ pub(super) fn compare(
 }
 
 fn same_content(one: &Path, other: &Path) -> Result<bool, ImportError> {
-    let open = |path: &Path| File::open(path).map_err(ImportError::io("open", path));
+    let open = |path: &Path| durable::open_file(path).map_err(ImportError::io("open", path));
     let (mut a, mut b) = (open(one)?, open(other)?);
     let size = |file: &File, path: &Path| {
         file.metadata()

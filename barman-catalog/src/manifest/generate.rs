@@ -1,7 +1,7 @@
 //! A manifest for a backup that has none, as Barman's `generate-manifest` writes it: the files below the data
 //! directory in the order of the walk, SHA-256, no WAL.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -193,7 +193,7 @@ fn describe(
     run: Run<'_>,
 ) -> Result<ManifestFile, GenerateError> {
     let path = data.join(&relative);
-    let mut file = File::open(&path).map_err(failure("open", &path))?;
+    let mut file = durable::open_file(&path).map_err(failure("open", &path))?;
     let metadata = file.metadata().map_err(failure("look at", &path))?;
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut size = 0_u64;

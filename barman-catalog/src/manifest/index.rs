@@ -2,13 +2,13 @@
 //! hash, which nobody can aim at.
 
 use std::collections::hash_map::RandomState;
-use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use barman_wal::durable;
 use barman_wal::manifest::{self, Algorithm, Checksum, ManifestError, ManifestFile, ManifestSummary};
 
 use super::VerifyError;
@@ -176,7 +176,7 @@ fn each(
         path: path.to_path_buf(),
         source,
     };
-    let file = File::open(path).map_err(open)?;
+    let file = durable::open_file(path).map_err(open)?;
     manifest::read(file, each).map_err(|error| match error {
         ManifestError::Io(source) => open(source),
         other => VerifyError::Manifest {

@@ -12,6 +12,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use barman_wal::control::{CONTROL_FILE_SIZE, ControlFile};
+use barman_wal::durable;
 use barman_wal::manifest::{Algorithm, Hasher};
 
 use super::index::{Expected, Index, is_ignored};
@@ -301,7 +302,7 @@ fn compare(data: &Path, check: &Check, index: &Index, buffer: &mut [u8], run: Ru
         })
     };
     let (path, expected) = (data.join(&check.path), &check.expected);
-    let file = match File::open(&path) {
+    let file = match durable::open_file(&path) {
         Ok(file) => file,
         Err(source) => return failed("open file", source),
     };

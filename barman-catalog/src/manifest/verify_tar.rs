@@ -10,6 +10,7 @@ use std::thread;
 
 use barman_wal::codec::{self, Algorithm, CodecError, Decoder};
 use barman_wal::control::CONTROL_FILE_SIZE;
+use barman_wal::durable;
 use barman_wal::manifest::Hasher;
 
 use super::index::{Index, is_ignored};
@@ -131,7 +132,7 @@ fn read(
     report: &impl Fn(Problem),
     run: Run<'_>,
 ) -> Result<(), VerifyError> {
-    let file = match File::open(data.join(&archive.name)) {
+    let file = match durable::open_file(&data.join(&archive.name)) {
         Ok(file) => file,
         Err(source) => {
             report(Problem::Io {

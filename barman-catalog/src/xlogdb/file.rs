@@ -153,7 +153,7 @@ impl<'a> LockedXlogDb<'a> {
 
     /// The content of the file, if it is there.
     fn stored(&self) -> Result<Option<XlogDb>, XlogDbError> {
-        match File::open(self.layout.xlogdb()) {
+        match durable::open_file(&self.layout.xlogdb()) {
             Ok(file) => XlogDb::parse(file).map(Some).map_err(self.error("read")),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(self.error("open")(e)),
@@ -328,6 +328,18 @@ impl<'a> LockedXlogDb<'a> {
         progress: Option<&(dyn Fn(u64) + Sync)>,
     ) -> Result<(XlogDb, RebuildReport), XlogDbError> {
         let (db, report) = self.scan(old, progress)?;
+        // A file system that is not mounted: what the old catalogue knows must not go for that.
+        if !old.is_empty() && !self.layout.wals_directory.exists() {
+            let text = format!(
+                "there is no directory {}, though the catalogue lists {} files",
+                self.layout.wals_directory.display(),
+                old.len()
+            );
+            return Err(self.error("rebuild")(io::Error::new(
+                io::ErrorKind::NotFound,
+                text,
+            )));
+        }
         self.replace(&db)?;
         self.remove_old();
         for stranger in &report.strangers {

@@ -4,8 +4,9 @@ use super::{Tag, WalRecord, XlogDb};
 use crate::layout::Layout;
 use barman_wal::WalFileName;
 use barman_wal::codec::{self, Algorithm, DETECT_LENGTH};
+use barman_wal::durable;
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read as _};
 use std::num::NonZero;
 use std::os::unix::fs::MetadataExt as _;
@@ -275,7 +276,7 @@ pub(super) fn describe(path: &Path, name: &str, custom: &CustomMagic) -> io::Res
         return Ok(None);
     }
     let mut head = Vec::with_capacity(DETECT_LENGTH);
-    File::open(path)?
+    durable::open_file(path)?
         .take(DETECT_LENGTH as u64)
         .read_to_end(&mut head)?;
     let (compression, encryption) = inspect(&head, custom);

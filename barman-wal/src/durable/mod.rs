@@ -32,7 +32,7 @@ mod tree;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 pub use atomic::{
@@ -88,6 +88,27 @@ impl From<DurableError> for io::Error {
 pub fn fsync_open(file: &File, path: &Path) -> Result<(), DurableError> {
     file.sync_all()
         .map_err(|error| DurableError::new("sync", path, error))
+}
+
+/// Opens a regular file (or a link to one) for reading. Anything else is refused at once: the open of a FIFO that lies
+/// where a file should be would wait for its writer, without an end.
+///
+/// # Errors
+/// The system's; [`io::ErrorKind::InvalidInput`] for what is no regular file.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        // Means nothing to a regular file.
+        .custom_flags(i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0))
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ))
+    }
 }
 
 /// Syncs a file by name. A file that the system syncs only for writers is opened for writing.
@@ -292,6 +313,39 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, fifo, link) = (
+            directory.path().join("file"),
+            directory.path().join("fifo"),
+            directory.path().join("link"),
+        );
+        fs::write(&file, "content").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .unwrap();
+        for (path, expected) in [
+            (file.as_path(), Ok(())),
+            (&link, Ok(())),
+            (&fifo, Err(io::ErrorKind::InvalidInput)),
+            (directory.path(), Err(io::ErrorKind::InvalidInput)),
+            (&directory.path().join("none"), Err(io::ErrorKind::NotFound)),
+        ] {
+            assert_eq!(
+                open_file(path).map(drop).map_err(|e| e.kind()),
+                expected,
+                "{path:?}"
+            );
+        }
+    }
 
     #[test]
     fn rename_replaces_and_rename_new_does_not() {

@@ -6,7 +6,7 @@ use barman_catalog::{BackupId, Catalog};
 use barman_wal::lock;
 use serde::Serialize;
 
-use super::{DeleteError, backup_busy, backups_busy, explain_refusal, plan};
+use super::{DeleteError, backup_busy, backups_busy, explain_refusal, plan, tree};
 use crate::context::Context;
 use crate::ops::list_backups::{Problem, custom_magic};
 use crate::server::Server;
@@ -34,10 +34,12 @@ pub fn preview(server: &Server, argument: &str, ctx: &Context<'_>) -> Result<Del
     let catalog = Catalog::load(layout)?;
     let planned = explain_refusal(server, plan(server, &catalog, argument), ctx)?;
     let id = planned.backup.id;
+    let free = tree::unless_obstructed(server, &catalog, id, &planned.order);
     lock::check_free(&layout.backup_lock()).map_err(|e| backups_busy(server, id, e, ctx))?;
     for id in planned.order.iter().rev().copied() {
         lock::check_free(&layout.id_lock(id)).map_err(|e| backup_busy(server, id, e, ctx))?;
     }
+    explain_refusal(server, free, ctx)?;
     let mut problems = Vec::new();
     let db = archive_listing(server, ctx, &mut problems);
     Ok(DeletePreview {

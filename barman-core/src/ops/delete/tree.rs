@@ -39,19 +39,7 @@ pub(super) fn delete(
     let mut of_root = Some(lock(root)?);
     let catalog = Catalog::load(layout)?;
     let order = catalog.tree_leaves_first(root);
-    explain_refusal(server, kept(server, &catalog, &order), ctx)?;
-    // What cannot be read would lose what it is based on.
-    if let Some(child) = catalog
-        .unreadable_child(&order)
-        .filter(|_| !catalog.is_being_deleted(root))
-    {
-        return Err(ResolveError::Unreadable {
-            id: child.id.unwrap_or(root),
-            server: server.name().to_owned(),
-            reason: child.reason.clone(),
-        }
-        .into());
-    }
+    explain_refusal(server, unless_obstructed(server, &catalog, root, &order), ctx)?;
     for id in order {
         if ctx.cancel.is_requested() {
             return Err(DeleteError::Interrupted {
@@ -68,6 +56,37 @@ pub(super) fn delete(
         }
     }
     Ok(())
+}
+
+/// What in the tree of `root`, whose backups are `order`, keeps all of it from being deleted, before anything is removed.
+pub(super) fn unless_obstructed(
+    server: &Server,
+    catalog: &Catalog,
+    root: BackupId,
+    order: &[BackupId],
+) -> Result<(), DeleteError> {
+    kept(server, catalog, order)?;
+    // What cannot be read would lose what it is based on.
+    if let Some(child) = catalog
+        .unreadable_child(order)
+        .filter(|_| !catalog.is_being_deleted(root))
+    {
+        return Err(ResolveError::Unreadable {
+            id: child.id.unwrap_or(root),
+            server: server.name().to_owned(),
+            reason: child.reason.clone(),
+        }
+        .into());
+    }
+    let has_snapshots = |id: &&BackupId| catalog.get(**id).is_some_and(|b| b.snapshots_info.is_some());
+    match order.iter().find(has_snapshots) {
+        Some(id) => Err(DeleteError::Deletion {
+            server: server.name().to_owned(),
+            id: *id,
+            source: DeletionError::Snapshots { id: *id },
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Refuses to delete what is kept: by a user since it was decided, or an incremental backup by hand. A deletion that has

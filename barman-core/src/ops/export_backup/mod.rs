@@ -72,6 +72,14 @@ pub enum ExportBackupError {
         /// The directory.
         path: PathBuf,
     },
+    /// It is a part of what would be exported.
+    #[error("Output directory '{}' is in the directory of backup {id}", path.display())]
+    InBackup {
+        /// The directory.
+        path: PathBuf,
+        /// The backup.
+        id: BackupId,
+    },
     /// A level of nothing.
     #[error("--compression-level requires --compression to be set")]
     LevelAlone,
@@ -268,6 +276,15 @@ fn check(
         });
     }
     directory(&options.directory)?;
+    let base = server.layout().base_directory(backup.id);
+    if let (Ok(path), Ok(base)) = (options.directory.canonicalize(), base.canonicalize())
+        && path.starts_with(&base)
+    {
+        return Err(ExportBackupError::InBackup {
+            path: options.directory.clone(),
+            id: backup.id,
+        });
+    }
     let Some(level) = options.level else {
         return Ok(None);
     };

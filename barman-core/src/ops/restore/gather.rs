@@ -1,13 +1,14 @@
 //! Collects what a [`super::plan::RestorePlan`] depends on: the backup, the timelines, the WAL of the archive.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use barman_catalog::ids::{self, AutoTarget};
 use barman_catalog::xlogdb::{self, CustomMagic, XlogDb};
 use barman_catalog::{BackupInfo, BackupStatus, BackupType, Catalog, Layout};
+use barman_wal::durable;
 use barman_wal::history::TimelineHistory;
 use barman_wal::{SegmentName, TimelineId, WalFileName};
 
@@ -218,7 +219,7 @@ fn forks(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Option<Forks>, RestoreError> {
     let path = layout.wal_path(&WalFileName::History(timeline));
-    let file = match File::open(&path) {
+    let file = match durable::open_file(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(RestoreError::io("open", &path))?,
     };

@@ -2,7 +2,7 @@
 //!
 //! Nothing is synced here; the caller syncs the directory before the server can be started.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -93,7 +93,7 @@ fn deliver_one(
 ) -> Result<(), RestoreError> {
     let from = delivery.layout.wal_path(&file.name);
     let to = delivery.to.join(delivered_name(&file.name));
-    let source = File::open(&from).map_err(|error| match error.kind() {
+    let source = durable::open_file(&from).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => RestoreError::LostWal {
             server: delivery.layout.server().to_owned(),
             name: file.name.to_string(),
@@ -194,7 +194,7 @@ pub(super) fn deliver_partial(from: &Path, to_directory: &Path) -> Result<bool, 
     if to.exists() {
         return Ok(false);
     }
-    let mut source = match File::open(from) {
+    let mut source = match durable::open_file(from) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         other => other.map_err(RestoreError::io("open", from))?,
     };
