@@ -18,12 +18,11 @@ pub const VERSION: &str = concat!(
 );
 
 /// Commands whose work is not there yet: they parse, and are refused by name.
-pub const NOT_YET_AVAILABLE: [&str; 10] = [
+pub const NOT_YET_AVAILABLE: [&str; 9] = [
     "cloud-wal-archive",
     "cloud-wal-restore",
     "config-switch",
     "config-update",
-    "diagnose",
     "put-wal",
     "show-servers",
     "sync-backup",

@@ -9,6 +9,7 @@ mod check_backup;
 mod check_wal_archive;
 mod cron;
 mod delete;
+mod diagnose;
 mod export_backup;
 mod forecast;
 mod generate_manifest;
@@ -46,6 +47,7 @@ pub fn dispatch(app: &App<'_>, command: &Command) {
         Command::CheckWalArchive(options) => check_wal_archive::run(app, options),
         Command::Cron(options) => cron::run(app, options),
         Command::Delete(options) => delete::run(app, options),
+        Command::Diagnose(options) => diagnose::run(app, options),
         Command::ExportBackup(options) => export_backup::run(app, options),
         Command::GenerateManifest(options) => generate_manifest::run(app, options),
         Command::GetWal(options) => get_wal::run(app, options),

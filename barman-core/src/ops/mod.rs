@@ -14,6 +14,7 @@ pub mod check_wal_archive;
 pub mod cron;
 mod deadline;
 pub mod delete;
+pub mod diagnose;
 pub mod export_backup;
 pub mod generate_manifest;
 pub mod get_wal;

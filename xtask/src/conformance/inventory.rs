@@ -63,7 +63,7 @@ pub const INVENTORY: [Entry; 39] = [
     later("config-update", &[], &[0, 1, 2]),
     entry("cron", &[0, 1, 2]),
     entry("delete", &[0, 1, 2, 143]),
-    later("diagnose", &[], &[0, 1, 2]),
+    entry("diagnose", &[0, 1, 2]),
     entry("export-backup", &[0, 1, 2]),
     entry("generate-manifest", &[0, 1, 2]),
     entry("get-wal", &[0, 1, 2, 3]),

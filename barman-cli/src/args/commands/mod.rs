@@ -78,6 +78,9 @@ pub enum Command {
     )]
     Delete(DeleteArgs),
     /// Print everything that helps to analyse a problem, as JSON
+    #[command(
+        after_help = "The configuration and state of this host, of all servers and of their hosts (with ssh_command). Passwords are left out;\nlook over what you send on all the same.\n\nExamples:\n  barman diagnose > report.json\n  barman diagnose --show-config-source"
+    )]
     Diagnose(DiagnoseArgs),
     /// Export a backup into a tarball
     #[command(

@@ -124,7 +124,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 /// Commands that are not there yet: section, names of the scenarios, command, a usage error, a call.
-const NOT_YET: [(&str, &str, &str, &str, &str, &str); 10] = [
+const NOT_YET: [(&str, &str, &str, &str, &str, &str); 9] = [
     (
         "cli.md 13.9",
         "cloud-wal-archive-usage",
@@ -156,14 +156,6 @@ const NOT_YET: [(&str, &str, &str, &str, &str, &str); 10] = [
         "config-update",
         "config-update",
         "config-update []",
-    ),
-    (
-        "cli.md 10.7",
-        "diagnose-usage",
-        "diagnose-awaited",
-        "diagnose",
-        "diagnose main",
-        "diagnose",
     ),
     (
         "cli.md 13.3",
