@@ -25,6 +25,16 @@ const SHORTCUTS: [&str; 7] = [
     "last-full",
 ];
 
+/// What a name on the command line of a multi-server command stands for.
+enum Chosen<'a> {
+    /// A server to work on.
+    Server(&'a ServerConfig),
+    /// A server in a state that the command refuses, and why.
+    Refused(Vec<String>),
+    /// Nothing.
+    Unknown(&'a str),
+}
+
 /// One run of the program.
 pub struct App<'a> {
     /// The configuration.
@@ -125,43 +135,79 @@ impl App<'_> {
         names: &[String],
         mut act: impl FnMut(&ServerConfig) -> ControlFlow<()>,
     ) {
-        if !self.load_servers() {
+        for chosen in self.choose(command, names) {
+            if self.stop_requested() {
+                return;
+            }
+            match chosen {
+                Chosen::Server(server) if act(server).is_break() => return,
+                Chosen::Server(_) => {}
+                Chosen::Refused(errors) => self.errors(&errors),
+                Chosen::Unknown(name) => self.unknown_server(name),
+            }
+        }
+    }
+
+    /// Runs a multi-server command that asks all its servers at the same time, and shows what it found in the order of
+    /// names.
+    pub fn for_all<T>(
+        &self,
+        command: &str,
+        names: &[String],
+        ask: impl FnOnce(&[&ServerConfig]) -> Vec<T>,
+        mut show: impl FnMut(T) -> ControlFlow<()>,
+    ) {
+        let chosen = self.choose(command, names);
+        let servers: Vec<&ServerConfig> = chosen
+            .iter()
+            .filter_map(|chosen| match chosen {
+                Chosen::Server(server) => Some(*server),
+                Chosen::Refused(_) | Chosen::Unknown(_) => None,
+            })
+            .collect();
+        let mut answers = ask(&servers).into_iter();
+        if self.stop_requested() {
             return;
+        }
+        for chosen in chosen {
+            match chosen {
+                Chosen::Server(_) => {
+                    if answers.next().is_some_and(|answer| show(answer).is_break()) {
+                        return;
+                    }
+                }
+                Chosen::Refused(errors) => self.errors(&errors),
+                Chosen::Unknown(name) => self.unknown_server(name),
+            }
+        }
+    }
+
+    /// What a multi-server command works on, in the order of names. What is skipped is told at once.
+    fn choose<'n>(&'n self, command: &str, names: &'n [String]) -> Vec<Chosen<'n>> {
+        let mut chosen = Vec::new();
+        if !self.load_servers() {
+            return chosen;
         }
         let selection = self.config.select(names);
         if selection.all_with_names {
             self.output
                 .error(CLI, "You cannot use 'all' with other server names");
         }
-        let mut chosen = Vec::new();
         for entry in &selection.entries {
             match entry {
-                Selected::Unknown(name) => chosen.push((*name, Err(Vec::new()))),
+                Selected::Unknown(name) => chosen.push(Chosen::Unknown(name)),
                 Selected::Server(server) => {
                     self.notices(server);
                     match select::judge(&State::from(*server), Rules::of(command), Arity::Multi) {
-                        Verdict::Run => chosen.push((server.name.as_str(), Ok(*server))),
+                        Verdict::Run => chosen.push(Chosen::Server(server)),
                         Verdict::Skip(text) => self.output.info(CLI, &text),
                         Verdict::Pass => {}
-                        Verdict::Refuse(errors) => chosen.push((server.name.as_str(), Err(errors))),
+                        Verdict::Refuse(errors) => chosen.push(Chosen::Refused(errors)),
                     }
                 }
             }
         }
-        for (name, outcome) in chosen {
-            if self.stop_requested() {
-                return;
-            }
-            match outcome {
-                Ok(server) => {
-                    if act(server).is_break() {
-                        return;
-                    }
-                }
-                Err(errors) if errors.is_empty() => self.unknown_server(name),
-                Err(errors) => self.errors(&errors),
-            }
-        }
+        chosen
     }
 
     /// The server of a single-server command, if the command may work on it. What is in the way was reported.

@@ -282,6 +282,8 @@ fn attempt(path: &Path, kind: Kind) -> Result<Result<File, Option<u32>>, LockErr
             Ok(true) if is_still(&file, path)? => return Ok(Ok(file)),
             // Removed since we opened it: whoever comes next would lock another file.
             Ok(true) => {}
+            // Held by whoever removed it, most likely a clean-up: the name is free.
+            Ok(false) if !is_still(&file, path)? => {}
             Ok(false) => return Ok(Err(read_pid(&file))),
             Err(error) => return Err(LockError::io(path, error)),
         }

@@ -18,22 +18,16 @@ pub const VERSION: &str = concat!(
 );
 
 /// Commands whose work is not there yet: they parse, and are refused by name.
-pub const NOT_YET_AVAILABLE: [&str; 15] = [
+pub const NOT_YET_AVAILABLE: [&str; 9] = [
     "cloud-wal-archive",
     "cloud-wal-restore",
     "config-switch",
     "config-update",
-    "diagnose",
-    "list-processes",
-    "lock-directory-cleanup",
     "put-wal",
-    "replication-status",
     "show-servers",
-    "status",
     "sync-backup",
     "sync-info",
     "sync-wals",
-    "terminate-process",
 ];
 
 /// Options, by command, whose work is not there yet: the operations refuse them by name.

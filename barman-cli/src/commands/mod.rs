@@ -9,6 +9,7 @@ mod check_backup;
 mod check_wal_archive;
 mod cron;
 mod delete;
+mod diagnose;
 mod export_backup;
 mod forecast;
 mod generate_manifest;
@@ -17,13 +18,18 @@ mod import_backup;
 mod keep;
 mod list_backups;
 mod list_files;
+mod list_processes;
 mod list_servers;
+mod lock_directory_cleanup;
 mod rebuild_xlogdb;
 mod receive_wal;
+mod replication_status;
 mod restore;
 mod retention;
 mod show_backup;
+mod status;
 mod switch_wal;
+mod terminate_process;
 mod verify_backup;
 
 use crate::app::{App, CLI};
@@ -41,6 +47,7 @@ pub fn dispatch(app: &App<'_>, command: &Command) {
         Command::CheckWalArchive(options) => check_wal_archive::run(app, options),
         Command::Cron(options) => cron::run(app, options),
         Command::Delete(options) => delete::run(app, options),
+        Command::Diagnose(options) => diagnose::run(app, options),
         Command::ExportBackup(options) => export_backup::run(app, options),
         Command::GenerateManifest(options) => generate_manifest::run(app, options),
         Command::GetWal(options) => get_wal::run(app, options),
@@ -49,13 +56,18 @@ pub fn dispatch(app: &App<'_>, command: &Command) {
         Command::Keep(options) => keep::run(app, options),
         Command::ListBackups(options) => list_backups::run(app, options),
         Command::ListFiles(options) => list_files::run(app, options),
+        Command::ListProcesses(options) => list_processes::run(app, options),
         Command::ListServers(options) => list_servers::run(app, options),
+        Command::LockDirectoryCleanup => lock_directory_cleanup::run(app),
         Command::RebuildXlogdb(options) => rebuild_xlogdb::run(app, options),
         Command::ReceiveWal(options) => receive_wal::run(app, options),
+        Command::ReplicationStatus(options) => replication_status::run(app, options),
         Command::Restore(options) => restore::run(app, options),
         Command::Retention(options) => retention::run(app, options),
         Command::ShowBackup(options) => show_backup::run(app, options),
+        Command::Status(options) => status::run(app, options),
         Command::SwitchWal(options) => switch_wal::run(app, options),
+        Command::TerminateProcess(options) => terminate_process::run(app, options),
         Command::VerifyBackup(options) => verify_backup::run(app, options),
         other => unavailable(app, other.name()),
     }

@@ -7,11 +7,31 @@ use std::fmt::Write as _;
 #[must_use]
 pub fn to_text(value: &Value) -> String {
     let mut text = String::new();
-    write_value(&mut text, value);
+    write_value(&mut text, value, None);
     text
 }
 
-fn write_value(text: &mut String, value: &Value) {
+/// The text of a value over many lines, indented by four blanks at each level: the form of `diagnose`.
+#[must_use]
+pub fn to_indented_text(value: &Value) -> String {
+    let mut text = String::new();
+    write_value(&mut text, value, Some(0));
+    text
+}
+
+/// What stands between two things at `level`: a new line, or a blank.
+fn write_gap(text: &mut String, level: Option<usize>, on_one_line: &str) {
+    match level {
+        Some(level) => {
+            text.push('\n');
+            text.push_str(&"    ".repeat(level));
+        }
+        None => text.push_str(on_one_line),
+    }
+}
+
+fn write_value(text: &mut String, value: &Value, level: Option<usize>) {
+    let inside = level.map(|level| level + 1);
     match value {
         Value::Null => text.push_str("null"),
         Value::Bool(true) => text.push_str("true"),
@@ -25,9 +45,13 @@ fn write_value(text: &mut String, value: &Value) {
             text.push('[');
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
-                    text.push_str(", ");
+                    text.push(',');
                 }
-                write_value(text, item);
+                write_gap(text, inside, if index > 0 { " " } else { "" });
+                write_value(text, item, inside);
+            }
+            if !items.is_empty() {
+                write_gap(text, level, "");
             }
             text.push(']');
         }
@@ -38,11 +62,15 @@ fn write_value(text: &mut String, value: &Value) {
             text.push('{');
             for (index, (key, member)) in sorted.into_iter().enumerate() {
                 if index > 0 {
-                    text.push_str(", ");
+                    text.push(',');
                 }
+                write_gap(text, inside, if index > 0 { " " } else { "" });
                 write_string(text, key);
                 text.push_str(": ");
-                write_value(text, member);
+                write_value(text, member, inside);
+            }
+            if !members.is_empty() {
+                write_gap(text, level, "");
             }
             text.push('}');
         }

@@ -1,13 +1,17 @@
 //! Background children, as `cron` starts them, and the processes that hold a server's locks.
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use barman_wal::lock;
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::context::Context;
 
@@ -156,43 +160,97 @@ fn holder(task: &str, path: PathBuf) -> Option<TaskProcess> {
 pub enum Termination {
     /// It is gone.
     Stopped,
-    /// It is still there, or belongs to somebody else.
+    /// It is still there after ten seconds, or the waiting was interrupted.
     StillRunning,
+    /// The process of that id does not have the lock open: the id in the lock file is out of date, and belongs to
+    /// somebody else by now. Nothing was done to it.
+    Stranger,
+    /// It belongs to another user.
+    Denied,
 }
 
-/// How often a process is looked at after it was asked to end, a second apart.
-const PROBES: u32 = 10;
+/// How long a process may take to end after it was asked to.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the request to stop is looked at meanwhile.
+const SLICE: Duration = Duration::from_millis(50);
 
 /// Sends SIGINT and waits up to ten seconds for the process to go.
+///
+/// The process is held by a descriptor (`pidfd_open(2)`) before it is looked at, so the one that gets the signal is the
+/// one that was found to have the lock open, even if process ids are used again meanwhile.
 pub fn terminate(process: &TaskProcess, ctx: &Context<'_>) -> Termination {
     let Some(pid) = i32::try_from(process.pid)
         .ok()
         .filter(|pid| *pid > 1)
         .and_then(Pid::from_raw)
     else {
-        return Termination::StillRunning;
+        return Termination::Stranger;
     };
-    match kill_process(pid, Signal::INT) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::SRCH) => return Termination::Stopped,
-        Err(_) => return Termination::StillRunning,
-    }
-    // A zombie that nobody reaps still answers signal 0, but holds no lock any more.
-    let gone = || {
-        test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
-            || !matches!(lock::probe(&process.lock), Ok(Some(holder)) if holder == process.pid)
-    };
-    const SLICE: Duration = Duration::from_millis(50);
-    for _ in 0..PROBES * 20 {
-        if gone() {
-            return Termination::Stopped;
+    let handle = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(handle) => handle,
+        Err(Errno::SRCH) => return gone_or_stranger(process),
+        Err(error) => {
+            log::warn!(target: "barman.process", "cannot hold process {}: {error}", process.pid);
+            return Termination::StillRunning;
         }
-        ctx.clock.sleep(SLICE);
+    };
+    match has_open(process.pid, &process.lock) {
+        Ok(true) => {}
+        Ok(false) => return gone_or_stranger(process),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Termination::Denied,
+        Err(_) => return gone_or_stranger(process),
     }
-    if gone() {
+    match pidfd_send_signal(&handle, Signal::INT) {
+        Ok(()) => {}
+        Err(Errno::SRCH) => return Termination::Stopped,
+        Err(_) => return Termination::Denied,
+    }
+    if has_ended(&handle, ctx) {
         Termination::Stopped
     } else {
         Termination::StillRunning
+    }
+}
+
+/// A process that is not there, or does not have the lock: all is well unless somebody holds the lock in its name.
+fn gone_or_stranger(process: &TaskProcess) -> Termination {
+    match lock::probe(&process.lock) {
+        Ok(Some(holder)) if holder == process.pid => Termination::Stranger,
+        _ => Termination::Stopped,
+    }
+}
+
+/// Whether a process has a file open, by the list of its descriptors. A process that has ended has none.
+fn has_open(pid: u32, path: &Path) -> io::Result<bool> {
+    let wanted = std::fs::metadata(path)?;
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // Descriptors come and go while they are listed.
+        let Ok(found) = entry.and_then(|entry| std::fs::metadata(entry.path())) else {
+            continue;
+        };
+        if (found.dev(), found.ino()) == (wanted.dev(), wanted.ino()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Waits for the process to end. One that nobody reaps has ended too.
+fn has_ended(handle: &OwnedFd, ctx: &Context<'_>) -> bool {
+    let start = Instant::now();
+    let slice = Timespec::try_from(SLICE).ok();
+    loop {
+        match poll(&mut [PollFd::new(handle, PollFlags::IN)], slice.as_ref()) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return true,
+            Err(error) => {
+                log::warn!(target: "barman.process", "cannot wait for a process: {error}");
+                return false;
+            }
+        }
+        if start.elapsed() >= PATIENCE || ctx.cancel.is_requested() {
+            return false;
+        }
     }
 }
 
@@ -247,27 +305,76 @@ mod tests {
         assert_eq!(find(dir.path(), "pg", "cron"), None);
     }
 
+    fn stop(process: &TaskProcess) -> Termination {
+        let cancel = Cancel::new();
+        terminate(
+            process,
+            &Context {
+                progress: &Silent,
+                cancel: &cancel,
+                clock: &SystemClock,
+            },
+        )
+    }
+
+    /// A process whose standard input is the lock file, locked, with its id in it; as `script` of the shell.
+    fn holder_of(lock: &Path, script: &str) -> std::process::Child {
+        let file = std::fs::File::create(lock).unwrap();
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        let mut child = Command::new("/bin/sh")
+            .args([
+                "-c",
+                &format!("{script}; echo ready; while :; do sleep 0.05; done"),
+            ])
+            .stdin(file)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::fs::write(lock, format!("{}\n", child.id())).unwrap();
+        let mut line = String::new();
+        io::BufRead::read_line(&mut io::BufReader::new(child.stdout.as_mut().unwrap()), &mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        child
+    }
+
     #[test]
     fn a_process_is_stopped() {
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let process = TaskProcess {
-            name: "backup".into(),
-            pid: child.id(),
-            lock: "/nonexistent".into(),
-        };
-        let cancel = Cancel::new();
-        let ctx = Context {
-            progress: &Silent,
-            cancel: &cancel,
-            clock: &SystemClock,
-        };
-        assert_eq!(terminate(&process, &ctx), Termination::Stopped);
-        let _ = child.wait();
+        let dir = tempfile::tempdir().unwrap();
+        let lock = task_lock(dir.path(), "pg", "backup");
+        let mut child = holder_of(&lock, "trap 'exit 0' INT");
+        let process = find(dir.path(), "pg", "backup").unwrap();
+        assert_eq!(process.pid, child.id());
+        // Not reaped yet, and gone all the same.
+        assert_eq!(stop(&process), Termination::Stopped);
+        child.wait().unwrap();
+        assert_eq!(stop(&process), Termination::Stopped, "it is gone already");
+    }
+
+    #[test]
+    fn a_process_that_uses_the_number_again_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = task_lock(dir.path(), "pg", "backup");
+        let mut stranger = Command::new("sleep").arg("60").spawn().unwrap();
+        let _held = Lock::try_acquire(&lock).unwrap();
+        std::fs::write(&lock, format!("{}\n", stranger.id())).unwrap();
+        let process = find(dir.path(), "pg", "backup").unwrap();
+        assert_eq!(process.pid, stranger.id());
+        assert_eq!(stop(&process), Termination::Stranger);
+        assert!(stranger.try_wait().unwrap().is_none(), "it was killed");
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
         assert_eq!(
-            terminate(&process, &ctx),
-            Termination::Stopped,
-            "it is gone already"
+            stop(&process),
+            Termination::Stranger,
+            "the lock is held in the name of the dead"
         );
+        for pid in [0, 1, u32::MAX] {
+            let process = TaskProcess {
+                pid,
+                ..process.clone()
+            };
+            assert_eq!(stop(&process), Termination::Stranger);
+        }
     }
 
     #[test]

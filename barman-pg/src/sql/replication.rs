@@ -1,9 +1,10 @@
 //! Slots and WAL senders.
 
 use barman_wal::Lsn;
+use jiff::Zoned;
 
 use super::SqlClient;
-use super::parse::{boolean, optional, required};
+use super::parse::{boolean, optional, required, time, time_columns};
 use super::quote::literal;
 use crate::error::Error;
 use crate::sql::QueryRow;
@@ -36,6 +37,8 @@ pub struct ReplicationStat {
     /// All columns as the server shows them, in its order: those of `pg_stat_replication`, then `slot_name`,
     /// `is_in_recovery`, `current_lsn`.
     pub columns: Vec<(String, Option<String>)>,
+    /// `backend_start` in the time zone of the session, whatever its date style.
+    pub started: Option<Zoned>,
 }
 
 impl ReplicationStat {
@@ -55,10 +58,13 @@ impl ReplicationStat {
         self.get(name)?.parse().ok()
     }
 
+    /// A row that begins with the two columns of a time.
     fn from_row(row: &QueryRow) -> Self {
         Self {
+            started: time(row, 0),
             columns: row
                 .columns()
+                .skip(2)
                 .map(|(name, value)| (name.to_owned(), value.map(str::to_owned)))
                 .collect(),
         }
@@ -105,13 +111,14 @@ impl SqlClient {
         };
         let rows = self.rows(
             &format!(
-                "SELECT r.*, rs.slot_name, pg_catalog.pg_is_in_recovery() AS is_in_recovery, \
+                "SELECT {started}, r.*, rs.slot_name, pg_catalog.pg_is_in_recovery() AS is_in_recovery, \
                  CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_receive_lsn() \
                  ELSE pg_catalog.pg_current_wal_lsn() END AS current_lsn \
                  FROM pg_catalog.pg_stat_replication r \
                  LEFT JOIN pg_catalog.pg_replication_slots rs ON r.pid = rs.active_pid \
                  WHERE (rs.slot_type IS NULL OR rs.slot_type = 'physical'){filter} \
-                 ORDER BY r.sync_state DESC, r.sync_priority"
+                 ORDER BY r.sync_state DESC, r.sync_priority",
+                started = time_columns("r.backend_start"),
             ),
             "reading the replication statistics",
         )?;

@@ -78,6 +78,9 @@ pub enum Command {
     )]
     Delete(DeleteArgs),
     /// Print everything that helps to analyse a problem, as JSON
+    #[command(
+        after_help = "The configuration and state of this host, of all servers and of their hosts (with ssh_command). Passwords are left out;\nlook over what you send on all the same.\n\nExamples:\n  barman diagnose > report.json\n  barman diagnose --show-config-source"
+    )]
     Diagnose(DiagnoseArgs),
     /// Export a backup into a tarball
     #[command(
@@ -115,12 +118,18 @@ pub enum Command {
     )]
     ListFiles(ListFilesArgs),
     /// List the running processes of a server
-    #[command(visible_alias = "list-process")]
+    #[command(
+        visible_alias = "list-process",
+        after_help = "A process is known by the lock that it holds. Tasks: receive-wal, archive-wal, backup, cron, sync-backup, sync-wal.\n\nExample:\n  barman list-processes main"
+    )]
     ListProcesses(ServerArgs),
     /// List the configured servers
     #[command(visible_alias = "list-server")]
     ListServers(MinimalArgs),
     /// Remove lock files that nobody uses
+    #[command(
+        after_help = "Files of locks that are held stay. 'barman cron' does the same unless lock_directory_cleanup is off.\n\nExample:\n  barman lock-directory-cleanup"
+    )]
     LockDirectoryCleanup,
     /// Receive WAL files as a tar stream on standard input
     PutWal(PutWalArgs),
@@ -135,6 +144,9 @@ pub enum Command {
     )]
     ReceiveWal(ReceiveWalArgs),
     /// Show the clients that stream from servers
+    #[command(
+        after_help = "Clients are hot standbys and WAL receivers, Barman's own among them. All servers are asked at the same time, each for\nat most check_timeout.\n\nExamples:\n  barman replication-status main\n  barman replication-status --minimal --target hot-standby all\n  barman replication-status --source wal-host main"
+    )]
     ReplicationStatus(ReplicationStatusArgs),
     /// Restore a backup into a directory
     #[command(
@@ -154,6 +166,9 @@ pub enum Command {
     #[command(visible_alias = "show-server")]
     ShowServers(ServersArgs),
     /// Show the live state of servers
+    #[command(
+        after_help = "What PostgreSQL and the catalogue of backups say; nothing is changed. All servers are asked at the same time, each for\nat most check_timeout. A server that is down is no failure: 'barman check' judges.\n\nExamples:\n  barman status main\n  barman -f json status all"
+    )]
     Status(ServersArgs),
     /// Close the current WAL file of servers
     #[command(visible_alias = "switch-xlog")]
@@ -165,6 +180,9 @@ pub enum Command {
     /// Copy WAL files from the primary Barman node
     SyncWals(ServerArgs),
     /// Stop a running process of a server
+    #[command(
+        after_help = "Sends SIGINT to the process that holds the lock of the task, and waits until it is gone. 'barman list-processes' shows\nwhat runs.\n\nExamples:\n  barman terminate-process main receive-wal\n  barman terminate-process main backup"
+    )]
     TerminateProcess(TerminateProcessArgs),
     /// Verify the files of a backup against its manifest
     #[command(

@@ -7,7 +7,6 @@
 mod archivers;
 mod backups;
 mod connections;
-mod deadline;
 mod facts;
 mod host;
 mod report;
@@ -21,8 +20,8 @@ pub use report::{CheckInterrupted, CheckReport, CheckResult, NON_CRITICAL};
 pub use table::{CheckEntry, entries};
 
 use crate::context::Context;
+use crate::ops::deadline::{self, Ended};
 use crate::server::Server;
-use deadline::{Deadline, Ended};
 use facts::Facts;
 
 /// Name under which the log records checks.
@@ -97,19 +96,9 @@ fn walk(
     let limit = options.timeout.map_or(server.config().check_timeout, |limit| {
         (!limit.is_zero()).then_some(limit)
     });
-    let deadline = Deadline::start(limit, ctx.cancel.clone());
-    let before = server.connect_options().clone();
-    // Connections made here look at the deadline's flag, which nobody raises later: they must not outlive the checks.
-    server.close();
-    let waits = server.connect_options();
-    waits.interrupt = Some(deadline.flag());
-    if let Some(limit) = limit {
-        waits.connect_timeout = waits.connect_timeout.min(limit);
-        waits.io_timeout = waits.io_timeout.min(limit);
-    }
-    let outcome = collect(&mut Facts::new(server, ctx, &deadline), entries, strategy);
-    server.close();
-    *server.connect_options() = before;
+    let outcome = deadline::within(server, limit, ctx, |server, deadline| {
+        collect(&mut Facts::new(server, ctx, deadline), entries, strategy)
+    });
     let config = server.config();
     let results = outcome.map_err(|cause| CheckInterrupted {
         server: config.name.clone(),

@@ -11,11 +11,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use barman_catalog::BackupId;
-use barman_wal::lock;
 
 use crate::config::{Config, ServerConfig};
 use crate::context::{Context, Level};
 use crate::host::process::SelfCommand;
+use crate::ops::lock_directory_cleanup;
 
 /// Name under which the log records cron.
 const TARGET: &str = "barman.server";
@@ -89,7 +89,6 @@ pub fn run(config: &Config, barman: &SelfCommand, ctx: &Context<'_>) -> CronRepo
         server::run(server, barman, ctx, &mut report);
     }
     if config.globals.lock_directory_cleanup {
-        log::info!(target: "barman.utils", "Cleaning up lockfiles directory.");
         clean_up(locks, &mut report, ctx);
     }
     report
@@ -97,12 +96,8 @@ pub fn run(config: &Config, barman: &SelfCommand, ctx: &Context<'_>) -> CronRepo
 
 /// Removes the lock files that nobody holds.
 fn clean_up(locks: &Path, report: &mut CronReport, ctx: &Context<'_>) {
-    if let Err(error) = lock::cleanup(locks) {
-        ctx.say(
-            Level::Error,
-            TARGET,
-            &format!("Cannot clean up the lock directory: {error}"),
-        );
+    if let Err(error) = lock_directory_cleanup::run(locks) {
+        ctx.say(Level::Error, TARGET, &error.to_string());
         report.failed = true;
     }
 }

@@ -124,7 +124,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 /// Commands that are not there yet: section, names of the scenarios, command, a usage error, a call.
-const NOT_YET: [(&str, &str, &str, &str, &str, &str); 15] = [
+const NOT_YET: [(&str, &str, &str, &str, &str, &str); 9] = [
     (
         "cli.md 13.9",
         "cloud-wal-archive-usage",
@@ -158,30 +158,6 @@ const NOT_YET: [(&str, &str, &str, &str, &str, &str); 15] = [
         "config-update []",
     ),
     (
-        "cli.md 10.7",
-        "diagnose-usage",
-        "diagnose-awaited",
-        "diagnose",
-        "diagnose main",
-        "diagnose",
-    ),
-    (
-        "cli.md 14.2",
-        "list-processes-usage",
-        "list-processes-awaited",
-        "list-processes",
-        "list-process",
-        "list-processes main",
-    ),
-    (
-        "cli.md 14.4",
-        "lock-directory-cleanup-usage",
-        "lock-directory-cleanup-awaited",
-        "lock-directory-cleanup",
-        "lock-directory-cleanup main",
-        "lock-directory-cleanup",
-    ),
-    (
         "cli.md 13.3",
         "put-wal-usage",
         "put-wal-awaited",
@@ -190,28 +166,12 @@ const NOT_YET: [(&str, &str, &str, &str, &str, &str); 15] = [
         "put-wal main",
     ),
     (
-        "cli.md 10.6",
-        "replication-status-usage",
-        "replication-status-awaited",
-        "replication-status",
-        "replication-status --target x main",
-        "replication-status main",
-    ),
-    (
         "cli.md 10.2",
         "show-servers-usage",
         "show-servers-awaited",
         "show-servers",
         "show-server",
         "show-servers main",
-    ),
-    (
-        "cli.md 10.3",
-        "status-usage",
-        "status-awaited",
-        "status",
-        "status",
-        "status main",
     ),
     (
         "cli.md 16",
@@ -236,13 +196,5 @@ const NOT_YET: [(&str, &str, &str, &str, &str, &str); 15] = [
         "sync-wals",
         "sync-wals",
         "sync-wals main",
-    ),
-    (
-        "cli.md 14.3",
-        "terminate-process-usage",
-        "terminate-process-awaited",
-        "terminate-process",
-        "terminate-process main",
-        "terminate-process main receive-wal",
     ),
 ];

@@ -1,4 +1,5 @@
-//! The time limit of all checks of a server, and the user's wish to stop, as one flag that every network wait looks at.
+//! A time limit for everything that is asked of a server, and the user's wish to stop, as one flag that every network
+//! wait looks at.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,12 +7,13 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::context::{Cancel, CancelCause};
+use crate::context::{Cancel, CancelCause, Context};
+use crate::server::Server;
 
 /// How often the watcher looks at the user's flag.
 const LOOK: Duration = Duration::from_millis(25);
 
-/// Why no further check may run.
+/// Why nothing further may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// The time is over.
@@ -60,7 +62,7 @@ impl Deadline {
         Arc::clone(&self.flag)
     }
 
-    /// Why no further check may run, if so.
+    /// Why nothing further may be asked, if so.
     pub fn ended(&self) -> Option<Ended> {
         if let Some(cause) = self.cancel.cause() {
             return Some(Ended::Cancelled(cause));
@@ -74,6 +76,29 @@ impl Deadline {
     pub fn left(&self) -> Option<Duration> {
         self.at.map(|at| at.saturating_duration_since(Instant::now()))
     }
+}
+
+/// Works with a server whose connections end their waits when `limit` is over (`None`: each wait has its own limit only)
+/// or the user asks to stop. They are closed afterwards: they look at a flag that nobody raises later.
+pub fn within<T>(
+    server: &mut Server,
+    limit: Option<Duration>,
+    ctx: &Context<'_>,
+    work: impl FnOnce(&mut Server, &Deadline) -> T,
+) -> T {
+    let deadline = Deadline::start(limit, ctx.cancel.clone());
+    let before = server.connect_options().clone();
+    server.close();
+    let waits = server.connect_options();
+    waits.interrupt = Some(deadline.flag());
+    if let Some(limit) = limit {
+        waits.connect_timeout = waits.connect_timeout.min(limit);
+        waits.io_timeout = waits.io_timeout.min(limit);
+    }
+    let outcome = work(server, &deadline);
+    server.close();
+    *server.connect_options() = before;
+    outcome
 }
 
 impl Drop for Deadline {

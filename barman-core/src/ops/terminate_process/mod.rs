@@ -1,0 +1,137 @@
+//! `barman terminate-process`: stops the running processes of a task, known by the locks that they hold.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::config::ServerConfig;
+use crate::context::{Context, Level};
+use crate::failure::{Class, Failure};
+use crate::host::process::{self, TaskProcess, Termination};
+use crate::ops::list_processes::{self, ListProcessesError};
+
+/// Name under which the log records it.
+const TARGET: &str = "barman.server";
+
+/// What was stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TerminateProcessReport {
+    /// The server.
+    pub server: String,
+    /// The processes that are gone.
+    pub stopped: Vec<TaskProcess>,
+}
+
+/// Why a process still runs.
+#[derive(Debug, thiserror::Error)]
+pub enum TerminateProcessError {
+    /// Nobody has such a task.
+    #[error("Termination of {task} failed: no such process for server {server}")]
+    NoSuchProcess {
+        /// The task.
+        task: String,
+        /// The server.
+        server: String,
+        /// What runs instead.
+        running: Vec<String>,
+    },
+    /// The process did not end, or may not be ended.
+    #[error("Cannot terminate process {}({})", process.name, process.pid)]
+    Refused {
+        /// The process.
+        process: TaskProcess,
+        /// Why.
+        reason: Termination,
+    },
+    /// The lock directory cannot be read.
+    #[error(transparent)]
+    List(#[from] ListProcessesError),
+    /// The user asked to stop waiting.
+    #[error("interrupted while process {pid} was ending")]
+    Interrupted {
+        /// The process.
+        pid: u32,
+    },
+}
+
+impl Failure for TerminateProcessError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Interrupted { .. } => Class::Interrupted,
+            Self::NoSuchProcess { .. } | Self::Refused { .. } | Self::List(_) => Class::Error,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSuchProcess { running, server, .. } if running.is_empty() => {
+                Some(format!("no process of server '{server}' is running"))
+            }
+            Self::NoSuchProcess { running, .. } => Some(format!("running are: {}", running.join(", "))),
+            Self::Refused { process, reason } => Some(match reason {
+                Termination::Denied => format!("process {} belongs to another user", process.pid),
+                Termination::Stranger => format!(
+                    "process {} does not have the lock {} open, so it was left alone; try again in a moment",
+                    process.pid,
+                    process.lock.display()
+                ),
+                Termination::Stopped | Termination::StillRunning => {
+                    "it was asked to end (SIGINT) and is still there after ten seconds; \
+                     'barman list-processes' shows when it has gone"
+                        .to_owned()
+                }
+            }),
+            Self::List(error) => error.hint(),
+            Self::Interrupted { .. } => None,
+        }
+    }
+}
+
+/// Sends SIGINT to every process of the task and waits up to ten seconds for each to go. Works for inactive, disabled and
+/// passive servers too.
+///
+/// # Errors
+/// There is none, or the first that could not be stopped; the others were asked to end all the same.
+pub fn run(
+    config: &ServerConfig,
+    task: &str,
+    ctx: &Context<'_>,
+) -> Result<TerminateProcessReport, TerminateProcessError> {
+    let running = list_processes::run(config)?.processes;
+    let matching: Vec<&TaskProcess> = running.iter().filter(|process| process.name == task).collect();
+    if matching.is_empty() {
+        let names: BTreeSet<&str> = running.iter().map(|process| process.name.as_str()).collect();
+        return Err(TerminateProcessError::NoSuchProcess {
+            task: task.to_owned(),
+            server: config.name.clone(),
+            running: names.into_iter().map(str::to_owned).collect(),
+        });
+    }
+    let mut report = TerminateProcessReport {
+        server: config.name.clone(),
+        stopped: Vec::new(),
+    };
+    let mut failure = None;
+    for process in matching {
+        match process::terminate(process, ctx) {
+            Termination::Stopped => {
+                let text = format!("Stopped process {}({})", process.name, process.pid);
+                ctx.say(Level::Info, TARGET, &text);
+                report.stopped.push(process.clone());
+            }
+            Termination::StillRunning if ctx.cancel.is_requested() => {
+                return Err(TerminateProcessError::Interrupted { pid: process.pid });
+            }
+            reason => {
+                failure.get_or_insert(TerminateProcessError::Refused {
+                    process: process.clone(),
+                    reason,
+                });
+            }
+        }
+    }
+    match failure {
+        Some(failure) => Err(failure),
+        None => Ok(report),
+    }
+}
