@@ -14,11 +14,13 @@ use crate::config::ServerConfig;
 
 mod error;
 mod layout;
+mod remote;
 #[cfg(test)]
 mod tests;
 
 pub use error::{ServerError, explained};
 pub use layout::layout;
+pub use remote::{ArchiveSettings, Remote};
 
 /// The context of one server.
 #[derive(Debug)]

@@ -18,17 +18,14 @@ pub const VERSION: &str = concat!(
 );
 
 /// Commands whose work is not there yet: they parse, and are refused by name.
-pub const NOT_YET_AVAILABLE: [&str; 15] = [
+pub const NOT_YET_AVAILABLE: [&str; 12] = [
     "cloud-wal-archive",
     "cloud-wal-restore",
-    "config-switch",
-    "config-update",
     "diagnose",
     "list-processes",
     "lock-directory-cleanup",
     "put-wal",
     "replication-status",
-    "show-servers",
     "status",
     "sync-backup",
     "sync-info",

@@ -4,9 +4,10 @@ use barman_catalog::identity;
 use barman_pg::PgVersion;
 
 use super::TARGET;
-use super::facts::{Facts, Remote};
+use super::facts::Facts;
 use super::report::CheckResult;
 use crate::context::Level;
+use crate::server::Remote;
 
 type Found = Result<Vec<CheckResult>, String>;
 

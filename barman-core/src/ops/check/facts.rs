@@ -6,78 +6,12 @@ use std::sync::atomic::AtomicBool;
 use barman_catalog::accounting::{WalFigures, WalIndex};
 use barman_catalog::xlogdb;
 use barman_catalog::{BackupInfo, BackupStatus, Catalog, Layout};
-use barman_pg::sql::{ArchiverStats, RemoteStatus, StreamingStatus, streaming_status};
 
 use super::deadline::Deadline;
-use crate::config::{BackupMethod, ServerConfig};
+use crate::config::ServerConfig;
 use crate::context::Context;
 use crate::ops::archive;
-use crate::server::{Server, ServerError};
-
-/// What PostgreSQL says of itself on one pair of connections.
-#[derive(Debug, Default)]
-pub struct Remote {
-    /// The SQL connection's status; empty if it cannot be reached.
-    pub sql: RemoteStatus,
-    /// Why there is no SQL connection.
-    pub sql_error: Option<String>,
-    /// The replication connection's status; `None` if no such connection is configured.
-    pub streaming: Option<StreamingStatus>,
-}
-
-impl Remote {
-    /// Gathers the status; what cannot be reached is left empty.
-    pub fn gather(server: &mut Server) -> Self {
-        let slot = server.config().slot_name.clone();
-        let (sql, sql_error) = match server.sql() {
-            Ok(client) => (client.fetch_remote_status(slot.as_deref()), None),
-            Err(error) => {
-                log::warn!(target: "barman.postgres", "Error retrieving PostgreSQL status: {error}");
-                (RemoteStatus::default(), Some(error.explained()))
-            }
-        };
-        let streaming = streams(server.config()).then(|| match server.streaming() {
-            Ok(client) => streaming_status(Ok(client)),
-            Err(ServerError::Connection { source, .. }) => streaming_status(Err(&source)),
-            Err(error) => StreamingStatus {
-                connection_error: Some(error.to_string()),
-                ..StreamingStatus::default()
-            },
-        });
-        Self {
-            sql,
-            sql_error,
-            streaming,
-        }
-    }
-
-    /// The system identifiers of the SQL and of the replication connection.
-    pub fn systemids(&self) -> (Option<&str>, Option<&str>) {
-        let streaming = self
-            .streaming
-            .as_ref()
-            .and_then(|status| status.streaming_systemid.as_deref());
-        (self.sql.postgres_systemid.as_deref(), streaming)
-    }
-}
-
-/// Whether the server has a replication connection.
-fn streams(config: &ServerConfig) -> bool {
-    config.backup_method == BackupMethod::Postgres || config.streaming_archiver
-}
-
-/// What `archive_command` is about.
-#[derive(Debug, Default)]
-pub struct ArchiveSettings {
-    /// `archive_mode`; `None` if it cannot be read.
-    pub mode: Option<String>,
-    /// `archive_command`.
-    pub command: Option<String>,
-    /// `archive_library`, from 15 on.
-    pub library: Option<String>,
-    /// `pg_stat_archiver`.
-    pub stats: Option<ArchiverStats>,
-}
+use crate::server::{ArchiveSettings, Remote, Server};
 
 /// The facts about one server.
 pub struct Facts<'a, 'c> {
@@ -171,17 +105,7 @@ impl<'a, 'c> Facts<'a, 'c> {
 
     /// `archive_mode` and its kin.
     pub fn archive_settings(&mut self) -> ArchiveSettings {
-        let mut settings = ArchiveSettings::default();
-        let Ok(client) = self.server.sql() else {
-            return settings;
-        };
-        settings.mode = client.setting("archive_mode").ok().flatten();
-        settings.command = client.setting("archive_command").ok().flatten();
-        if client.version().at_least(15) {
-            settings.library = client.setting("archive_library").ok().flatten();
-        }
-        settings.stats = client.archiver_stats().ok();
-        settings
+        ArchiveSettings::gather(self.server)
     }
 
     /// The backups.
