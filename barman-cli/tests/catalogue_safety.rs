@@ -1,5 +1,6 @@
 //! What protects backups and the WAL catalogue, through the program: keeping, backups in use, explanations, lists, rebuilds.
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

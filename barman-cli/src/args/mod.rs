@@ -18,13 +18,10 @@ pub const VERSION: &str = concat!(
 );
 
 /// Commands whose work is not there yet: they parse, and are refused by name.
-pub const NOT_YET_AVAILABLE: [&str; 9] = [
+pub const NOT_YET_AVAILABLE: [&str; 6] = [
     "cloud-wal-archive",
     "cloud-wal-restore",
-    "config-switch",
-    "config-update",
     "put-wal",
-    "show-servers",
     "sync-backup",
     "sync-info",
     "sync-wals",

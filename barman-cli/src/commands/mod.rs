@@ -7,6 +7,8 @@ mod check;
 mod check_archived_wal_range;
 mod check_backup;
 mod check_wal_archive;
+mod config_switch;
+mod config_update;
 mod cron;
 mod delete;
 mod diagnose;
@@ -27,6 +29,7 @@ mod replication_status;
 mod restore;
 mod retention;
 mod show_backup;
+mod show_servers;
 mod status;
 mod switch_wal;
 mod terminate_process;
@@ -34,6 +37,8 @@ mod verify_backup;
 
 use crate::app::{App, CLI};
 use crate::args::{self, Command};
+use barman_core::host::process::{Descriptors, SelfCommand};
+use std::path::PathBuf;
 
 /// Runs a command. What it has to say, and whether it failed, is in the output.
 pub fn dispatch(app: &App<'_>, command: &Command) {
@@ -45,6 +50,8 @@ pub fn dispatch(app: &App<'_>, command: &Command) {
         Command::CheckArchivedWalRange(options) => check_archived_wal_range::run(app, options),
         Command::CheckBackup(options) => check_backup::run(app, options),
         Command::CheckWalArchive(options) => check_wal_archive::run(app, options),
+        Command::ConfigSwitch(options) => config_switch::run(app, options),
+        Command::ConfigUpdate(options) => config_update::run(app, options),
         Command::Cron(options) => cron::run(app, options),
         Command::Delete(options) => delete::run(app, options),
         Command::Diagnose(options) => diagnose::run(app, options),
@@ -65,11 +72,22 @@ pub fn dispatch(app: &App<'_>, command: &Command) {
         Command::Restore(options) => restore::run(app, options),
         Command::Retention(options) => retention::run(app, options),
         Command::ShowBackup(options) => show_backup::run(app, options),
+        Command::ShowServers(options) => show_servers::run(app, options),
         Command::Status(options) => status::run(app, options),
         Command::SwitchWal(options) => switch_wal::run(app, options),
         Command::TerminateProcess(options) => terminate_process::run(app, options),
         Command::VerifyBackup(options) => verify_backup::run(app, options),
         other => unavailable(app, other.name()),
+    }
+}
+
+/// How to start children: with this program, or what now stands in its place if it was replaced meanwhile.
+fn self_command(app: &App<'_>, descriptors: Descriptors) -> SelfCommand {
+    let program = std::env::current_exe().ok().filter(|path| path.exists());
+    SelfCommand {
+        program: program.unwrap_or_else(|| PathBuf::from("barman")),
+        config: app.config.path.clone(),
+        descriptors,
     }
 }
 

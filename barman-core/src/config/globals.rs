@@ -26,3 +26,11 @@ pub struct GlobalConfig {
     /// Every pair of `[barman]` as written (quotes kept), in file order: `global.config` of `diagnose`.
     pub raw: Vec<(String, String)>,
 }
+
+impl GlobalConfig {
+    /// The file that `config-update` writes to. It is loaded last, so that what it says counts.
+    #[must_use]
+    pub fn auto_file(&self) -> PathBuf {
+        self.barman_home.join(super::load::AUTO_FILE)
+    }
+}

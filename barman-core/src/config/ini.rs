@@ -92,22 +92,44 @@ impl Ini {
         let mut reader = Reader {
             ini: Self::default(),
             at: At::Nowhere,
-            indent: 0,
             open: None,
         };
+        let mut scanner = Scanner::default();
         let mut bad = Vec::new();
         for (index, line) in lines(text).enumerate() {
-            match reader.line(index + 1, line) {
-                Ok(()) => {}
-                Err(Bad::NoHeader) => {
-                    let text = line.to_owned();
-                    return Err(IniError::MissingHeader {
-                        file: file.to_owned(),
-                        line: index + 1,
-                        text,
+            let number = index + 1;
+            match scanner.line(line) {
+                Line::Comment => {}
+                Line::Blank => {
+                    if let Some(open) = &mut reader.open {
+                        open.lines.push(String::new());
+                    }
+                }
+                Line::Continuation(value) => {
+                    if let Some(open) = &mut reader.open {
+                        open.lines.push(value.to_owned());
+                    }
+                }
+                Line::Header(name) => {
+                    reader.close_value();
+                    reader.enter(name);
+                }
+                Line::Option(key, value) => {
+                    reader.close_value();
+                    reader.open = Some(OpenValue {
+                        key: key.to_lowercase(),
+                        lines: vec![value.to_owned()],
+                        line: number,
                     });
                 }
-                Err(Bad::Syntax) => bad.push((index + 1, line.to_owned())),
+                Line::NoHeader => {
+                    return Err(IniError::MissingHeader {
+                        file: file.to_owned(),
+                        line: number,
+                        text: line.to_owned(),
+                    });
+                }
+                Line::Bad => bad.push((number, line.to_owned())),
             }
         }
         reader.close_value();
@@ -119,6 +141,49 @@ impl Ini {
                 lines: bad,
             })
         }
+    }
+
+    /// Sets an option, in a new section if there is none of that name.
+    pub(super) fn put(&mut self, setting: super::edit::Setting<'_>) {
+        let at = self
+            .sections
+            .iter()
+            .position(|section| section.name == setting.section)
+            .unwrap_or_else(|| {
+                self.sections.push(Section {
+                    name: setting.section.to_owned(),
+                    entries: Vec::new(),
+                });
+                self.sections.len() - 1
+            });
+        let Some(section) = self.sections.get_mut(at) else {
+            return;
+        };
+        match section.entries.iter_mut().find(|entry| entry.key == setting.key) {
+            Some(entry) => setting.value.clone_into(&mut entry.value),
+            None => section.entries.push(Entry {
+                key: setting.key.to_owned(),
+                value: setting.value.to_owned(),
+                line: 0,
+            }),
+        }
+    }
+
+    /// Whether another file says the same, wherever its lines are.
+    pub(super) fn says_the_same_as(&self, other: &Self) -> bool {
+        let entries = |entries: &[Entry]| -> Vec<(String, String)> {
+            entries
+                .iter()
+                .map(|entry| (entry.key.clone(), entry.value.clone()))
+                .collect()
+        };
+        let sections = |ini: &Self| -> Vec<(String, Vec<(String, String)>)> {
+            ini.sections
+                .iter()
+                .map(|section| (section.name.clone(), entries(&section.entries)))
+                .collect()
+        };
+        entries(&self.defaults) == entries(&other.defaults) && sections(self) == sections(other)
     }
 
     /// The section of that name.
@@ -144,7 +209,7 @@ pub fn unquote(raw: &str) -> &str {
 }
 
 /// Lines by any of the three line ends.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let current = rest.filter(|text| !text.is_empty())?;
@@ -162,7 +227,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// White space as the dialect has it: Unicode's, and the four separators of ASCII.
-fn is_blank(c: char) -> bool {
+pub(super) fn is_blank(c: char) -> bool {
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }
 
@@ -170,9 +235,73 @@ fn strip(text: &str) -> &str {
     text.trim_matches(is_blank)
 }
 
-enum Bad {
+/// What a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line<'a> {
+    /// Nothing but white space.
+    Blank,
+    /// A comment.
+    Comment,
+    /// `[name]`.
+    Header(&'a str),
+    /// `key = value`, both stripped.
+    Option(&'a str, &'a str),
+    /// A further line of the value above, stripped.
+    Continuation(&'a str),
+    /// Before the first header.
     NoHeader,
-    Syntax,
+    /// Nothing that may stand in a section.
+    Bad,
+}
+
+/// Tells line by line what each is.
+#[derive(Debug, Default)]
+pub(super) struct Scanner {
+    /// A header has been seen.
+    in_section: bool,
+    /// Indentation of the option line that may be continued.
+    indent: usize,
+    /// There is such a line.
+    open: bool,
+}
+
+impl Scanner {
+    /// The next line, without its end.
+    pub fn line<'a>(&mut self, line: &'a str) -> Line<'a> {
+        let value = strip(line);
+        if value.starts_with(['#', ';']) {
+            return Line::Comment;
+        }
+        if value.is_empty() {
+            return Line::Blank;
+        }
+        let indent = indent_of(line).chars().count();
+        if self.open && indent > self.indent {
+            return Line::Continuation(value);
+        }
+        self.indent = indent;
+        if let Some(name) = header(value) {
+            self.open = false;
+            self.in_section = true;
+            return Line::Header(name);
+        }
+        if !self.in_section {
+            return Line::NoHeader;
+        }
+        match value.split_once(['=', ':']) {
+            Some((key, text)) if !strip(key).is_empty() => {
+                self.open = true;
+                Line::Option(strip(key), strip(text))
+            }
+            _ => Line::Bad,
+        }
+    }
+}
+
+/// The white space with which a line begins.
+pub(super) fn indent_of(line: &str) -> &str {
+    let end = line.find(|c| !is_blank(c)).unwrap_or(line.len());
+    line.get(..end).unwrap_or_default()
 }
 
 enum At {
@@ -191,53 +320,10 @@ struct OpenValue {
 struct Reader {
     ini: Ini,
     at: At,
-    /// Indentation of the option line that may be continued.
-    indent: usize,
     open: Option<OpenValue>,
 }
 
 impl Reader {
-    fn line(&mut self, number: usize, line: &str) -> Result<(), Bad> {
-        let value = strip(line);
-        if value.starts_with(['#', ';']) {
-            return Ok(());
-        }
-        if value.is_empty() {
-            if let Some(open) = &mut self.open {
-                open.lines.push(String::new());
-            }
-            return Ok(());
-        }
-        let indent = line.chars().take_while(|c| is_blank(*c)).count();
-        if let Some(open) = &mut self.open
-            && indent > self.indent
-        {
-            open.lines.push(value.to_owned());
-            return Ok(());
-        }
-        self.indent = indent;
-        if let Some(name) = header(value) {
-            self.close_value();
-            self.enter(name);
-            return Ok(());
-        }
-        if matches!(self.at, At::Nowhere) {
-            return Err(Bad::NoHeader);
-        }
-        let (key, text) = value.split_once(['=', ':']).ok_or(Bad::Syntax)?;
-        let key = strip(key);
-        if key.is_empty() {
-            return Err(Bad::Syntax);
-        }
-        self.close_value();
-        self.open = Some(OpenValue {
-            key: key.to_lowercase(),
-            lines: vec![strip(text).to_owned()],
-            line: number,
-        });
-        Ok(())
-    }
-
     fn enter(&mut self, name: &str) {
         if name == DEFAULT_SECTION {
             self.at = At::Defaults;

@@ -3,6 +3,7 @@
 //! Two steps, because the user may change between them: [`MainFile::read`] reads the main file as the calling user and
 //! gives the `[barman]` settings, [`MainFile::complete`] reads the rest as the target user and resolves every section.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Config;
@@ -21,9 +22,13 @@ use super::value::Value;
 /// File that `config-update` writes to, loaded last.
 pub const AUTO_FILE: &str = ".barman.auto.conf";
 /// File below `backup_directory` that names the active model.
-const ACTIVE_MODEL_FILE: &str = ".active-model.auto";
+pub const ACTIVE_MODEL_FILE: &str = ".active-model.auto";
 /// Largest configuration file that is read, bytes.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
+
+/// Content of files that counts instead of what the disk has: a change that is tried before it is made. By the path
+/// under which a file is loaded.
+pub type Overlay = BTreeMap<PathBuf, Vec<u8>>;
 
 /// Where to look for the main file.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +77,7 @@ pub fn default_paths(home: Option<&Path>) -> Vec<PathBuf> {
 pub struct MainFile {
     path: PathBuf,
     merged: Merged,
+    overlay: Overlay,
     /// The settings of `[barman]`.
     pub globals: GlobalConfig,
 }
@@ -82,12 +88,20 @@ impl MainFile {
     /// # Errors
     /// It does not exist, is not in the dialect, has no `[barman]`, or a value there is unusable.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::read_with(path, Overlay::new())
+    }
+
+    /// The same, with other content in some files, here and in [`MainFile::complete`].
+    ///
+    /// # Errors
+    /// See [`MainFile::read`].
+    pub fn read_with(path: &Path, overlay: Overlay) -> Result<Self, ConfigError> {
         if !path.exists() {
             return Err(ConfigError::Missing(path.to_owned()));
         }
-        let (bytes, reason) = match read_bounded(path) {
+        let (bytes, reason) = match content(path, &overlay) {
             Ok(bytes) => (bytes, String::new()),
-            Err(error) => (Vec::new(), format!(": {error}")),
+            Err(error) => (Vec::new().into(), format!(": {error}")),
         };
         let mut merged = Merged::default();
         merged.add(path, &Ini::parse(&path.display().to_string(), &bytes)?)?;
@@ -99,6 +113,7 @@ impl MainFile {
         Ok(Self {
             path: path.to_owned(),
             merged,
+            overlay,
             globals,
         })
     }
@@ -112,6 +127,7 @@ impl MainFile {
         let Self {
             path,
             mut merged,
+            overlay,
             mut globals,
         } = self;
         let mut warnings = Vec::new();
@@ -121,11 +137,11 @@ impl MainFile {
             .unwrap_or_default();
         if let Some(directory) = &mut globals.configuration_files_directory {
             *directory = expand_home(directory, home);
-            include_directory(&mut merged, directory, &pairs, &mut warnings)?;
+            include_directory(&mut merged, directory, &overlay, &pairs, &mut warnings)?;
         }
-        let auto = globals.barman_home.join(AUTO_FILE);
-        if auto.symlink_metadata().is_ok() {
-            include(&mut merged, &auto, &pairs, &mut warnings)?;
+        let auto = globals.auto_file();
+        if overlay.contains_key(&auto) || auto.symlink_metadata().is_ok() {
+            include(&mut merged, &auto, &overlay, &pairs, &mut warnings)?;
         }
         if merged
             .section("barman")
@@ -134,11 +150,12 @@ impl MainFile {
         {
             return Err(ConfigError::MissingHome);
         }
-        resolve_all(path, merged, globals, warnings)
+        resolve_all(path, home.map(Path::to_owned), merged, globals, warnings)
     }
 }
 
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+/// The bytes of a configuration file.
+pub(super) fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path)?;
@@ -148,6 +165,13 @@ fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
         ));
     }
     Ok(bytes)
+}
+
+fn content<'a>(path: &Path, overlay: &'a Overlay) -> std::io::Result<std::borrow::Cow<'a, [u8]>> {
+    match overlay.get(path) {
+        Some(bytes) => Ok(bytes.into()),
+        None => read_bounded(path).map(Into::into),
+    }
 }
 
 /// `~` or `~/...` with the home directory put in.
@@ -202,6 +226,7 @@ fn log_warning(text: String) -> ConfigWarning {
 fn include_directory(
     merged: &mut Merged,
     directory: &Path,
+    overlay: &Overlay,
     pairs: &[(String, String)],
     warnings: &mut Vec<ConfigWarning>,
 ) -> Result<(), ConfigError> {
@@ -228,29 +253,31 @@ fn include_directory(
     files.sort();
     files
         .iter()
-        .try_for_each(|file| include(merged, file, pairs, warnings))
+        .try_for_each(|file| include(merged, file, overlay, pairs, warnings))
 }
 
 fn include(
     merged: &mut Merged,
     path: &Path,
+    overlay: &Overlay,
     pairs: &[(String, String)],
     warnings: &mut Vec<ConfigWarning>,
 ) -> Result<(), ConfigError> {
     let shown = path.display();
-    if !path.exists() {
+    let made_up = overlay.contains_key(path);
+    if !made_up && !path.exists() {
         warnings.push(log_warning(format!(
             "Discarding configuration file: {shown} (not found)"
         )));
         return Ok(());
     }
-    if !path.is_file() {
+    if !made_up && !path.is_file() {
         warnings.push(log_warning(format!(
             "Discarding configuration file: {shown} (not a file)"
         )));
         return Ok(());
     }
-    let bytes = match read_bounded(path) {
+    let bytes = match content(path, overlay) {
         Ok(bytes) => bytes,
         Err(error) => {
             warnings.push(log_warning(format!(
@@ -286,6 +313,7 @@ fn unknown_option(section: &str, key: &str) -> ConfigWarning {
 
 fn resolve_all(
     path: PathBuf,
+    user_home: Option<PathBuf>,
     merged: Merged,
     globals: GlobalConfig,
     global_warnings: Vec<ConfigWarning>,
@@ -300,6 +328,7 @@ fn resolve_all(
         global_warnings,
         warnings: Vec::new(),
         merged: Merged::default(),
+        user_home,
     };
     let barman = match merged.section("barman") {
         Some(section) => {

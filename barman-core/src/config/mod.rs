@@ -16,6 +16,7 @@
 //! in [`ServerConfig::messages`].
 
 mod build;
+pub mod edit;
 pub mod error;
 mod files;
 pub mod globals;
@@ -25,10 +26,12 @@ pub mod load;
 pub mod model;
 pub mod parse;
 mod paths;
+pub mod python;
 pub mod registry;
 mod resolve;
 pub mod select;
 pub mod server;
+pub mod shown;
 pub mod types;
 mod validate;
 pub mod value;
@@ -37,14 +40,14 @@ use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, ConfigWarning};
 pub use globals::GlobalConfig;
-pub use load::{MainFile, Search, locate};
+pub use load::{ACTIVE_MODEL_FILE, AUTO_FILE, MainFile, Overlay, Search, locate};
 pub use model::ModelConfig;
 pub use select::{Selected, Selection};
 pub use server::ServerConfig;
 pub use types::{
     BackupCompression, BackupMethod, BackupOptions, CombineMode, CompressionFormat, CompressionLevel,
     CompressionLocation, CreateSlot, Encryption, RecoveryOptions, RetentionPolicy, ReuseBackup,
-    StagingLocation, WalCompression, WindowUnit,
+    StagingLocation, WalCompression, WindowUnit, parse_retention_policy,
 };
 pub use value::Value;
 
@@ -68,6 +71,8 @@ pub struct Config {
     pub warnings: Vec<ConfigWarning>,
     /// Every section as the files have it.
     merged: files::Merged,
+    /// What `~` stands for.
+    user_home: Option<PathBuf>,
 }
 
 impl Config {
@@ -77,6 +82,40 @@ impl Config {
     /// [`ConfigError`].
     pub fn load(path: &Path, home: Option<&Path>) -> Result<Self, ConfigError> {
         MainFile::read(path)?.complete(home)
+    }
+
+    /// Reads all files again, with other content in those of `overlay`.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn reload(&self, overlay: Overlay) -> Result<Self, ConfigError> {
+        MainFile::read_with(&self.path, overlay)?.complete(self.user_home.as_deref())
+    }
+
+    /// The bytes of a configuration file, if it is not too large for one.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+        load::read_bounded(path)
+    }
+
+    /// The files that were loaded, in their order; a later one counts.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.merged.files
+    }
+
+    /// The value of an option as its section has it; `None` if the section does not set it.
+    #[must_use]
+    pub fn raw(&self, section: &str, option: &str) -> Option<&str> {
+        self.merged.section(section)?.raw(option)
+    }
+
+    /// The model of that name.
+    #[must_use]
+    pub fn model(&self, name: &str) -> Option<&ModelConfig> {
+        self.models.iter().find(|model| model.name == name)
     }
 
     /// The file that set an option of a section last (`diagnose --show-config-source`).

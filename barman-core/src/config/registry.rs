@@ -68,6 +68,17 @@ pub enum DefaultValue {
     Template(&'static str),
 }
 
+/// What of a value nobody may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secret {
+    /// Nothing: everything may be shown.
+    Nothing,
+    /// Passwords in a connection string.
+    Conninfo,
+    /// All of it.
+    All,
+}
+
 /// One option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OptionDef {
@@ -86,6 +97,16 @@ pub struct OptionDef {
 }
 
 impl OptionDef {
+    /// What of its value nobody may see.
+    #[must_use]
+    pub fn secret(&self) -> Secret {
+        match self.name {
+            "aws_sse_customer_key" => Secret::All,
+            name if name.ends_with("conninfo") => Secret::Conninfo,
+            _ => Secret::Nothing,
+        }
+    }
+
     const fn deprecated(mut self, instead: &'static str) -> Self {
         self.deprecated = Some(instead);
         self
@@ -289,6 +310,26 @@ pub fn position(name: &str) -> Option<usize> {
     SERVER_OPTIONS
         .binary_search_by(|option| option.name.cmp(name))
         .ok()
+}
+
+/// The server option of that name.
+#[must_use]
+pub fn server_option(name: &str) -> Option<&'static OptionDef> {
+    position(name).and_then(|at| SERVER_OPTIONS.get(at))
+}
+
+/// The option that was probably meant by a name that is none.
+#[must_use]
+pub fn suggestion(given: &str) -> Option<&'static str> {
+    let known = SERVER_OPTIONS
+        .iter()
+        .chain(GLOBAL_OPTIONS)
+        .map(|option| option.name);
+    known
+        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+        .filter(|(distance, name)| *distance <= 2.max(name.len() / 6) && *distance * 2 < name.len())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
 }
 
 /// Whether `key` may stand in `[barman]`.

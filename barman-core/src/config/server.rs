@@ -244,7 +244,7 @@ impl ServerConfig {
             .map(|(option, text, _)| {
                 format!(
                     "'{option}' overridden with '{}'",
-                    without_secrets(text.unwrap_or_default())
+                    super::shown::conninfo(text.unwrap_or_default())
                 )
             })
             .collect();
@@ -282,19 +282,6 @@ impl ServerConfig {
             (true, true) => " (WARNING: disabled)",
             (true, false) => "",
         }
-    }
-}
-
-/// A connection string as written, unless it holds a secret.
-fn without_secrets(conninfo: &str) -> String {
-    let harmless = barman_pg::ConnInfo::parse(conninfo).is_ok_and(|info| {
-        info.iter()
-            .all(|(keyword, _)| !barman_pg::ConnInfo::is_secret(keyword))
-    });
-    if harmless {
-        conninfo.to_owned()
-    } else {
-        barman_pg::conninfo::redact(conninfo)
     }
 }
 

@@ -15,7 +15,7 @@ use barman_catalog::BackupId;
 use crate::config::{Config, ServerConfig};
 use crate::context::{Context, Level};
 use crate::host::process::SelfCommand;
-use crate::ops::lock_directory_cleanup;
+use crate::ops::{config_update, lock_directory_cleanup};
 
 /// Name under which the log records cron.
 const TARGET: &str = "barman.server";
@@ -48,7 +48,11 @@ pub struct CronReport {
 ///
 /// Everything worth telling goes through `ctx`, errors too; the report says whether there were any.
 pub fn run(config: &Config, barman: &SelfCommand, ctx: &Context<'_>) -> CronReport {
-    let mut report = CronReport::default();
+    let mut report = CronReport {
+        // Changes that are applied now are seen by the next process.
+        failed: config_update::process_queue(config, ctx),
+        ..CronReport::default()
+    };
     if !config.path_conflicts.is_empty() {
         for conflict in &config.path_conflicts {
             ctx.say(Level::Error, TARGET, conflict);
@@ -56,7 +60,6 @@ pub fn run(config: &Config, barman: &SelfCommand, ctx: &Context<'_>) -> CronRepo
         report.failed = true;
         return report;
     }
-    warn_of_queue(&config.globals.config_changes_queue, ctx);
     let locks = &config.globals.lock_directory;
     if let Err(error) = make_private(locks) {
         let text = format!("Cannot create lock directory '{}': {error}", locks.display());
@@ -99,18 +102,6 @@ fn clean_up(locks: &Path, report: &mut CronReport, ctx: &Context<'_>) {
     if let Err(error) = lock_directory_cleanup::run(locks) {
         ctx.say(Level::Error, TARGET, &error.to_string());
         report.failed = true;
-    }
-}
-
-/// Queued changes of the configuration must not wait unseen for ever.
-fn warn_of_queue(queue: &Path, ctx: &Context<'_>) {
-    let waiting = std::fs::metadata(queue).is_ok_and(|meta| meta.len() > "[]\n".len() as u64);
-    if waiting {
-        let text = format!(
-            "Configuration changes wait in '{}': applying them is not available yet",
-            queue.display()
-        );
-        ctx.say(Level::Warning, TARGET, &text);
     }
 }
 

@@ -1,0 +1,41 @@
+//! `barman show-servers`.
+
+use crate::app::App;
+use crate::args::commands::ServersArgs;
+use barman_core::Server;
+use barman_core::config::{ServerConfig, python};
+use barman_core::ops::show_servers::{self, ShownServer};
+use serde_json::{Value, json};
+use std::ops::ControlFlow;
+
+pub(super) fn run(app: &App<'_>, options: &ServersArgs) {
+    app.for_each("show-servers", &options.servers, |config| one(app, config));
+}
+
+fn one(app: &App<'_>, config: &ServerConfig) -> ControlFlow<()> {
+    let mut server = Server::new(config.clone()).with_interrupt(app.cancel.flag());
+    match show_servers::run(&mut server, &app.context()) {
+        Ok(shown) => render(app, shown),
+        Err(error) => app.output.error(crate::app::CLI, &error.to_string()),
+    }
+    ControlFlow::Continue(())
+}
+
+fn render(app: &App<'_>, shown: ShownServer) {
+    let ShownServer {
+        name,
+        state,
+        mut members,
+    } = shown;
+    app.output.line(&format!("Server {name}{state}:"));
+    let mut sorted: Vec<_> = members.iter().collect();
+    sorted.sort_unstable_by_key(|(key, _)| key.as_str());
+    for (key, value) in sorted {
+        app.output.line(&format!("\t{key}: {}", python::text(value)));
+    }
+    // In the document a server without description is described by its state.
+    if members.get("description") == Some(&Value::Null) && !state.is_empty() {
+        members.insert("description".to_owned(), json!(state.trim_start()));
+    }
+    app.output.member(&name, Value::Object(members));
+}
