@@ -12,6 +12,7 @@
 pub mod app;
 pub mod args;
 pub mod commands;
+pub mod completion;
 mod environment;
 pub use barman_core::format;
 pub mod logging;
@@ -46,11 +47,17 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
                     .write_all(early.text.as_bytes())
                     .and_then(|()| io::stdout().flush())
             } else {
-                io::stderr().write_all(early.text.as_bytes())
+                io::stderr().write_all(redact::redact(&early.text).as_bytes())
             };
             return early.exit_code;
         }
     };
+    if let Some(Command::Completion(_)) = invocation.command {
+        // Read by shells as they start: no configuration is looked for.
+        let script = completion::bash(&args::grammar());
+        let written = io::stdout().write_all(script.as_bytes());
+        return u8::from(written.and_then(|()| io::stdout().flush()).is_err());
+    }
     match startup::start(&invocation).and_then(startup::Started::complete) {
         Ok((output, config)) => run_command(&invocation, &config, &output),
         Err(code) => code,

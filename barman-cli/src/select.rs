@@ -41,9 +41,10 @@ impl Rules {
             // The original ends in an internal exception on a passive server.
             "switch-wal" => rules(Skip, Refuse, Refuse),
             // An inactive server has no connections: these forms say so themselves.
-            "receive-wal --create-slot" | "receive-wal --drop-slot" | "receive-wal --reset" => {
-                rules(Work, Refuse, Work)
-            }
+            "receive-wal --create-slot"
+            | "receive-wal --drop-slot"
+            | "receive-wal --reset"
+            | "receive-wal --stop" => rules(Work, Refuse, Work),
             "restore" | "delete" | "get-wal" | "cloud-wal-restore" => rules(Work, Refuse, Work),
             "put-wal" | "import-backup" => rules(Refuse, Refuse, Work),
             // As an archive_command it must not succeed without having archived.
@@ -132,7 +133,7 @@ pub fn judge(state: &State<'_>, rules: Rules, arity: Arity) -> Verdict {
             Reaction::Skip => return Verdict::Skip(format!("Skipping passive server '{name}'")),
             Reaction::Refuse => {
                 return Verdict::Refuse(vec![format!(
-                    "Server '{name}' is passive: it has no PostgreSQL connection of its own"
+                    "Server '{name}' is passive: its backups and WAL come from another Barman node"
                 )]);
             }
         }

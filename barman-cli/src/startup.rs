@@ -2,6 +2,7 @@
 
 use crate::args::{Color, Command, Invocation, OutputFormat};
 use crate::output::{Format, LogStreams, Output, Settings};
+use crate::redact::redact;
 use crate::{environment, logging, user};
 use barman_core::config::error::{MISSING_PARAMETERS, Shown};
 use barman_core::config::{self, Config, ConfigError, MainFile, Search};
@@ -111,6 +112,6 @@ fn late_config_error(output: &Output, error: &ConfigError) -> u8 {
 
 /// A plain line on standard error, and the exit code for it.
 fn plain(text: &str) -> u8 {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", redact(text));
     1
 }

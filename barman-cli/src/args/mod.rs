@@ -354,7 +354,7 @@ fn reason(error: &clap::Error) -> String {
 }
 
 fn suggestions(error: &clap::Error) -> Vec<String> {
-    [
+    let found: Vec<String> = [
         ContextKind::SuggestedSubcommand,
         ContextKind::SuggestedArg,
         ContextKind::SuggestedValue,
@@ -362,8 +362,29 @@ fn suggestions(error: &clap::Error) -> Vec<String> {
     .into_iter()
     .map(|kind| context(error, kind))
     .filter(|words| !words.is_empty())
-    .map(|words| format!("did you mean {words}?"))
-    .collect()
+    .collect();
+    let found = if found.is_empty() {
+        in_other_case(error)
+    } else {
+        found
+    };
+    found
+        .into_iter()
+        .map(|words| format!("did you mean {words}?"))
+        .collect()
+}
+
+/// The choice that was meant by a word in upper or lower case.
+fn in_other_case(error: &clap::Error) -> Vec<String> {
+    let given = context(error, ContextKind::InvalidValue);
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(choices)) => choices
+            .iter()
+            .filter(|choice| choice.eq_ignore_ascii_case(&given))
+            .cloned()
+            .collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn context(error: &clap::Error, kind: ContextKind) -> String {

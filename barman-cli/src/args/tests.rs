@@ -67,6 +67,9 @@ fn names_are_those_of_the_grammar() {
     let given = ["s", "b", "d"];
     for command in grammar().get_subcommands() {
         let name = command.get_name();
+        if name == "completion" {
+            continue;
+        }
         let count = command
             .get_positionals()
             .filter(|positional| positional.is_required_set())
@@ -279,6 +282,12 @@ fn typing_errors_get_a_hint() {
             "HINT: did you mean --immediate-checkpoint?",
         ),
         ("-f jsn list-servers", "HINT: did you mean json?"),
+        ("-f JSON list-servers", "HINT: did you mean json?"),
+        ("--log-level info list-servers", "HINT: did you mean INFO?"),
+        (
+            "replication-status --target WAL-streamer m",
+            "HINT: did you mean wal-streamer?",
+        ),
     ] {
         let early = parse(
             std::iter::once("barman")
@@ -355,4 +364,35 @@ fn version_and_help() {
         assert!(help.contains(piece), "{piece}\n{help}");
     }
     assert!(!help.contains("colour"));
+}
+
+#[test]
+fn every_help_shows_how_the_command_is_called() {
+    for command in grammar().get_subcommands() {
+        let name = command.get_name();
+        if name == "help" {
+            continue;
+        }
+        let help = parse(["barman", name, "--help"].map(OsString::from))
+            .unwrap_err()
+            .text;
+        let examples = help.split_once("\nExample").map(|(_, rest)| rest.to_owned());
+        let Some(examples) = examples else {
+            panic!("{name}: no example")
+        };
+        // What stands there has to be understood.
+        for line in examples.lines().filter_map(|line| line.strip_prefix("  barman ")) {
+            let call = line
+                .split_once("  ")
+                .map_or(line, |(call, _)| call)
+                .split(" > ")
+                .next()
+                .unwrap_or_default();
+            if call.contains('\'') || call.starts_with("source") {
+                continue;
+            }
+            let got = outcome(&words(call));
+            assert!(got.starts_with("ok: Some"), "{name}: {call}: {got}");
+        }
+    }
 }

@@ -55,6 +55,12 @@ fn options(args: &BackupArgs) -> BackupOptions {
 
 fn one(app: &App<'_>, config: &ServerConfig, options: &BackupOptions, servers: Servers) -> ControlFlow<()> {
     let server = Server::new(config.clone()).with_interrupt(app.cancel.flag());
+    // Whoever names a backup that is not there is told so at once, and no other server is worked on.
+    if let Some(parent) = &options.incremental
+        && app.backup_id(&server, parent).is_none()
+    {
+        return ControlFlow::Break(());
+    }
     match backup::run(&server, options, &app.context()) {
         Ok(report) => {
             render(app, &report, servers);

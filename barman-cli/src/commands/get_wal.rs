@@ -16,10 +16,9 @@ pub(super) fn run(app: &App<'_>, args: &GetWalArgs) {
     let server = Server::new(config.clone()).with_interrupt(app.cancel.flag());
     let compressed = args.gzip || args.bzip2;
     if args.keep_compression && compressed && !args.test {
-        app.output.error(
-            CLI,
-            "argument `--keep-compression` not allowed with arguments `-z`/`-j`",
-        );
+        let compression = if args.gzip { "gzip" } else { "bzip2" };
+        let text = format!("argument `{compression}` not allowed with argument `keep-compression`");
+        app.output.error(CLI, &text);
         return;
     }
     if let Err(error) = deliver(app, args, &server) {

@@ -1,6 +1,7 @@
 //! The commands: each asks an operation of `barman_core` and renders its report.
 
 mod archive_wal;
+mod awaited;
 mod backup;
 mod backup_json;
 mod check;
@@ -58,6 +59,8 @@ pub fn dispatch(app: &App<'_>, command: &Command) {
         Command::ExportBackup(options) => export_backup::run(app, options),
         Command::GenerateManifest(options) => generate_manifest::run(app, options),
         Command::GetWal(options) => get_wal::run(app, options),
+        // It has been answered before any configuration was read.
+        Command::Completion(_) => {}
         Command::Help => app.output.text(&args::help()),
         Command::ImportBackup(options) => import_backup::run(app, options),
         Command::Keep(options) => keep::run(app, options),
@@ -77,7 +80,7 @@ pub fn dispatch(app: &App<'_>, command: &Command) {
         Command::SwitchWal(options) => switch_wal::run(app, options),
         Command::TerminateProcess(options) => terminate_process::run(app, options),
         Command::VerifyBackup(options) => verify_backup::run(app, options),
-        other => unavailable(app, other.name()),
+        other => awaited::run(app, other),
     }
 }
 

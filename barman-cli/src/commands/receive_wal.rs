@@ -13,7 +13,14 @@ pub(super) fn run(app: &App<'_>, args: &ReceiveWalArgs) {
         return;
     }
     if args.stop {
-        super::unavailable(app, "receive-wal --stop");
+        if app.single("receive-wal --stop", &args.server).is_some() {
+            let text = format!(
+                "--stop is deprecated and will be removed in a future release. Use 'barman terminate-process {} receive-wal' instead.",
+                args.server
+            );
+            app.output.warning(CLI, &text);
+            super::unavailable(app, "receive-wal --stop");
+        }
         return;
     }
     // The name decides what happens to inactive servers.

@@ -5,6 +5,10 @@ use crate::args::values::{absolute_path, backup_name, integer, non_negative, pat
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
+const METHOD: &str = "How it is taken";
+const WAITING: &str = "Waiting for WAL";
+const CLOUD: &str = "Cloud storage";
+
 /// Values of `--reuse-backup`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReuseBackup {
@@ -29,40 +33,40 @@ pub struct BackupArgs {
     #[arg(long, overrides_with = "immediate_checkpoint")]
     pub no_immediate_checkpoint: bool,
     /// Take a block-level incremental backup on top of this one (PostgreSQL 17 or later)
-    #[arg(long, value_name = "BACKUP_ID")]
+    #[arg(long, value_name = "BACKUP_ID", help_heading = METHOD)]
     pub incremental: Option<String>,
     /// Reuse unchanged files of the previous backup (rsync methods); write --reuse-backup=MODE or put it last
-    #[arg(long, value_name = "MODE", num_args = 0..=1, default_missing_value = "link", value_enum)]
+    #[arg(long, value_name = "MODE", num_args = 0..=1, default_missing_value = "link", value_enum, help_heading = METHOD)]
     pub reuse_backup: Option<ReuseBackup>,
     /// Options of copying.
     #[command(flatten)]
     pub copy: CopyArgs,
     /// Wait until the WAL files that the backup needs are archived
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = WAITING)]
     pub wait: bool,
     /// Most seconds to wait, 0 for no limit
-    #[arg(long, value_name = "SECONDS", value_parser = non_negative)]
+    #[arg(long, value_name = "SECONDS", value_parser = non_negative, help_heading = WAITING)]
     pub wait_timeout: Option<u64>,
     /// Seconds between signs of life on an idle connection
-    #[arg(long, value_name = "SECONDS", value_parser = non_negative)]
+    #[arg(long, value_name = "SECONDS", value_parser = non_negative, help_heading = METHOD)]
     pub keepalive_interval: Option<u64>,
     /// A friendly name for the backup
     #[arg(long, value_name = "NAME", value_parser = backup_name)]
     pub name: Option<String>,
     /// Write a backup manifest (rsync methods)
-    #[arg(long, overrides_with = "no_manifest")]
+    #[arg(long, overrides_with = "no_manifest", help_heading = METHOD)]
     pub manifest: bool,
     /// Write no backup manifest (rsync methods)
-    #[arg(long, overrides_with = "manifest")]
+    #[arg(long, overrides_with = "manifest", help_heading = METHOD)]
     pub no_manifest: bool,
     /// Most seconds for the checks before the backup, 0 for no limit
     #[arg(long, value_name = "SECONDS", value_parser = non_negative)]
     pub check_timeout: Option<u64>,
     /// Where parts wait for their upload (cloud storage)
-    #[arg(long, value_name = "PATH", value_parser = absolute_path)]
+    #[arg(long, value_name = "PATH", value_parser = absolute_path, help_heading = CLOUD)]
     pub cloud_staging_directory: Option<PathBuf>,
     /// Most space for waiting parts (cloud storage)
-    #[arg(long, value_name = "SIZE", value_parser = OptionalSizeParser)]
+    #[arg(long, value_name = "SIZE", value_parser = OptionalSizeParser, help_heading = CLOUD)]
     pub cloud_staging_max_size: Option<OptionalSize>,
 }
 

@@ -22,7 +22,7 @@ pub use wal::{
 };
 
 use super::values::{non_negative, positive};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 /// Heading of the options of copying, in the help of `backup` and of `restore`.
 const RATE: &str = "Copying";
@@ -41,6 +41,9 @@ pub fn choice(yes: bool, no: bool) -> Option<bool> {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Archive the WAL files that have arrived from a server
+    #[command(
+        after_help = "Takes the files of 'streaming' and 'incoming' into the archive and lists them in its catalogue. Started by 'barman cron' every minute.\n\nExample:\n  barman archive-wal main"
+    )]
     ArchiveWal(ServerArgs),
     /// Take a base backup of servers ('all' for every server)
     #[command(
@@ -56,6 +59,9 @@ pub enum Command {
     )]
     CheckArchivedWalRange(CheckArchivedWalRangeArgs),
     /// Check that the WAL files that a backup needs are archived
+    #[command(
+        after_help = "A backup that waits for WAL becomes DONE when its WAL is there, or FAILED when it cannot come any more. Started by 'barman cron'.\n\nExample:\n  barman check-backup main latest"
+    )]
     CheckBackup(BackupIdArgs),
     /// Check that the WAL archive is safe to use for a new server
     #[command(
@@ -63,14 +69,32 @@ pub enum Command {
     )]
     CheckWalArchive(CheckWalArchiveArgs),
     /// Archive a WAL file into cloud storage
+    #[command(after_help = "Example:\n  barman cloud-wal-archive main pg_wal/00000001000000000000000A")]
     CloudWalArchive(CloudWalArchiveArgs),
     /// Restore a WAL file from cloud storage
+    #[command(
+        after_help = "Example:\n  barman cloud-wal-restore main 00000001000000000000000A pg_wal/RECOVERYXLOG"
+    )]
     CloudWalRestore(CloudWalRestoreArgs),
+    /// Print the completion script of a shell (not in Barman)
+    #[command(
+        after_help = "Completes commands, options, servers and backups.\n\nExample:\n  source <(barman completion bash)"
+    )]
+    Completion(CompletionArgs),
     /// Apply a configuration model to a server, or take it back
+    #[command(
+        after_help = "A model is a section with 'model = true': its options replace those of the server until another one is applied.\n\nExamples:\n  barman config-switch main standby-model\n  barman config-switch main --reset"
+    )]
     ConfigSwitch(ConfigSwitchArgs),
     /// Change options of servers and models
+    #[command(
+        after_help = "The changes are written to .barman.auto.conf below barman_home, and win over the configuration files.\n\nExample:\n  barman config-update '[{\"scope\": \"server\", \"server_name\": \"main\", \"archiver\": \"on\"}]'"
+    )]
     ConfigUpdate(ConfigUpdateArgs),
     /// Run the maintenance that is due; start it every minute
+    #[command(
+        after_help = "Starts what should run (receive-wal, archive-wal, check-backup), and deletes what the retention policies no longer need. It returns at once: what it has started goes on in the background and writes to the log.\n\nExample:\n  barman -q cron"
+    )]
     Cron(CronArgs),
     /// Delete a backup and the WAL files that nothing else needs
     #[command(
@@ -101,7 +125,7 @@ pub enum Command {
     Help,
     /// Import a backup from a tarball
     #[command(
-        after_help = "The server must be the same cluster (identity.json), and have the name that the tarball was exported under; the file\nkeeps the name that it was given. The backup is kept as standalone: 'barman keep --release' gives it to the retention\npolicy.\n\nExample:\n  barman import-backup main /mnt/carried/backup-export-main-20261121T044724-20261121T050000-5e41bb31.tar"
+        after_help = "The server must be the same cluster (identity.json), and have the name that the tarball was exported under; the file\nkeeps the name that it was given. The backup is kept as standalone: 'barman keep --release' gives it to the retention\npolicy.\n\nExample:\n  barman import-backup main /mnt/backup-export-main-20261121T044724-20261121T050000-5e41bb31.tar"
     )]
     ImportBackup(ImportBackupArgs),
     /// Protect a backup from retention policies, or take the protection back
@@ -110,7 +134,10 @@ pub enum Command {
     )]
     Keep(KeepArgs),
     /// List the backups of servers, newest first
-    #[command(visible_alias = "list-backup")]
+    #[command(
+        visible_alias = "list-backup",
+        after_help = "Letters: F full, I incremental, R rsync, S snapshot. Size counts the WAL that the backup needs, WAL Size what came after it.\n\nExamples:\n  barman list-backups main\n  barman list-backups --minimal main\n  barman -f json list-backups all"
+    )]
     ListBackups(ListBackupsArgs),
     /// List the files that belong to a backup
     #[command(
@@ -124,7 +151,10 @@ pub enum Command {
     )]
     ListProcesses(ServerArgs),
     /// List the configured servers
-    #[command(visible_alias = "list-server")]
+    #[command(
+        visible_alias = "list-server",
+        after_help = "Examples:\n  barman list-servers\n  barman list-servers --minimal"
+    )]
     ListServers(MinimalArgs),
     /// Remove lock files that nobody uses
     #[command(
@@ -132,6 +162,9 @@ pub enum Command {
     )]
     LockDirectoryCleanup,
     /// Receive WAL files as a tar stream on standard input
+    #[command(
+        after_help = "Called by 'barman-wal-archive' of the PostgreSQL host through ssh.\n\nExample:\n  barman put-wal --test main"
+    )]
     PutWal(PutWalArgs),
     /// Rebuild the WAL catalogue from the archive
     #[command(
@@ -160,10 +193,16 @@ pub enum Command {
     )]
     Retention(RetentionArgs),
     /// Show all about a backup
-    #[command(visible_alias = "show-backups")]
+    #[command(
+        visible_alias = "show-backups",
+        after_help = "Examples:\n  barman show-backup main latest\n  barman -f json show-backup main 20261121T044724"
+    )]
     ShowBackup(BackupIdArgs),
     /// Show the effective configuration of servers
-    #[command(visible_alias = "show-server")]
+    #[command(
+        visible_alias = "show-server",
+        after_help = "Examples:\n  barman show-servers main\n  barman -f json show-servers all"
+    )]
     ShowServers(ServersArgs),
     /// Show the live state of servers
     #[command(
@@ -171,13 +210,25 @@ pub enum Command {
     )]
     Status(ServersArgs),
     /// Close the current WAL file of servers
-    #[command(visible_alias = "switch-xlog")]
+    #[command(
+        visible_alias = "switch-xlog",
+        after_help = "Examples:\n  barman switch-wal main\n  barman switch-wal --force --archive main"
+    )]
     SwitchWal(SwitchWalArgs),
     /// Copy a backup from the primary Barman node
+    #[command(
+        after_help = "Only on a passive node (primary_ssh_command). Started by 'barman cron'.\n\nExample:\n  barman sync-backup main 20261121T044724"
+    )]
     SyncBackup(BackupIdArgs),
     /// Print what a passive node needs to synchronise
+    #[command(
+        after_help = "Asked by a passive node through ssh.\n\nExamples:\n  barman sync-info main\n  barman sync-info --primary main"
+    )]
     SyncInfo(SyncInfoArgs),
     /// Copy WAL files from the primary Barman node
+    #[command(
+        after_help = "Only on a passive node (primary_ssh_command). Started by 'barman cron'.\n\nExample:\n  barman sync-wals main"
+    )]
     SyncWals(ServerArgs),
     /// Stop a running process of a server
     #[command(
@@ -205,6 +256,7 @@ impl Command {
             Self::CheckWalArchive(_) => "check-wal-archive",
             Self::CloudWalArchive(_) => "cloud-wal-archive",
             Self::CloudWalRestore(_) => "cloud-wal-restore",
+            Self::Completion(_) => "completion",
             Self::ConfigSwitch(_) => "config-switch",
             Self::ConfigUpdate(_) => "config-update",
             Self::Cron(_) => "cron",
@@ -238,6 +290,21 @@ impl Command {
             Self::VerifyBackup(_) => "verify-backup",
         }
     }
+}
+
+/// Shells that there is a completion script for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash
+    Bash,
+}
+
+/// `barman completion`.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionArgs {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: Shell,
 }
 
 /// A command on one server.

@@ -56,26 +56,28 @@ impl Target {
         if let Some(xid) = given(texts.xid) {
             targets.push(Self::Xid(xid));
         }
-        if let Some(lsn) = given(texts.lsn) {
-            targets.push(match lsn.trim().parse() {
-                Ok(lsn) => Self::Lsn(lsn),
-                Err(_) if targets.is_empty() => return Err(RestoreError::BadLsn { text: lsn }),
-                Err(_) => Self::None,
-            });
+        let lsn = given(texts.lsn);
+        let name = given(texts.name);
+        let others = [lsn.is_some(), name.is_some(), texts.immediate];
+        if targets.len() + others.iter().filter(|given| **given).count() > 1 {
+            return Err(RestoreError::SeveralTargets);
         }
-        if let Some(name) = given(texts.name) {
-            targets.push(Self::Name(name));
+        if let Some(lsn) = lsn {
+            return match lsn.trim().parse() {
+                Ok(lsn) => Ok(Self::Lsn(lsn)),
+                Err(_) => Err(RestoreError::BadLsn { text: lsn }),
+            };
+        }
+        if let Some(name) = name {
+            return Ok(Self::Name(name));
         }
         if texts.immediate {
-            targets.push(Self::Immediate);
+            return Ok(Self::Immediate);
         }
-        match targets.len() {
-            0 => Ok(Self::None),
-            1 => match targets.swap_remove(0) {
-                Self::Xid(text) if !is_transaction_id(&text) => Err(RestoreError::BadXid { text }),
-                target => Ok(target),
-            },
-            _ => Err(RestoreError::SeveralTargets),
+        match targets.pop() {
+            Some(Self::Xid(text)) if !is_transaction_id(&text) => Err(RestoreError::BadXid { text }),
+            Some(target) => Ok(target),
+            None => Ok(Self::None),
         }
     }
 }

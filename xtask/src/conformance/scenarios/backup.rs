@@ -3,7 +3,7 @@
 use anyhow::Result;
 use rustix::process::Signal;
 
-use super::ALL;
+use super::{ALL, VARIED};
 use crate::conformance::compare::Look;
 use crate::conformance::execute::Stage;
 use crate::conformance::normalise::Rule::{BackupId, Duration, Instant, Pid, Position, Size};
@@ -125,7 +125,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .prose()
             .json(1, "all-16", "_ERROR[0]", "\"Impossible to start the backup: *", "\"Impossible to start the backup. Check the log for more details, or run 'barman check main'\""),
         scenario("backup-skipped-servers-json", "cli.md 6.2, 17", ALL).run("-f json backup inact").run("-f json backup pas"),
-        scenario("backup-incremental-awaited", "backup.md 9.2", LIVE)
+        scenario("backup-incremental-awaited", "backup.md 9.2", VARIED.live(Live::Shared(15)))
             .run("backup --incremental latest main")
             .awaits("incremental backup ('--incremental')"),
         compared(scenario("backup-interrupted", "cli.md 8", LIVE).run("switch-wal --force --archive main").files("home/main/base/*", Look::Nothing))

@@ -176,7 +176,8 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("--log-level debug list-servers")
             .run("--format xml list-servers")
             .prose()
-            .hint(7, "HINT: <words>"),
+            .hint(7, "HINT: <words>")
+            .hint(9, "HINT: <words>"),
         scenario("usage-abbreviations", "cli.md 5.1", VARIED)
             .run("--forma=json list-servers")
             .run("list-backups --min main")

@@ -6,6 +6,7 @@ mod compression;
 mod delete;
 mod errors;
 mod export;
+mod grammar;
 mod keep;
 mod list_files;
 mod listing;
@@ -15,6 +16,7 @@ mod refusals;
 mod restore;
 mod showing;
 mod signals;
+mod states;
 mod wal;
 mod wal_catalogue;
 
@@ -34,6 +36,8 @@ pub fn all() -> Vec<Scenario> {
         showing::scenarios(),
         errors::scenarios(),
         refusals::scenarios(),
+        grammar::scenarios(),
+        states::scenarios(),
         check::scenarios(),
         delete::scenarios(),
         export::scenarios(),

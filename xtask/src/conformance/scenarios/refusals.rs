@@ -2,9 +2,15 @@
 
 use super::ALL;
 use crate::conformance::scenario::{Scenario, scenario};
+use crate::conformance::state::State;
 
 /// The second message of the disabled server.
 const MORE: &str = "ERROR: Streaming connection: Missing 'streaming_conninfo' parameter for server 'dis'";
+
+/// Every state of a server, and one that keeps everything in object storage.
+const IN_CLOUD: State = ALL.main(
+    "backup_method = local-to-cloud\nbasebackups_directory = s3://bucket/base\nwals_directory = s3://bucket/wals",
+);
 
 pub fn scenarios() -> Vec<Scenario> {
     let mut all = vec![
@@ -63,7 +69,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .stderr(
                 0,
                 "wal-19",
-                "ERROR: Server 'pas' is passive: it has no PostgreSQL connection of its own",
+                "ERROR: Server 'pas' is passive: its backups and WAL come from another Barman node",
                 "EXCEPTION: 'NoneType' object has no attribute 'switch_wal'",
             )
             .stderr(0, "wal-19", "", "See log file for more details.")
@@ -71,7 +77,7 @@ pub fn scenarios() -> Vec<Scenario> {
                 1,
                 "wal-19",
                 "_ERROR",
-                "[\"Server 'pas' is passive: it has no PostgreSQL connection of its own\"]",
+                "[\"Server 'pas' is passive: its backups and WAL come from another Barman node\"]",
                 "",
             )
             .json(
@@ -114,7 +120,15 @@ pub fn scenarios() -> Vec<Scenario> {
             .map(|(name, usage, awaits, command, bad, good)| {
                 [
                     scenario(usage, "cli.md 9, 5.1", ALL).run(bad).prose(),
-                    scenario(awaits, name, ALL).run(good).awaits(command),
+                    scenario(awaits, name, IN_CLOUD)
+                        .then(|stage| {
+                            Ok(std::fs::write(
+                                stage.root.join("home/000000010000000000000001"),
+                                "x",
+                            )?)
+                        })
+                        .run(good)
+                        .awaits(command),
                 ]
             })
             .into_iter()
@@ -131,7 +145,7 @@ const NOT_YET: [(&str, &str, &str, &str, &str, &str); 9] = [
         "cloud-wal-archive-awaited",
         "cloud-wal-archive",
         "cloud-wal-archive main",
-        "cloud-wal-archive main /x",
+        "cloud-wal-archive main {root}/home/000000010000000000000001",
     ),
     (
         "cli.md 13.9",
@@ -139,7 +153,7 @@ const NOT_YET: [(&str, &str, &str, &str, &str, &str); 9] = [
         "cloud-wal-restore-awaited",
         "cloud-wal-restore",
         "cloud-wal-restore main",
-        "cloud-wal-restore main x /x",
+        "cloud-wal-restore main 000000010000000000000001 /x",
     ),
     (
         "cli.md 15.1",
@@ -179,7 +193,7 @@ const NOT_YET: [(&str, &str, &str, &str, &str, &str); 9] = [
         "sync-backup-awaited",
         "sync-backup",
         "sync-backup main",
-        "sync-backup main latest",
+        "sync-backup pas latest",
     ),
     (
         "cli.md 16",
@@ -195,6 +209,6 @@ const NOT_YET: [(&str, &str, &str, &str, &str, &str); 9] = [
         "sync-wals-awaited",
         "sync-wals",
         "sync-wals",
-        "sync-wals main",
+        "sync-wals pas",
     ),
 ];
