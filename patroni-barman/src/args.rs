@@ -1,6 +1,7 @@
 //! The command line of `patroni_barman` as typed values.
 
-use crate::parser::{Check, Grammar, Matches, OptionSpec, PositionalSpec, integer};
+use crate::config_switch::{Role, SwitchWhen};
+use crate::parser::{Check, Grammar, Matches, OptionSpec, Origin, PositionalSpec, integer};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ const HELP: OptionSpec = OptionSpec {
     value: None,
     check: Check::Text,
     required: false,
+    origin: Origin::Classic,
     help: "show this help message and exit",
 };
 
@@ -24,9 +26,54 @@ const fn option(
         value: Some(value),
         check,
         required,
+        origin: Origin::Classic,
         help,
     }
 }
+
+/// An option that the original does not have.
+const fn ours(
+    names: &'static [&'static str],
+    value: &'static str,
+    check: Check,
+    help: &'static str,
+) -> OptionSpec {
+    OptionSpec {
+        origin: Origin::Ours,
+        ..option(names, value, check, false, help)
+    }
+}
+
+/// A global option behind the sub-command, where Patroni puts what its own configuration says.
+const fn late(names: &'static [&'static str], value: &'static str, check: Check) -> OptionSpec {
+    OptionSpec {
+        origin: Origin::Late,
+        ..option(names, value, check, false, "")
+    }
+}
+
+const CA_FILE: &[&str] = &["--ca-file"];
+const CERT_FILE: &[&str] = &["--cert-file"];
+const KEY_FILE: &[&str] = &["--key-file"];
+const LOG_FILE: &[&str] = &["--log-file"];
+const MAX_RETRIES: &[&str] = &["--max-retries"];
+const RETRY_WAIT: &[&str] = &["--retry-wait"];
+
+const LATE_CA_FILE: OptionSpec = late(CA_FILE, "CA_FILE", Check::Text);
+const LATE_CERT_FILE: OptionSpec = late(CERT_FILE, "CERT_FILE", Check::Text);
+const LATE_KEY_FILE: OptionSpec = late(KEY_FILE, "KEY_FILE", Check::Text);
+const LATE_LOG_FILE: OptionSpec = late(LOG_FILE, "LOG_FILE", Check::Text);
+const LATE_MAX_RETRIES: OptionSpec = late(MAX_RETRIES, "MAX_RETRIES", Check::Integer);
+const LATE_RETRY_WAIT: OptionSpec = late(RETRY_WAIT, "RETRY_WAIT", Check::Integer);
+
+const TIMEOUT: OptionSpec = ours(
+    &["--operation-timeout"],
+    "SECONDS",
+    Check::Integer,
+    "give up watching after this time (default: 0, never)",
+);
+
+const PASSED_OVER: &str = "Options of the program but --api-url may also stand here, as Patroni puts them. Arguments that Patroni adds and\nthis program does not know are passed over.";
 
 const PROGRAM: Grammar = Grammar {
     program: "patroni_barman",
@@ -41,35 +88,41 @@ const PROGRAM: Grammar = Grammar {
             "URL of the API, such as http://localhost:7480",
         ),
         option(
-            &["--cert-file"],
+            CERT_FILE,
             "CERT_FILE",
             Check::Text,
             false,
-            "client certificate (https)",
+            "PEM certificate of this client, for https",
         ),
         option(
-            &["--key-file"],
+            KEY_FILE,
             "KEY_FILE",
             Check::Text,
             false,
-            "key of the client certificate (https)",
+            "its PEM key, if that is in another file",
+        ),
+        ours(
+            CA_FILE,
+            "CA_FILE",
+            Check::Text,
+            "PEM certificates of the authorities that the API's certificate may come from (default: the system's)",
         ),
         option(
-            &["--retry-wait"],
+            RETRY_WAIT,
             "RETRY_WAIT",
             Check::Integer,
             false,
-            "seconds after a malformed answer (default: 2)",
+            "seconds between two attempts to get a usable answer (default: 2)",
         ),
         option(
-            &["--max-retries"],
+            MAX_RETRIES,
             "MAX_RETRIES",
             Check::Integer,
             false,
-            "attempts per call when answers are malformed (default: 5)",
+            "number of these attempts (default: 5)",
         ),
         option(
-            &["--log-file"],
+            LOG_FILE,
             "LOG_FILE",
             Check::Text,
             false,
@@ -124,13 +177,20 @@ const RECOVER: Grammar = Grammar {
             "LOOP_WAIT",
             Check::Integer,
             false,
-            "seconds between two polls (default: 10)",
+            "seconds between two questions for the state (default: 10)",
         ),
+        TIMEOUT,
+        LATE_CERT_FILE,
+        LATE_KEY_FILE,
+        LATE_CA_FILE,
+        LATE_RETRY_WAIT,
+        LATE_MAX_RETRIES,
+        LATE_LOG_FILE,
     ],
     positionals: &[],
     has_commands: false,
     exactly_one: None,
-    epilogue: "Arguments that Patroni adds and this program does not know are ignored.",
+    epilogue: PASSED_OVER,
 };
 
 const CONFIG_SWITCH: Grammar = Grammar {
@@ -157,6 +217,7 @@ const CONFIG_SWITCH: Grammar = Grammar {
             value: None,
             check: Check::Text,
             required: false,
+            origin: Origin::Classic,
             help: "take the active model back",
         },
         option(
@@ -164,8 +225,15 @@ const CONFIG_SWITCH: Grammar = Grammar {
             "SWITCH_WHEN",
             Check::Choice(&["promoted", "demoted", "always"]),
             true,
-            "on which role changes: promoted, demoted or always",
+            "on which role changes: promoted (this node becomes the primary), demoted (a replica), always",
         ),
+        TIMEOUT,
+        LATE_CERT_FILE,
+        LATE_KEY_FILE,
+        LATE_CA_FILE,
+        LATE_RETRY_WAIT,
+        LATE_MAX_RETRIES,
+        LATE_LOG_FILE,
     ],
     positionals: &[
         PositionalSpec {
@@ -186,7 +254,7 @@ const CONFIG_SWITCH: Grammar = Grammar {
     ],
     has_commands: false,
     exactly_one: Some(("--barman-model", "--reset")),
-    epilogue: "Arguments that Patroni adds and this program does not know are ignored.",
+    epilogue: PASSED_OVER,
 };
 
 /// What a command line asks for.
@@ -195,7 +263,7 @@ pub enum Parsed {
     /// Show this text.
     Help(String),
     /// Show this text, and tell that there was no sub-command.
-    NoCommand(String),
+    NoCommand(Global, String),
     /// Do this.
     Run(Global, Command),
 }
@@ -209,9 +277,11 @@ pub struct Global {
     pub cert_file: Option<PathBuf>,
     /// PEM private key.
     pub key_file: Option<PathBuf>,
-    /// Seconds after a malformed answer.
+    /// PEM certificates of authorities.
+    pub ca_file: Option<PathBuf>,
+    /// Seconds between two attempts to get a usable answer.
     pub retry_wait: i64,
-    /// Attempts per call when answers are malformed.
+    /// Number of these attempts.
     pub max_retries: i64,
     /// File that the log is appended to.
     pub log_file: Option<PathBuf>,
@@ -237,23 +307,27 @@ pub struct Recover {
     pub ssh_command: String,
     /// Destination on this node.
     pub data_directory: String,
-    /// Seconds between two polls.
+    /// Seconds between two questions for the state.
     pub loop_wait: i64,
+    /// Seconds after which to give up.
+    pub timeout: Option<i64>,
 }
 
 /// Options of `config-switch`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigSwitch {
     /// The new role of this node.
-    pub role: String,
+    pub role: Role,
     /// Server as configured in Barman.
     pub barman_server: String,
     /// Model to apply; may be empty.
     pub barman_model: Option<String>,
     /// Take the active model back.
     pub reset: bool,
-    /// `promoted`, `demoted` or `always`.
-    pub switch_when: String,
+    /// On which role changes to switch.
+    pub switch_when: SwitchWhen,
+    /// Seconds after which to give up.
+    pub timeout: Option<i64>,
 }
 
 /// Reads the words behind the program's name.
@@ -262,58 +336,78 @@ pub struct ConfigSwitch {
 ///
 /// The text of a usage error, for standard error.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed, String> {
+    let mut undecodable = false;
     let words: Vec<String> = words
         .into_iter()
-        .map(|word| word.to_string_lossy().into_owned())
+        .map(|word| {
+            word.into_string().unwrap_or_else(|word| {
+                undecodable = true;
+                word.to_string_lossy().into_owned()
+            })
+        })
         .collect();
     let mut global = PROGRAM.parse(&words)?;
     if global.help {
         return Ok(Parsed::Help(PROGRAM.help()));
     }
-    let command = match global.positionals.first().map(String::as_str) {
-        Some("recover") => {
-            let mut own = RECOVER.parse(&global.rest)?;
-            if own.help {
-                return Ok(Parsed::Help(RECOVER.help()));
-            }
-            RECOVER.check_required(&own)?;
-            Some(Command::Recover(recover(&mut own)))
+    let word = global.positionals.first().cloned();
+    let grammar = match word.as_deref() {
+        Some("recover") => &RECOVER,
+        Some(_) => &CONFIG_SWITCH,
+        None => {
+            PROGRAM.check_required(&global)?;
+            PROGRAM.check_text(&global, undecodable)?;
+            let options = global_options(&mut global, &mut Matches::default());
+            return Ok(Parsed::NoCommand(options, PROGRAM.help()));
         }
-        Some(_) => {
-            let mut own = CONFIG_SWITCH.parse(&global.rest)?;
-            if own.help {
-                return Ok(Parsed::Help(CONFIG_SWITCH.help()));
-            }
-            CONFIG_SWITCH.check_required(&own)?;
-            Some(Command::ConfigSwitch(config_switch(&mut own)))
-        }
-        None => None,
     };
+    let mut own = grammar.parse(&global.rest)?;
+    if own.help {
+        return Ok(Parsed::Help(grammar.help()));
+    }
+    grammar.check_required(&own)?;
     PROGRAM.check_required(&global)?;
-    Ok(match command {
-        Some(command) => Parsed::Run(global_options(&mut global), command),
-        None => Parsed::NoCommand(PROGRAM.help()),
-    })
+    // A path or a command that is not what was written must never be used.
+    PROGRAM.check_text(&global, undecodable)?;
+    grammar.check_text(&own, undecodable)?;
+    let options = global_options(&mut global, &mut own);
+    let command = match word.as_deref() {
+        Some("recover") => Command::Recover(recover(&mut own)),
+        _ => Command::ConfigSwitch(
+            config_switch(&mut own)
+                .ok_or_else(|| CONFIG_SWITCH.error("role and --switch-when are not understood"))?,
+        ),
+    };
+    Ok(Parsed::Run(options, command))
 }
 
 fn text(matches: &mut Matches, name: &str) -> Option<String> {
     matches.options.remove(name)
 }
 
-fn number(matches: &mut Matches, name: &str, default: i64) -> i64 {
-    text(matches, name)
-        .and_then(|value| integer(&value))
-        .unwrap_or(default)
+fn number(matches: &mut Matches, name: &str) -> Option<i64> {
+    text(matches, name).and_then(|value| integer(&value))
 }
 
-fn global_options(matches: &mut Matches) -> Global {
+/// What stands before the sub-command counts before what stands behind it.
+fn global_options(early: &mut Matches, late: &mut Matches) -> Global {
+    let mut path = |name| text(early, name).or_else(|| text(late, name)).map(PathBuf::from);
+    let [cert_file, key_file, ca_file, log_file] =
+        ["--cert-file", "--key-file", "--ca-file", "--log-file"].map(&mut path);
+    let mut seconds = |name, default| {
+        number(early, name)
+            .or_else(|| number(late, name))
+            .unwrap_or(default)
+    };
+    let (retry_wait, max_retries) = (seconds("--retry-wait", 2), seconds("--max-retries", 5));
     Global {
-        api_url: text(matches, "--api-url").unwrap_or_default(),
-        cert_file: text(matches, "--cert-file").map(PathBuf::from),
-        key_file: text(matches, "--key-file").map(PathBuf::from),
-        retry_wait: number(matches, "--retry-wait", 2),
-        max_retries: number(matches, "--max-retries", 5),
-        log_file: text(matches, "--log-file").map(PathBuf::from),
+        api_url: text(early, "--api-url").unwrap_or_default(),
+        cert_file,
+        key_file,
+        ca_file,
+        retry_wait,
+        max_retries,
+        log_file,
     }
 }
 
@@ -323,18 +417,20 @@ fn recover(matches: &mut Matches) -> Recover {
         backup_id: text(matches, "--backup-id").unwrap_or_else(|| "latest".to_owned()),
         ssh_command: text(matches, "--ssh-command").unwrap_or_default(),
         data_directory: text(matches, "--data-directory").unwrap_or_default(),
-        loop_wait: number(matches, "--loop-wait", 10),
+        loop_wait: number(matches, "--loop-wait").unwrap_or(10),
+        timeout: number(matches, "--operation-timeout"),
     }
 }
 
-fn config_switch(matches: &mut Matches) -> ConfigSwitch {
-    ConfigSwitch {
-        role: matches.positionals.get(1).cloned().unwrap_or_default(),
+fn config_switch(matches: &mut Matches) -> Option<ConfigSwitch> {
+    Some(ConfigSwitch {
+        role: Role::of(matches.positionals.get(1)?)?,
         barman_server: text(matches, "--barman-server").unwrap_or_default(),
         barman_model: text(matches, "--barman-model"),
         reset: text(matches, "--reset").is_some(),
-        switch_when: text(matches, "--switch-when").unwrap_or_default(),
-    }
+        switch_when: SwitchWhen::of(&text(matches, "--switch-when")?)?,
+        timeout: number(matches, "--operation-timeout"),
+    })
 }
 
 #[cfg(test)]
@@ -344,7 +440,7 @@ mod tests {
     fn outcome(line: &[&str]) -> String {
         match parse(line.iter().map(OsString::from)) {
             Ok(Parsed::Help(text)) => format!("help: {}", text.lines().next().unwrap_or_default()),
-            Ok(Parsed::NoCommand(_)) => "no command".to_owned(),
+            Ok(Parsed::NoCommand(..)) => "no command".to_owned(),
             Ok(Parsed::Run(global, Command::Recover(c))) => format!(
                 "{} {} {}: {} {} [{}] [{}] {}",
                 global.api_url,
@@ -359,7 +455,12 @@ mod tests {
             Ok(Parsed::Run(global, Command::ConfigSwitch(c))) => {
                 format!(
                     "{}: {} {} {:?} {} {}",
-                    global.api_url, c.role, c.barman_server, c.barman_model, c.reset, c.switch_when
+                    global.api_url,
+                    c.role.as_str(),
+                    c.barman_server,
+                    c.barman_model,
+                    c.reset,
+                    c.switch_when.as_str()
                 )
             }
             Err(text) => text.lines().last().unwrap_or_default().to_owned(),
@@ -427,9 +528,19 @@ mod tests {
             "u 2 5: m  [ssh x] [/d] -1"
         );
         assert_eq!(
-            with(&[], &["--data-directory", "/e", "--max-retries=1", "--api-url=v"]),
+            with(&[], &["--data-directory", "/e", "--api-url=v"]),
             "u 2 5: m latest [ssh x] [/e] 10"
         );
+        // Options of the program, behind the sub-command: what is before it counts more, what is wrong not at all.
+        for (before, after, numbers) in [
+            (&[][..], &["--max-retries=1", "--retry-wait", "7"][..], "7 1"),
+            (&["--max-retries=3"], &["--max-retries=1"], "2 3"),
+            (&[], &["--max-retries=x", "--retry-wait"], "2 5"),
+            (&[], &["--max=1", "--retry-wait=1.5", "--log-file"], "2 5"),
+        ] {
+            let got = with(before, after);
+            assert_eq!(got, format!("u {numbers}: m latest [ssh x] [/d] 10"), "{after:?}");
+        }
         assert_eq!(
             with(&[], &["--ssh-command", "-x y", "--backup", "b"]),
             "u 2 5: m b [-x y] [/d] 10"

@@ -1,57 +1,51 @@
 //! The library behind `patroni_barman`, the program by which Patroni restores from Barman and switches a server's
-//! configuration model on role changes.
+//! configuration model on role changes: a client of the REST service `pg-backup-api` on the Barman host.
 //!
-//! The grammar is complete: what Patroni calls today parses or is refused as before. The work itself is not yet
-//! there, and [`run`] says so by name.
+//! - [`protocol`]: what is asked and answered, as types.
+//! - [`PgBackupApi`]: the client. Every wait on the network has a deadline.
+//! - [`recover`](fn@recover) and [`config_switch`](fn@config_switch): the commands, which return their exit codes.
+//! - [`run`]: the program. It prints nothing but through what it is given.
+//!
+//! What happens is told to a [`Host`] as [`Event`]s; the program's host is its [`Journal`].
 //!
 //! ```
-//! let mut stderr = Vec::new();
-//! let arguments = ["--api-url", "http://localhost:7480", "recover"].map(Into::into);
-//! let code = patroni_barman::run(arguments, &mut std::io::sink(), &mut stderr);
-//! assert_eq!(code, 2);
-//! assert!(String::from_utf8(stderr).unwrap().contains("--barman-server, --ssh-command, --data-directory/--datadir"));
+//! use patroni_barman::{ApiOptions, NO_COMMAND, Journal, PgBackupApi, run};
+//!
+//! // The program, with arguments as Patroni gives them.
+//! let journal = Journal::new(Box::new(std::io::sink()));
+//! let mut help = Vec::new();
+//! let arguments = ["--api-url", "http://localhost:7480"].map(Into::into);
+//! assert_eq!(run(arguments, &mut help, &journal), NO_COMMAND);
+//! assert!(String::from_utf8(help).unwrap().starts_with("usage: patroni_barman"));
+//!
+//! // The client.
+//! let api = PgBackupApi::new("http://localhost:7480/api/", ApiOptions::default()).unwrap();
+//! assert_eq!(api.base().join("status").unwrap().path(), "/api/status");
 //! ```
 
 pub mod args;
+mod client;
+mod config_switch;
+mod environment;
+mod events;
+mod follow;
+mod journal;
 mod parser;
+mod program;
+pub mod protocol;
+mod recover;
+mod tls;
+mod transport;
+mod url;
 
-use args::{Command, Parsed};
-use std::ffi::OsString;
-use std::io::Write;
-
-/// No sub-command was given (-1, as the process sees it).
-pub const NO_COMMAND: u8 = 255;
-
-/// Runs the program with the words behind its name, and returns its exit code.
-pub fn run(
-    arguments: impl IntoIterator<Item = OsString>,
-    stdout: &mut dyn Write,
-    stderr: &mut dyn Write,
-) -> u8 {
-    // Patroni reads the exit code, not the text: a closed stream changes nothing.
-    match args::parse(arguments) {
-        Ok(Parsed::Help(text)) => {
-            let _ = stdout.write_all(text.as_bytes());
-            0
-        }
-        Ok(Parsed::NoCommand(help)) => {
-            let _ = stdout.write_all(help.as_bytes());
-            NO_COMMAND
-        }
-        Ok(Parsed::Run(_, command)) => {
-            let name = match command {
-                Command::Recover(_) => "recover",
-                Command::ConfigSwitch(_) => "config-switch",
-            };
-            let _ = writeln!(
-                stderr,
-                "ERROR: {name} is not yet available in this version of patroni_barman"
-            );
-            1
-        }
-        Err(usage) => {
-            let _ = stderr.write_all(usage.as_bytes());
-            2
-        }
-    }
-}
+pub use client::{ApiError, ApiOptions, Attempts, Hope, PgBackupApi};
+pub use config_switch::{
+    ConfigSwitchExit, ConfigSwitchOptions, Decision, Role, SwitchWhen, config_switch, decide,
+};
+pub use events::{Event, Host, Level, Silent};
+pub use journal::Journal;
+pub use program::{API_NOT_OK, NO_COMMAND, NO_LOG, USAGE, run};
+pub use recover::{RecoverExit, RecoverOptions, recover};
+pub use tls::TlsOptions;
+pub use transport::{Deadlines, TransportError, TransportErrorKind};
+pub use url::{HttpUrl, UrlError};

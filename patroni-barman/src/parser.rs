@@ -14,8 +14,21 @@ pub struct OptionSpec {
     pub check: Check,
     /// Whether leaving it out is an error.
     pub required: bool,
+    /// How strictly it is taken.
+    pub origin: Origin,
     /// One line of help.
     pub help: &'static str,
+}
+
+/// Where an option comes from. What the original does not know must not change what its command lines mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The original has it; it may be abbreviated.
+    Classic,
+    /// We have added it; only its whole name is known.
+    Ours,
+    /// The original passes over it in this place: so do we if its value is missing or wrong.
+    Late,
 }
 
 /// One positional argument.
@@ -123,14 +136,25 @@ impl Grammar {
                                 "argument {spelling}: ignored explicit argument '{value}'"
                             )));
                         }
+                        (Some(_), Some(value)) if spec.origin == Origin::Late => {
+                            if self.check("", spec.check, &value).is_err() {
+                                continue;
+                            }
+                            value
+                        }
                         (Some(_), Some(value)) => value,
                         (Some(_), None) => {
-                            let next = queue.as_slice().first().filter(|next| *next != "--");
+                            let next = queue.as_slice().first().filter(|next| {
+                                *next != "--"
+                                    && (spec.origin != Origin::Late
+                                        || self.check("", spec.check, next).is_ok())
+                            });
                             match next {
                                 Some(next) if matches!(self.classify(next)?, Word::Argument) => {
                                     let _ = queue.next();
                                     next.clone()
                                 }
+                                _ if spec.origin == Origin::Late => continue,
                                 _ => {
                                     return Err(
                                         self.error(&format!("argument {spelling}: expected one argument"))
@@ -190,6 +214,18 @@ impl Grammar {
         }
     }
 
+    /// Refuses values that are not what was written. `undecodable`: some word was not UTF-8.
+    pub fn check_text(&self, matches: &Matches, undecodable: bool) -> Result<(), String> {
+        let broken = matches
+            .options
+            .iter()
+            .find(|(_, value)| undecodable && value.contains(char::REPLACEMENT_CHARACTER));
+        match broken {
+            Some((name, _)) => Err(self.error(&format!("argument {name}: the value is not UTF-8"))),
+            None => Ok(()),
+        }
+    }
+
     fn classify(&self, word: &str) -> Result<Word<'_>, String> {
         if !word.starts_with('-') || word.len() == 1 || (word == "--" && self.has_commands) {
             return Ok(Word::Argument);
@@ -209,6 +245,7 @@ impl Grammar {
             let spellings: Vec<(&str, &OptionSpec)> = self
                 .options
                 .iter()
+                .filter(|option| option.origin == Origin::Classic)
                 .flat_map(|option| option.names.iter().map(move |spelling| (*spelling, option)))
                 .filter(|(spelling, _)| spelling.starts_with(name))
                 .collect();
@@ -249,13 +286,19 @@ impl Grammar {
         }
     }
 
-    fn error(&self, reason: &str) -> String {
+    /// The text of a usage error.
+    pub fn error(&self, reason: &str) -> String {
         format!("{}{}: error: {reason}\n", self.usage(), self.program)
+    }
+
+    /// The options that texts mention.
+    fn shown(&self) -> impl Iterator<Item = &OptionSpec> {
+        self.options.iter().filter(|option| option.origin != Origin::Late)
     }
 
     fn usage(&self) -> String {
         let mut text = format!("usage: {}", self.program);
-        for option in self.options {
+        for option in self.shown() {
             let name = option.names.first().copied().unwrap_or_default();
             let words = option
                 .value
@@ -289,7 +332,7 @@ impl Grammar {
             }
         }
         text.push_str("\noptions:\n");
-        for option in self.options {
+        for option in self.shown() {
             let spellings = option.names.join(", ");
             let words = option
                 .value
