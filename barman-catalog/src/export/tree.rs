@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Directories lie no deeper in each other than this: PostgreSQL's are five deep.
-const DEPTH: usize = 256;
+pub(crate) const DEPTH: usize = 256;
 
 /// The member of a file, a directory or a link.
 pub(super) fn entry<'a>(name: &'a [u8], metadata: &Metadata, owners: &'a Names) -> Entry<'a> {
