@@ -1,4 +1,5 @@
-//! Archives that are not what an export writes, imported: what is in them decides, not what they are called.
+//! Archives that are not what an export writes, imported: what is in them decides, not what they are called. Exports
+//! that are stopped.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,6 +8,7 @@
 )]
 
 use barman_catalog::backup_info::{self, BackupInfo};
+use barman_catalog::export::{self, ExportError, ExportOptions};
 use barman_catalog::identity::Identity;
 use barman_catalog::import::{self, ExportName, ImportError, ImportOptions, Imported};
 use barman_catalog::tarball::{Entry, TarWriter};
@@ -14,6 +16,7 @@ use barman_catalog::xlogdb::CustomMagic;
 use barman_catalog::{BackupId, BackupStatus, Catalog, Layout};
 use sha2::{Digest as _, Sha256};
 use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const WAL: &str = "000000010000000000000003";
 
@@ -120,4 +123,40 @@ fn directories_lie_only_so_deep_in_each_other() {
         assert_eq!(result.is_ok(), taken, "{deep}: {result:?}");
         assert_eq!(layout.base_directory(id(1)).exists(), taken);
     }
+}
+
+/// Not only between two files: one may be a gigabyte.
+#[test]
+fn an_export_stops_in_the_middle_of_a_file() {
+    const SIZE: u64 = 64 << 20;
+    let (home, layout) = home();
+    backup_info::save(&layout, &whole(1)).unwrap();
+    let data = layout.data_directory(id(1));
+    fs::create_dir_all(&data).unwrap();
+    let big = fs::File::create(data.join("big")).unwrap();
+    big.set_len(SIZE).unwrap();
+    let out = home.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let (stop, read) = (AtomicBool::new(false), AtomicU64::new(0));
+    let result = export::export(
+        &layout,
+        &whole(1),
+        &[],
+        ExportOptions {
+            directory: &out,
+            stamp: "20260201T000000",
+            compression: None,
+            level: None,
+            identity: &Identity::default(),
+            about: "{}",
+        },
+        Some(&stop),
+        &|bytes| {
+            read.fetch_add(bytes, Ordering::Relaxed);
+            stop.store(true, Ordering::Relaxed);
+        },
+    );
+    assert!(matches!(result, Err(ExportError::Interrupted)), "{result:?}");
+    assert!(read.load(Ordering::Relaxed) < SIZE / 8);
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
 }
