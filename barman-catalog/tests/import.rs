@@ -13,7 +13,7 @@ use barman_catalog::identity::Identity;
 use barman_catalog::import::{self, ExportName, ImportError, ImportOptions, Imported};
 use barman_catalog::tarball::{Entry, TarWriter};
 use barman_catalog::xlogdb::CustomMagic;
-use barman_catalog::{BackupId, BackupStatus, Catalog, Layout};
+use barman_catalog::{BackupId, BackupStatus, Catalog, Keep, Layout};
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -159,4 +159,27 @@ fn an_export_stops_in_the_middle_of_a_file() {
     assert!(matches!(result, Err(ExportError::Interrupted)), "{result:?}");
     assert!(read.load(Ordering::Relaxed) < SIZE / 8);
     assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
+}
+
+/// Kept alone, so that no policy takes it before its user has said anything of it; and what is archived stays as it is.
+#[test]
+fn an_imported_backup_is_kept_and_the_archive_is_not_contradicted() {
+    for (archived, taken) in [(None, true), (Some("wal"), true), (Some("law"), false)] {
+        let (_home, layout) = home();
+        let path = layout.wals_directory.join("0000000100000000").join(WAL);
+        if let Some(content) = archived {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, content).unwrap();
+            fs::write(layout.xlogdb(), "").unwrap();
+        }
+        let result = imported(&layout, &whole(1), &plain());
+        assert_eq!(
+            matches!(result, Err(ImportError::Conflict { .. })),
+            !taken,
+            "{result:?}"
+        );
+        let keep = Catalog::load(&layout).unwrap().keep(id(1));
+        assert_eq!(keep, taken.then_some(Keep::Standalone));
+        assert_eq!(fs::read_to_string(path).unwrap(), archived.unwrap_or("wal"));
+    }
 }
