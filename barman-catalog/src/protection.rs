@@ -193,4 +193,29 @@ mod tests {
         let _deletion = Lock::try_acquire(&layout.id_lock(id(4))).unwrap();
         assert!(hold_chain(&layout, id(4), Some(&cancel)).is_err());
     }
+
+    /// The backup was taken on another one between the look at the catalogue and the locks.
+    #[test]
+    fn the_chain_that_is_held_is_the_one_of_now() {
+        let home = tempfile::tempdir().unwrap();
+        let layout = Layout::new("s", home.path());
+        chain(&layout);
+        let (held, _) = std::thread::scope(|scope| {
+            loop {
+                let busy = Lock::try_acquire(&layout.id_lock(id(4))).unwrap();
+                let waiting = scope.spawn(|| hold_chain(&layout, id(4), None));
+                // It has seen the chain of one backup by now, most likely, and waits for the lock.
+                std::thread::sleep(Duration::from_millis(100));
+                backup_info::update_locked(&layout, id(4), |info| info.parent_backup_id = Some(id(2)))
+                    .unwrap();
+                drop(busy);
+                match waiting.join().unwrap() {
+                    // A machine so busy that this thread did not run.
+                    Err(InUseError::Busy { .. }) => {}
+                    other => break other.unwrap(),
+                }
+            }
+        });
+        assert_eq!(held.ids().collect::<Vec<_>>(), [id(4), id(2), id(1)]);
+    }
 }

@@ -810,3 +810,65 @@ fn metadata_in_the_old_place_that_cannot_be_read_are_not_missing() {
         deletion::WalDecision::Keep(deletion::KeepReason::UnreadableBackup)
     ));
 }
+
+/// Else it would become whole when that WAL comes, with what is left of its data.
+#[test]
+fn a_failed_backup_that_missing_wal_would_revive_says_that_it_is_being_deleted() {
+    struct Stops;
+    impl DeletionObserver for Stops {
+        fn before_wal(&mut self, _: &WalRecord, _: &std::path::Path) -> Result<(), String> {
+            Err("no".to_owned())
+        }
+    }
+    let home = home();
+    let layout = &home.layout;
+    let (first, _) = two_backups(layout);
+    backup_info::update(layout, first, |info| {
+        info.set_failed_because(
+            "At least one WAL file is missing. The first missing WAL file is 000000010000000000000003",
+        );
+    })
+    .unwrap();
+    let is_reviving =
+        || barman_catalog::completeness::failed_for_missing_wal(&backup_info::load(layout, first).unwrap());
+    assert!(is_reviving());
+    let mut catalog = Catalog::load(layout).unwrap();
+    let custom = CustomMagic::None;
+    let result = deletion::delete_backup(
+        layout,
+        &mut catalog,
+        first,
+        Trigger::Manual,
+        &custom,
+        &mut Stops,
+        None,
+    );
+    assert!(matches!(result, Err(DeletionError::Stopped { .. })));
+    assert!(!is_reviving());
+}
+
+/// One of a deletion that Barman has begun, which looks only at annotations that are not empty.
+#[test]
+fn nothing_of_a_deleted_backup_stays_in_meta() {
+    let home = home();
+    let layout = &home.layout;
+    let (first, second) = two_backups(layout);
+    annotations::write(layout, first, DELETE_THIS, b"delete").unwrap();
+    annotations::write(layout, first, annotations::KEEP, b"").unwrap();
+    let mut catalog = Catalog::load(layout).unwrap();
+    deletion::delete_backup(
+        layout,
+        &mut catalog,
+        first,
+        Trigger::Policy,
+        &CustomMagic::None,
+        &mut NoObserver,
+        None,
+    )
+    .unwrap();
+    let left: Vec<_> = fs::read_dir(layout.meta_directory())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, [format!("{second}-backup.info").as_str()]);
+}

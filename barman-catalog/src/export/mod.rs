@@ -8,6 +8,8 @@
 mod owners;
 mod tree;
 
+pub(crate) use tree::DEPTH;
+
 use crate::backup_info::{BackupInfo, read_bounded};
 use crate::files;
 use crate::identity::Identity;

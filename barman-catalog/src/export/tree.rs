@@ -12,9 +12,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Directories lie no deeper in each other than this: PostgreSQL's are five deep.
-const DEPTH: usize = 256;
+pub(crate) const DEPTH: usize = 256;
 
 /// The member of a file, a directory or a link.
 pub(super) fn entry<'a>(name: &'a [u8], metadata: &Metadata, owners: &'a Names) -> Entry<'a> {
@@ -109,6 +110,8 @@ impl<W: Write> Export<'_, W> {
         let mut content = Content {
             file,
             failed: false,
+            stopped: false,
+            cancel: self.cancel,
             done: self.done,
         };
         let result = self
@@ -116,6 +119,7 @@ impl<W: Write> Export<'_, W> {
             .append(&entry(member, &metadata, &owners), &mut content, &mut self.buffer);
         match result {
             Ok(()) => Ok(()),
+            Err(_) if content.stopped => Err(ExportError::Interrupted),
             Err(source)
                 if content.failed
                     || matches!(
@@ -130,15 +134,22 @@ impl<W: Write> Export<'_, W> {
     }
 }
 
-/// The content of a file; remembers whether an error was its own.
+/// The content of a file; remembers whether an error was its own, and ends when the export is to end: compressing one
+/// file may take minutes.
 struct Content<'a> {
     file: File,
     failed: bool,
+    stopped: bool,
+    cancel: Option<&'a AtomicBool>,
     done: &'a dyn Fn(u64),
 }
 
 impl Read for Content<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            self.stopped = true;
+            return Err(io::Error::other("stopped"));
+        }
         let result = self.file.read(buffer);
         match &result {
             Ok(count) => (self.done)(*count as u64),

@@ -3,7 +3,7 @@
 use super::name::NameError;
 use super::place::Unsafe;
 use crate::annotations::AnnotationError;
-use crate::backup_info::{BackupInfoError, StoreError};
+use crate::backup_info::{BackupInfoError, BackupStatus, StoreError};
 use crate::catalog::CatalogError;
 use crate::ids::BackupId;
 use crate::tarball::TarError;
@@ -113,6 +113,16 @@ pub enum ImportError {
         id: BackupId,
         /// The server.
         server: String,
+    },
+    /// It is not whole.
+    #[error("Cannot import backup {id} into server {server}: its status is '{status}', expected 'DONE'")]
+    Status {
+        /// The backup.
+        id: BackupId,
+        /// The server.
+        server: String,
+        /// Its status.
+        status: BackupStatus,
     },
     /// A line of the archive's `xlog.db` is none.
     #[error("Malformed tarball's xlog.db entry at line {number}: cannot parse line: '{text}'")]

@@ -7,7 +7,8 @@
 
 use super::error::ImportError;
 use super::place::{Place, place};
-use crate::backup_info::BackupInfo;
+use crate::backup_info::{BackupInfo, BackupStatus};
+use crate::export::DEPTH;
 use crate::identity::Identity;
 use crate::ids::BackupId;
 use crate::layout::Layout;
@@ -34,6 +35,8 @@ const WAL_SLACK: u64 = 1 << 20;
 const MEMBER_LIMIT: u64 = 50_000_000;
 /// No backup has more directories: their names are kept.
 const DIRECTORY_LIMIT: usize = 1_000_000;
+/// Nor are their names longer together, bytes.
+const NAMES_LIMIT: usize = 256 << 20;
 /// What is passed over, bytes in all.
 const SKIPPED_LIMIT: u64 = 1 << 30;
 /// Room is asked for again after so many bytes.
@@ -151,6 +154,7 @@ pub(super) fn extract(source: Source<'_>, staging: &Path) -> Result<Extracted, I
         linked: false,
         wal: BTreeMap::new(),
         directories: BTreeMap::new(),
+        names: 0,
     };
     let input = BufReader::with_capacity(BUFFER, Hashed::open(source)?);
     let input = Decompressor::detect(input).map_err(ImportError::io("read", source.tarball))?;
@@ -194,6 +198,8 @@ struct Extraction<'a> {
     wal: BTreeMap<WalFileName, u64>,
     /// Directories of the backup that were made, with the modes they are to have.
     directories: BTreeMap<PathBuf, u32>,
+    /// The bytes of their names.
+    names: usize,
 }
 
 impl Extraction<'_> {
@@ -210,7 +216,13 @@ impl Extraction<'_> {
         if self.members > MEMBER_LIMIT {
             return Err(too_much(format!("more than {MEMBER_LIMIT} members")));
         }
-        match place(&member.name, member.kind)? {
+        let place = place(&member.name, member.kind)?;
+        if let Place::Directory(path) | Place::File(path) = &place
+            && path.components().count() > DEPTH
+        {
+            return Err(too_much(format!("more than {DEPTH} directories in each other")));
+        }
+        match place {
             Place::Identity => {
                 if self.identity.is_some() {
                     return Err(ImportError::Twice { name: name() });
@@ -233,6 +245,13 @@ impl Extraction<'_> {
                     return Err(ImportError::Incremental {
                         id,
                         server: layout.server().to_owned(),
+                    });
+                }
+                if info.status != BackupStatus::Done {
+                    return Err(ImportError::Status {
+                        id,
+                        server: layout.server().to_owned(),
+                        status: info.status,
                     });
                 }
                 if info.systemid.is_some() {
@@ -337,11 +356,18 @@ impl Extraction<'_> {
         if self.directories.len() >= DIRECTORY_LIMIT {
             return Err(too_much(format!("more than {DIRECTORY_LIMIT} directories")));
         }
+        if self.names >= NAMES_LIMIT {
+            return Err(too_much("directories with names this long".to_owned()));
+        }
         let full = staged_backup(self.staging).join(path);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&full);
         made.map_err(ImportError::io("create directory", full))?;
         for above in path.ancestors() {
-            self.directories.entry(above.to_path_buf()).or_insert(0o700);
+            if self.directories.contains_key(above) {
+                break;
+            }
+            self.names = self.names.saturating_add(above.as_os_str().len());
+            self.directories.insert(above.to_path_buf(), 0o700);
         }
         Ok(())
     }

@@ -179,4 +179,22 @@ mod tests {
             assert!(!has_leftovers(&layout));
         }
     }
+
+    /// Killed between the move of a segment and its line.
+    #[test]
+    fn segments_that_have_come_are_listed() {
+        let home = tempfile::tempdir().unwrap();
+        let layout = Layout::new("s", home.path());
+        let staging = layout.basebackups_directory.join(".import-99999999-0");
+        fs::create_dir_all(&staging).unwrap();
+        let line = "000000010000000000000003\t3\t1.0\tzstd\tgpg";
+        let record = WalRecord::parse(line.as_bytes()).unwrap();
+        let path = layout.wal_path(&record.name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "wal").unwrap();
+        fs::write(layout.xlogdb(), "").unwrap();
+        write(&staging, "20260101T000000".parse().unwrap(), &[record]).unwrap();
+        sweep(&layout, &CustomMagic::None, None);
+        assert_eq!(fs::read_to_string(layout.xlogdb()).unwrap(), format!("{line}\n"));
+    }
 }

@@ -116,7 +116,7 @@ pub fn import(layout: &Layout, options: ImportOptions<'_>) -> Result<Imported, I
             found: found.to_owned(),
         })
     };
-    let extracted = match extract(source, &staging.path) {
+    let mut extracted = match extract(source, &staging.path) {
         Ok(extracted) => extracted,
         Err(ImportError::Interrupted) => return Err(ImportError::Interrupted),
         Err(reason) => {
@@ -126,6 +126,13 @@ pub fn import(layout: &Layout, options: ImportOptions<'_>) -> Result<Imported, I
         }
     };
     matches(&extracted.sha256)?;
+    // Incremental backups do not travel. Barman cannot delete a backup whose list names one that is not there.
+    let is_child = |child: &BackupId| {
+        catalog
+            .get(*child)
+            .is_some_and(|b| b.parent_backup_id == Some(id))
+    };
+    extracted.info.children_backup_ids.retain(is_child);
     let records = wal::required(&extracted)?;
     let compared = wal::compare(layout, &staging.path, &records, options.cancel)?;
     if extracted.linked {
