@@ -9,6 +9,7 @@ mod export;
 mod keep;
 mod list_files;
 mod listing;
+mod live;
 mod locks;
 mod manifest;
 mod refusals;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Scenario> {
         backup::scenarios(),
         restore::scenarios(),
         locks::scenarios(),
+        live::scenarios(),
         signals::scenarios(),
     ]
     .into_iter()
