@@ -450,3 +450,81 @@ fn waiting_for_the_first_wal_ends() {
     assert!(report.results.len() > 10, "the rest goes on");
     assert!(start.elapsed() < Duration::from_secs(3));
 }
+
+#[test]
+fn an_empty_archive_costs_no_segment_at_each_check() {
+    let cluster = Cluster::start_new(18).unwrap();
+    let host = Host::new();
+    let mut server = host.server(&format!(
+        "conninfo = {}\nstreaming_conninfo = {}\nbackup_method = postgres\narchiver = on\ncheck_timeout = 3\n",
+        cluster.conninfo(),
+        cluster.streaming_conninfo()
+    ));
+    std::fs::create_dir_all(server.layout().meta_directory()).unwrap();
+    let segment = || {
+        cluster
+            .sql("SELECT pg_logical_emit_message(false, 'x', 'y')")
+            .unwrap();
+        cluster
+            .sql_value("SELECT pg_walfile_name(pg_current_wal_lsn())")
+            .unwrap()
+    };
+    let mut seen = vec![segment()];
+    for _ in 0..3 {
+        let report = run(&mut server);
+        let first = report.results.first().unwrap();
+        assert_eq!((first.name.as_str(), first.ok), ("WAL archive", false));
+        seen.push(segment());
+    }
+    assert_ne!(seen[0], seen[1], "the first check asks for a segment");
+    assert!(seen[1] == seen[2] && seen[2] == seen[3], "{seen:?}");
+}
+
+#[test]
+fn servers_are_checked_at_the_same_time() {
+    let (_listener, port) = black_hole();
+    let host = Host::new();
+    let text: String = ["a", "b", "c", "d"]
+        .map(|name| {
+            let wals = host.home().join(name).join("wals");
+            std::fs::create_dir_all(&wals).unwrap();
+            std::fs::write(
+                wals.join(format!("{name}-xlog.db")),
+                "000000010000000000000003\t16777216\t1795236733.80\tNone\tNone\n",
+            )
+            .unwrap();
+            format!(
+                "[{name}]\nconninfo = host=127.0.0.1 port={port} user=x sslmode=disable\nbackup_method = postgres\n\
+                 archiver = on\ncheck_timeout = 2\n"
+            )
+        })
+        .concat();
+    let path = host.directory.path().join("several.conf");
+    std::fs::write(
+        &path,
+        format!("[barman]\nbarman_home = {}\n{text}", host.home().display()),
+    )
+    .unwrap();
+    let config = Config::load(&path, None).unwrap();
+    let servers: Vec<_> = config.servers.iter().collect();
+    let cancel = Cancel::new();
+    let ctx = Context {
+        progress: &Silent,
+        cancel: &cancel,
+        clock: &SystemClock,
+    };
+    let start = Instant::now();
+    let reports = check::run_all(&servers, &CheckOptions::default(), &ctx);
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    let names: Vec<_> = reports
+        .iter()
+        .map(|report| report.as_ref().unwrap().server.as_str())
+        .collect();
+    assert_eq!(names, ["a", "b", "c", "d"]);
+    for report in &reports {
+        assert_eq!(
+            report.as_ref().unwrap().results.last().unwrap().name,
+            "check timeout"
+        );
+    }
+}

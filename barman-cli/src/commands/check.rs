@@ -3,8 +3,6 @@
 use crate::app::App;
 use crate::args::commands::CheckArgs;
 use crate::output::nagios::CheckLine;
-use barman_core::Server;
-use barman_core::config::ServerConfig;
 use barman_core::ops::check::{self, CheckOptions, CheckReport};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -13,18 +11,18 @@ pub(super) fn run(app: &App<'_>, args: &CheckArgs) {
     let options = CheckOptions {
         timeout: args.check_timeout.map(Duration::from_secs),
     };
-    app.for_each("check", &args.servers, |config| one(app, config, &options));
-}
-
-fn one(app: &App<'_>, config: &ServerConfig, options: &CheckOptions) -> ControlFlow<()> {
-    let mut server = Server::new(config.clone()).with_interrupt(app.cancel.flag());
-    match check::run(&mut server, options, &app.context()) {
-        Ok(report) => {
-            render(app, report);
-            ControlFlow::Continue(())
-        }
-        Err(error) => app.failure(&error),
-    }
+    app.for_all(
+        "check",
+        &args.servers,
+        |servers| check::run_all(servers, &options, &app.context()),
+        |checked| match checked {
+            Ok(report) => {
+                render(app, report);
+                ControlFlow::Continue(())
+            }
+            Err(error) => app.failure(&error),
+        },
+    );
 }
 
 fn render(app: &App<'_>, report: CheckReport) {

@@ -35,14 +35,17 @@ pub fn verdict(lines: &[CheckLine], errors: bool) -> (String, u8) {
             .filter(|line| line.server == server)
             .all(|line| line.active)
     };
-    let issues: Vec<&str> = servers
+    let (issues, ignored): (Vec<&str>, Vec<&str>) = servers
         .iter()
         .copied()
         .filter(|server| !failed(server).is_empty())
+        .partition(|server| active(server));
+    let ignoring: String = ignored
+        .iter()
+        .map(|server| format!(" * IGNORING: {server}"))
         .collect();
-    let critical = issues.iter().any(|server| active(server));
-    if critical || (errors && !issues.is_empty()) {
-        return (critical_text(lines, &servers, &issues, failed), 2);
+    if !issues.is_empty() {
+        return (critical_text(lines, &servers, &issues, &ignoring, failed), 2);
     }
     if errors {
         return ("BARMAN CRITICAL - Global configuration errors\n".to_owned(), 2);
@@ -61,9 +64,7 @@ pub fn verdict(lines: &[CheckLine], errors: bool) -> (String, u8) {
             many.join(" * ")
         ),
     };
-    for server in &issues {
-        let _ = write!(text, " * IGNORING: {server}");
-    }
+    text.push_str(&ignoring);
     if !good.is_empty() {
         text.push_str(&performance(lines));
     }
@@ -75,6 +76,7 @@ fn critical_text<'a>(
     lines: &'a [CheckLine],
     servers: &[&str],
     issues: &[&str],
+    ignoring: &str,
     failed: impl Fn(&str) -> Vec<&'a CheckLine>,
 ) -> String {
     let parts: Vec<String> = issues
@@ -95,7 +97,7 @@ fn critical_text<'a>(
             servers.len()
         ),
     };
-    let mut text = format!("{head} * {}{}\n", parts.join(" * "), performance(lines));
+    let mut text = format!("{head} * {}{ignoring}{}\n", parts.join(" * "), performance(lines));
     for line in issues.iter().flat_map(|server| failed(server)) {
         let hint = if line.result.hint.is_empty() {
             String::new()
@@ -181,14 +183,14 @@ mod tests {
             (
                 vec![bad("i", false)],
                 true,
-                "BARMAN CRITICAL - server i has issues * i FAILED: ssh\ni.ssh: FAILED (why)\n",
+                "BARMAN CRITICAL - Global configuration errors\n",
                 2,
             ),
             (
                 vec![size("a"), bad("b", true), bad("b", true), bad("i", false)],
                 false,
-                "BARMAN CRITICAL - 2 server out of 3 have issues * b FAILED: ssh, ssh * i FAILED: ssh|a=7B\n\
-                 b.ssh: FAILED (why)\nb.ssh: FAILED (why)\ni.ssh: FAILED (why)\n",
+                "BARMAN CRITICAL - 1 server out of 3 have issues * b FAILED: ssh, ssh * IGNORING: i|a=7B\n\
+                 b.ssh: FAILED (why)\nb.ssh: FAILED (why)\n",
                 2,
             ),
         ];

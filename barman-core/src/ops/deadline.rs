@@ -36,7 +36,7 @@ impl Deadline {
     /// Starts the clock; `None` = no limit.
     pub fn start(limit: Option<Duration>, cancel: Cancel) -> Self {
         let at = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let flag = Arc::new(AtomicBool::new(false));
+        let flag = Arc::new(AtomicBool::new(cancel.is_requested()));
         let (stop, stopped) = mpsc::channel();
         let watcher = {
             let (flag, cancel) = (Arc::clone(&flag), cancel.clone());

@@ -45,6 +45,7 @@ pub struct Stage {
     pub cluster: Option<Arc<Cluster>>,
     owner: PathBuf,
     held: RefCell<Vec<File>>,
+    standbys: RefCell<Vec<Cluster>>,
 }
 
 impl Stage {
@@ -84,6 +85,70 @@ impl Stage {
     /// The state has none.
     pub fn cluster(&self) -> Result<&Cluster> {
         self.cluster.as_deref().context("the state has no live cluster")
+    }
+
+    /// Starts a process that holds the lock of a task (`backup`) of `main`, as Barman's would, until [`Stage::end_tasks`] or a signal ends it.
+    /// `signals` are words of the shell that say how it answers them: `trap '' INT`, or `:`.
+    ///
+    /// # Errors
+    /// It does not take the lock within half a minute.
+    pub fn start_task(&self, task: &str, signals: &str) -> Result<()> {
+        let lock = self.root.join(format!("home/.main-{task}.lock"));
+        let ready = self.root.join(format!("user-home/{task}-ready"));
+        let script = format!(
+            "umask 077; exec 9>>'{0}'; flock 9; echo $$ >'{0}'; {signals}; touch '{1}'; while test -e '{1}'; do sleep 0.1; done",
+            lock.display(),
+            ready.display()
+        );
+        // An orphan, which somebody reaps: Barman takes a process that nobody reaps for a running one.
+        Program::new("setsid")
+            .belonging_to(&self.owner)
+            .ok(["--fork", "sh", "-c", &script])?;
+        wait_until("the task holds its lock", Duration::from_secs(30), || {
+            Ok(ready.exists())
+        })
+    }
+
+    /// Ends what [`Stage::start_task`] started and no signal has ended.
+    ///
+    /// # Errors
+    /// It takes more than half a minute.
+    pub fn end_tasks(&self) -> Result<()> {
+        for entry in fs::read_dir(self.root.join("user-home")).context("list the tasks")? {
+            let path = entry?.path();
+            if path.to_string_lossy().ends_with("-ready") {
+                fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+            }
+        }
+        self.settle()
+    }
+
+    /// Starts a standby of the live cluster, and waits until it has replayed everything.
+    ///
+    /// # Errors
+    /// It cannot be made, or does not catch up within a minute.
+    pub fn start_standby(&self) -> Result<()> {
+        let primary = self.cluster()?;
+        let standby = Cluster::builder(primary.major()).standby_of(primary)?;
+        self.standbys.borrow_mut().push(standby);
+        wait_until("the standby has caught up", Duration::from_secs(60), || {
+            let level = primary.sql_value(
+                "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn() AND flush_lsn = replay_lsn",
+            )?;
+            Ok(level == "1")
+        })
+    }
+
+    /// Connection string of the standby.
+    ///
+    /// # Errors
+    /// None was started.
+    pub fn standby_conninfo(&self) -> Result<String> {
+        let standbys = self.standbys.borrow();
+        standbys
+            .last()
+            .map(Cluster::conninfo)
+            .context("no standby was started")
     }
 
     /// A path in the directory of the server `main`.
@@ -177,6 +242,7 @@ fn acts(scenario: &Scenario, player: &Player, dir: &TestDir, root: &Path, world:
         cluster,
         owner: dir.path().to_owned(),
         held: RefCell::default(),
+        standbys: RefCell::default(),
     };
     let start = Timestamp::now();
     let mut runs = Vec::new();

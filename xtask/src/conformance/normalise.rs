@@ -15,7 +15,7 @@ use regex::{Captures, Regex};
 /// A rule of normalisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// A process id: the content of a lock file, and `receive-wal(123)` of the messages.
+    /// A process id: the content of a lock file, `receive-wal(123)` of the messages, and where processes are listed.
     Pid,
     /// A moment between the beginning of the run and a minute after its end, in any of Barman's forms, of which the form is kept: separator, zone, whether there are fractions of a
     /// second. Other moments stay: a wrong time zone is seen.
@@ -56,6 +56,11 @@ fn regex(pattern: &str) -> Regex {
 
 static PROCESS: LazyLock<Regex> =
     LazyLock::new(|| regex(r"\b(receive-wal|backup|cron|archive-wal|sync-wal|sync-backup)\(\d+\)"));
+static LISTED_PROCESS: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r#"(?m)^\d+( (?:receive-wal|backup|cron|archive-wal|sync-wal|sync-backup)$)|(^     WAL sender PID  : |"(?:wal_sender_)?pid": )\d+"#,
+    )
+});
 static ISO: LazyLock<Regex> =
     LazyLock::new(|| regex(r"\b(\d{4}-\d\d-\d\d)([ T])(\d\d:\d\d:\d\d(\.\d+)?)(?:([+-]\d\d):?(\d\d)| UTC)?"));
 static CTIME: LazyLock<Regex> = LazyLock::new(|| {
@@ -72,8 +77,11 @@ static INTERVAL: LazyLock<Regex> = LazyLock::new(|| {
 });
 static SECONDS: LazyLock<Regex> =
     LazyLock::new(|| regex(r#"((?:_seconds"|_time'|"(?:copy|total|analysis)_time"): )([\d.]+(?:e-?\d+)?)"#));
-static SPEED: LazyLock<Regex> =
-    LazyLock::new(|| regex(r#"[\d.]+ (?:[KMGT]i)?B/s|("throughput_bytes": )\d+"#));
+static SPEED: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r#"[\d.]+ (?:[KMGT]i)?B/s|("throughput_bytes": |"current_archived_wals_per_second": )[\d.]+|\b[\d.]+/hour\b"#,
+    )
+});
 static BACKUP_ID: LazyLock<Regex> = LazyLock::new(|| regex(r"\b\d{8}T\d{6}\b"));
 static SIZE: LazyLock<Regex> = LazyLock::new(|| {
     let value = r"([\d.]+(?: (?:[KMGT]i)?B\b)?)";
@@ -86,6 +94,11 @@ static SIZE: LazyLock<Regex> = LazyLock::new(|| {
         r"\bBackup size: ",
         // `list-backups`
         " - Size: ",
+        // `status`
+        "Current data size: ",
+        r#""message": ""#,
+        // `diagnose`
+        r#""current_size": "#,
         // `show-backup`
         "^ +(?:Backup|Cluster) Size +: ",
     ];
@@ -192,7 +205,9 @@ impl Normaliser {
     fn apply(&self, rule: Rule, text: &str) -> String {
         let with = |pattern: &Regex, replacement: &str| pattern.replace_all(text, replacement).into_owned();
         match rule {
-            Rule::Pid => with(&PROCESS, "$1(<pid>)"),
+            Rule::Pid => LISTED_PROCESS
+                .replace_all(&with(&PROCESS, "$1(<pid>)"), "$2<pid>$1")
+                .into_owned(),
             Rule::Instant => self.instants(text),
             Rule::Duration => {
                 let text = INTERVAL.replace_all(text, |found: &Captures<'_>| match found.get(1) {

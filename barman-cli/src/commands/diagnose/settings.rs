@@ -53,7 +53,12 @@ impl Settings<'_> {
 
     /// The options of a model; null for those that it leaves alone.
     pub fn model(&self, model: &ModelConfig) -> Value {
-        let entry = |option: &str, value| self.entry(value, || self.source(&model.name, option));
+        // An option that the model leaves alone comes from where servers would have it.
+        let source = |option: &str| {
+            let own = self.source(&model.name, option);
+            own.or_else(|| self.source("barman", option))
+        };
+        let entry = |option: &str, value| self.entry(value, || source(option));
         let mut members = Map::new();
         for option in SERVER_OPTIONS.iter().filter(|option| option.scope.model) {
             members.insert(option.name.to_owned(), entry(option.name, Value::Null));

@@ -27,6 +27,10 @@ pub fn streaming(facts: &mut Facts<'_, '_>) -> Found {
 
 /// The file archiver.
 pub fn file(facts: &mut Facts<'_, '_>) -> Found {
+    // A server that is down is not tried again: that would cost the same time once more.
+    if facts.remote().sql_error.is_some() {
+        return Ok(vec![]);
+    }
     let settings = facts.archive_settings();
     let Some(mode) = settings.mode else {
         return Ok(vec![]);

@@ -14,13 +14,16 @@ mod table;
 mod wal_archive;
 mod words;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub use report::{CheckInterrupted, CheckReport, CheckResult, NON_CRITICAL};
 pub use table::{CheckEntry, entries};
 
-use crate::context::Context;
+use crate::config::ServerConfig;
+use crate::context::{Context, Level, Message, Progress};
 use crate::ops::deadline::{self, Ended};
+use crate::ops::parallel;
 use crate::server::Server;
 use facts::Facts;
 
@@ -44,6 +47,62 @@ pub fn run(
     ctx: &Context<'_>,
 ) -> Result<CheckReport, CheckInterrupted> {
     walk(server, options, ctx, entries(), Strategy::Shown)
+}
+
+/// Checks several servers at the same time, as [`run`] does one; the reports are in their order. What a check has to say
+/// to the user is told server by server in that order, once all are done.
+#[must_use]
+pub fn run_all(
+    servers: &[&ServerConfig],
+    options: &CheckOptions,
+    ctx: &Context<'_>,
+) -> Vec<Result<CheckReport, CheckInterrupted>> {
+    let checked = parallel::map(servers, |config| {
+        let said = Said::default();
+        let quiet = Context {
+            progress: &said,
+            ..*ctx
+        };
+        let mut server = Server::new((*config).clone());
+        (run(&mut server, options, &quiet), said)
+    });
+    let mut reports = Vec::with_capacity(checked.len());
+    for (report, said) in checked {
+        said.tell(ctx);
+        reports.push(report);
+    }
+    reports
+}
+
+/// Messages that are kept until it is their turn.
+#[derive(Debug, Default)]
+struct Said(Mutex<Vec<(Level, String, String, bool)>>);
+
+impl Said {
+    fn tell(self, ctx: &Context<'_>) {
+        let kept = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (level, text, target, logged) in &kept {
+            ctx.progress.message(Message {
+                level: *level,
+                text,
+                target,
+                logged: *logged,
+            });
+        }
+    }
+}
+
+impl Progress for Said {
+    fn message(&self, message: Message<'_>) {
+        let Message {
+            level,
+            text,
+            target,
+            logged,
+        } = message;
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push((level, text.to_owned(), target.to_owned(), logged));
+    }
 }
 
 /// The silent form before a backup: failures go to the log, and [`CheckReport::critical`] tells what stops it.

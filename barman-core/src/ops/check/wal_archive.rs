@@ -1,6 +1,7 @@
 //! The check `WAL archive`, which acts: an empty archive is given the WAL that waits, and if none does, PostgreSQL is
 //! asked for a segment.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use barman_catalog::BackupStatus;
@@ -14,6 +15,11 @@ use crate::ops::archive::{self, ArchiveOptions, Occasion};
 
 /// The longest wait for a segment that was asked for.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How long a segment that was asked for is waited for before another one is: a check every minute must not cost a
+/// segment every minute.
+const BETWEEN_SWITCHES: Duration = Duration::from_secs(5 * 60);
+/// Tells by its time when a segment was asked for; in `meta`, of no use to anything else.
+const SWITCHED: &str = ".check-switched-wal";
 /// Pauses between two looks, growing from the first to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
@@ -70,6 +76,11 @@ fn switch(facts: &mut Facts<'_, '_>) -> bool {
             return false;
         }
     };
+    let mark = facts.layout().meta_directory().join(SWITCHED);
+    if in_recovery.is_ok() && is_recent(&mark) {
+        log::info!(target: TARGET, "The WAL archive of server '{name}' is empty: WAL was switched a short while ago");
+        return true;
+    }
     let client = match in_recovery {
         // Nothing to ask; what the primary does will arrive or not.
         Ok(true) if !has_primary => return true,
@@ -88,6 +99,8 @@ fn switch(facts: &mut Facts<'_, '_>) -> bool {
     match switched {
         Ok(WalSwitch::Closed(segment)) => {
             log::info!(target: TARGET, "The WAL file {segment} has been closed on server '{name}'");
+            // Before the first check there is no such directory, and no note.
+            let _ = std::fs::write(&mark, "");
             true
         }
         Ok(WalSwitch::NotNeeded) => true,
@@ -96,6 +109,13 @@ fn switch(facts: &mut Facts<'_, '_>) -> bool {
             false
         }
     }
+}
+
+/// Whether a segment was asked for a short while ago. A time in the future is none.
+fn is_recent(mark: &Path) -> bool {
+    std::fs::metadata(mark)
+        .and_then(|meta| meta.modified())
+        .is_ok_and(|time| time.elapsed().is_ok_and(|age| age < BETWEEN_SWITCHES))
 }
 
 /// Archives until something is there: a third of the time that is left, and never for ever.

@@ -7,8 +7,10 @@
 mod system;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
 
-use barman_catalog::xlogdb::{self, WalRecord};
+use barman_catalog::xlogdb::{WalRecord, XlogDb};
 use barman_catalog::{BackupInfo, Catalog};
 use barman_pg::ConnInfo;
 use barman_pg::sql::{RemoteStatus, StreamingStatus};
@@ -20,7 +22,7 @@ pub use system::SystemInfo;
 use crate::config::{BackupMethod, Config, ServerConfig};
 use crate::context::Context;
 use crate::ops::deadline::{self, Ended};
-use crate::ops::list_backups::{Problem, custom_magic};
+use crate::ops::list_backups::Problem;
 use crate::ops::parallel;
 use crate::server::{ArchiveSettings, Remote, Server};
 
@@ -100,7 +102,7 @@ fn diagnose(config: &ServerConfig, ctx: &Context<'_>) -> ServerDiagnosis {
             Vec::new()
         }
     };
-    let last_wals = last_wals(&server, ctx).unwrap_or_else(|reason| {
+    let last_wals = last_wals(&server).unwrap_or_else(|reason| {
         problems.push(reason);
         BTreeMap::new()
     });
@@ -149,15 +151,15 @@ fn ask(server: &mut Server) -> ServerStatus {
 }
 
 /// The newest archived segment of each timeline.
-fn last_wals(server: &Server, ctx: &Context<'_>) -> Result<BTreeMap<TimelineId, WalRecord>, String> {
-    let config = server.config();
-    if config.wals_in_cloud() {
-        return Ok(BTreeMap::new());
-    }
-    // Whoever holds the catalogue for long must not hold us: its lock is waited for as long as PostgreSQL would be.
-    let waiting = deadline::Deadline::start(config.check_timeout, ctx.cancel.clone());
-    let db = xlogdb::peek(server.layout(), &custom_magic(config), Some(&waiting.flag()))
-        .map_err(|error| error.to_string())?;
+fn last_wals(server: &Server) -> Result<BTreeMap<TimelineId, WalRecord>, String> {
+    // Without the lock: whoever holds the catalogue for long must not hold us, and lines are only ever added to the file
+    // of a name. The last one may be half there, and is left out then.
+    let path = server.layout().xlogdb();
+    let db = match File::open(&path).and_then(XlogDb::parse) {
+        Ok(db) => db,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+    };
     let mut last: BTreeMap<TimelineId, WalRecord> = BTreeMap::new();
     for record in db.iter() {
         let WalFileName::Segment(segment) = record.name else {

@@ -11,11 +11,20 @@ use crate::failure::Failure;
 
 /// Why the directory was not cleaned up.
 #[derive(Debug, thiserror::Error)]
-#[error("Cannot clean up the lock directory: {source}")]
+#[error("Cannot clean up the lock directory {}: {}", directory.display(), why(source))]
 pub struct CleanupError {
+    /// The directory.
+    pub directory: PathBuf,
     /// Why.
-    #[from]
     pub source: LockError,
+}
+
+fn why(error: &LockError) -> String {
+    match error {
+        LockError::Io { source, .. } => source.to_string(),
+        LockError::Denied { .. } => "permission denied".to_owned(),
+        LockError::Busy { .. } | LockError::Cancelled { .. } => error.to_string(),
+    }
 }
 
 impl Failure for CleanupError {
@@ -33,6 +42,9 @@ pub fn run(directory: &Path) -> Result<Vec<PathBuf>, CleanupError> {
     log::info!(target: "barman.utils", "Cleaning up lockfiles directory.");
     match lock::cleanup(directory) {
         Err(LockError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        result => Ok(result?),
+        result => result.map_err(|source| CleanupError {
+            directory: directory.to_owned(),
+            source,
+        }),
     }
 }

@@ -163,10 +163,11 @@ fn more_checks() -> Vec<Scenario> {
             .stderr(0, "check-11", MISSING, "")
             .stdout(
                 1,
-                "check-7",
-                "BARMAN CRITICAL - *PostgreSQL, configuration * inact *",
-                "BARMAN CRITICAL - *PostgreSQL, pg_basebackup compatible, configuration * inact *",
+                "check-14",
+                "BARMAN CRITICAL - 1 server out of 3 *PostgreSQL, configuration * IGNORING: inact|*",
+                "BARMAN CRITICAL - 2 server out of 3 *PostgreSQL, pg_basebackup compatible, configuration * inact *",
             )
+            .stdout(1, "check-14", "", "inact.WAL archive: FAILED (*")
             .stdout(1, "check-7", "", "dis.pg_basebackup compatible: FAILED (*")
             .json(
                 2,

@@ -10,6 +10,7 @@ mod grammar;
 mod keep;
 mod list_files;
 mod listing;
+mod live;
 mod locks;
 mod manifest;
 mod refusals;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Scenario> {
         backup::scenarios(),
         restore::scenarios(),
         locks::scenarios(),
+        live::scenarios(),
         signals::scenarios(),
     ]
     .into_iter()
