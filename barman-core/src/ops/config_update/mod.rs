@@ -59,8 +59,9 @@ pub fn run(
     barman: &SelfCommand,
     ctx: &Context<'_>,
 ) -> Result<ConfigUpdateReport, ConfigUpdateError> {
-    let documents = document::parse(json)?;
+    let json = document::parse(json)?;
     let lock = lock(config, ctx)?;
+    let documents = document::list(&json)?;
     let fresh = config.reload(Overlay::new())?;
     let mut report = ConfigUpdateReport::default();
     let sections = process(&fresh, &documents, &mut report, ctx)?;
