@@ -44,6 +44,8 @@ impl MergedSection {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Merged {
     pub files: Vec<PathBuf>,
+    /// Files that are there and could not be read, for a reason that may pass.
+    pub unread: Vec<PathBuf>,
     pub sections: Vec<MergedSection>,
 }
 

@@ -237,23 +237,37 @@ fn include_directory(
         )));
         return Ok(());
     }
-    let mut files = Vec::new();
-    match std::fs::read_dir(directory) {
-        Ok(entries) => files.extend(entries.flatten().map(|entry| entry.path()).filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.ends_with(".conf") && !name.starts_with('.')
-        })),
+    let mut files = match configuration_files(directory) {
+        Ok(files) => files,
         Err(error) => {
             warnings.push(log_warning(format!(
                 "Cannot read directory \"{}\": {error}",
                 directory.display()
             )));
+            if error.kind() != std::io::ErrorKind::PermissionDenied {
+                merged.unread.push(directory.to_owned());
+            }
+            return Ok(());
         }
-    }
+    };
     files.sort();
     files
         .iter()
         .try_for_each(|file| include(merged, file, overlay, pairs, warnings))
+}
+
+/// The files of a directory whose names end in `.conf` and are not hidden.
+fn configuration_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.ends_with(".conf") && !name.starts_with('.') {
+            files.push(entry.path());
+        }
+    }
+    Ok(files)
 }
 
 fn include(
@@ -283,6 +297,10 @@ fn include(
             warnings.push(log_warning(format!(
                 "Discarding configuration file: {shown} ({error})"
             )));
+            // Who may not read a file never has its settings; any other failure may be gone the next time.
+            if error.kind() != std::io::ErrorKind::PermissionDenied {
+                merged.unread.push(path.to_owned());
+            }
             return Ok(());
         }
     };

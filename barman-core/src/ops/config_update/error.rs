@@ -78,6 +78,9 @@ pub enum ConfigUpdateError {
         /// Why.
         source: io::Error,
     },
+    /// What a file sets is not known now, so that nobody can say where an option has to go.
+    #[error("the configuration file '{}' cannot be read: nothing is changed", .0.display())]
+    Unread(PathBuf),
     /// The queue of changes cannot be written.
     #[error(transparent)]
     Write(#[from] DurableError),

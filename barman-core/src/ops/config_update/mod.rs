@@ -126,6 +126,9 @@ fn process(
     report: &mut ConfigUpdateReport,
     ctx: &Context<'_>,
 ) -> Result<BTreeSet<String>, ConfigUpdateError> {
+    if let Some(unread) = config.unread_files().first() {
+        return Err(ConfigUpdateError::Unread(unread.clone()));
+    }
     let path = &config.globals.config_changes_queue;
     let queue = queue::read(path).map_err(|source| ConfigUpdateError::ReadQueue {
         path: path.clone(),
@@ -214,8 +217,11 @@ fn process(
         report.changes.extend(applied);
     }
     let text = queue::text(&waiting);
-    let now = std::fs::read(path).ok();
-    if now.is_some_and(|bytes| bytes != text.as_bytes()) {
+    let is_there = match std::fs::read(path) {
+        Ok(bytes) => bytes == text.as_bytes(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound && waiting.is_empty(),
+    };
+    if !is_there {
         queue::write(path, &waiting)?;
     }
     Ok(sections)
