@@ -12,7 +12,7 @@ use super::error::{ConfigError, ConfigWarning};
 use super::files::{Merged, MergedSection};
 use super::globals::GlobalConfig;
 use super::ini::Ini;
-use super::model::{self, ModelConfig};
+use super::model::{self, ModelConfig, unknown_option};
 use super::parse;
 use super::paths::{Claim, PathOwners};
 use super::registry;
@@ -323,12 +323,6 @@ fn include(
     Ok(())
 }
 
-fn unknown_option(section: &str, key: &str) -> ConfigWarning {
-    ConfigWarning::new(format!(
-        "Invalid configuration option \"{key}\" in [{section}] section."
-    ))
-}
-
 fn resolve_all(
     path: PathBuf,
     user_home: Option<PathBuf>,
@@ -356,8 +350,14 @@ fn resolve_all(
                 .filter(|entry| !registry::known_in_barman(&entry.key));
             config
                 .global_warnings
-                .extend(unknown.map(|entry| unknown_option("barman", &entry.key)));
-            ParsedSection::new(section, &home, |option| option.scope.global, |_| ())
+                .extend(unknown.map(|entry| unknown_option("barman", entry, &merged.files, "barman")));
+            ParsedSection::new(
+                section,
+                &home,
+                &merged.files,
+                |option| option.scope.global,
+                |_| (),
+            )
         }
         None => ParsedSection::empty(),
     };
@@ -372,10 +372,17 @@ fn resolve_all(
             model::Class::Model => {
                 config
                     .models
-                    .extend(model::build(section, &home, &mut config.warnings));
+                    .extend(model::build(section, &home, &merged.files, &mut config.warnings));
             }
             model::Class::Server(problem) => {
-                let mut draft = draft(section, &home, &barman, &defaults, &mut config.warnings);
+                let mut draft = draft(
+                    section,
+                    &home,
+                    &merged.files,
+                    &barman,
+                    &defaults,
+                    &mut config.warnings,
+                );
                 draft.messages.extend(problem);
                 drafts.push(draft);
             }
@@ -398,6 +405,7 @@ fn resolve_all(
 fn draft(
     section: &MergedSection,
     home: &str,
+    files: &[PathBuf],
     barman: &ParsedSection,
     defaults: &[Value],
     warnings: &mut Vec<ConfigWarning>,
@@ -405,8 +413,9 @@ fn draft(
     let own = ParsedSection::new(
         section,
         home,
+        files,
         |option| option.scope.server,
-        |key| warnings.push(unknown_option(&section.name, key)),
+        |entry| warnings.push(unknown_option(&section.name, entry, files, "server")),
     );
     let values = resolve::server_values(&section.name, home, &own, barman, defaults, warnings);
     // A stray % ends every command in Barman; here it is an error of its server.

@@ -99,7 +99,9 @@ fn dialect() -> Vec<Scenario> {
             .run("-f json list-servers")
             .prose()
             .short(),
-        scenario("configuration-dialect-console", "config.md 2.1, 2.2", DIALECT).run("list-servers").prose(),
+        scenario("configuration-dialect-console", "config.md 2.1, 2.2", DIALECT).run("list-servers").prose()
+                .stderr(0, "config-17", "HINT: <words>", "")
+                .each(),
         scenario("configuration-precedence", "config.md 4", PLAIN.global("compression = gzip\nretention_policy = REDUNDANCY 3\ncheck_timeout = 7\nbackup_options = external_configuration\nconninfo = host=unused\nbandwidth_limit = 5").servers(
             "[off]\nactive = off\ncompression =\nretention_policy = None\ncheck_timeout = 8\nbackup_options =\nbandwidth_limit = x\n[on]\nactive = off\n",
         ))
@@ -122,10 +124,15 @@ fn mistakes() -> Vec<Scenario> {
             .run("list-servers")
             .run("-f json show-servers bad")
             .prose()
+            .stderr(0, "config-17", "HINT: <words>", "")
+            .each()
             .json(1, "all-16", "_WARNING[*]", "\"Ignoring invalid configuration value *\"", "\"Ignoring invalid configuration value *\"")
             .each(),
         scenario("configuration-unknown-options", "config.md 3", PLAIN.global("archivr = on").servers("[x]\nactive = off\nbarman_home = /x\nactiv = on\n"))
-            .run("list-servers"),
+            .run("list-servers")
+        .stderr(0, "config-17", "HINT: in '*/barman.conf', line 7: did you mean 'archiver'?", "")
+        .stderr(0, "config-17", "HINT: in '*/barman.conf', line 18: 'barman_home' can be set in [barman] only", "")
+        .stderr(0, "config-17", "HINT: in '*/barman.conf', line 19: did you mean 'active'?", ""),
         broken("configuration-bad-lines", "[x]\nactive = off\nfoo\n= bar\n"),
         broken("configuration-empty-header", "[]\n"),
         broken("configuration-reserved-name", "[all]\nactive = off\n"),
