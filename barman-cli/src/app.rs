@@ -88,6 +88,7 @@ impl App<'_> {
             .partition(|warning| warning.console && warning.level == Level::Warning);
         for warning in shown {
             self.output.start_up_warning(warning.target, &warning.text);
+            self.warning_hint(&warning);
         }
         self.warnings(&others);
     }
@@ -122,9 +123,16 @@ impl App<'_> {
                     target: warning.target,
                     logged: true,
                 });
+                self.warning_hint(warning);
             } else {
                 log::warn!(target: warning.target, "{}", warning.text);
             }
+        }
+    }
+
+    fn warning_hint(&self, warning: &ConfigWarning) {
+        if let Some(hint) = &warning.hint {
+            self.output.hint(hint);
         }
     }
 

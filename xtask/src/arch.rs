@@ -44,7 +44,7 @@ const EDGES: [(&str, &[&str]); 9] = [
     ),
     ("testkit", &[]),
     // What archived WAL holds within its compression.
-    ("xtask", &["testkit", "barman-wal"]),
+    ("xtask", &["testkit", "barman-core", "barman-wal"]),
 ];
 
 /// The layers of `barman-core`, lowest first: each may use the ones before it.

@@ -1,4 +1,5 @@
-//! Project tasks: `cargo xtask setup`, `test`, `conformance`, `bench`, `crash`, `fuzz`, `catalogue`, `arch`, `demo`.
+//! Project tasks: `cargo xtask setup`, `test`, `conformance`, `bench`, `crash`, `fuzz`, `catalogue`, `arch`, `docs`,
+//! `demo`.
 //!
 //! Instead of shell scripts: the same language, the same lints, and errors that say what was being done.
 #![allow(
@@ -13,6 +14,7 @@ mod catalogue;
 mod conformance;
 mod crash;
 mod demo;
+mod docs;
 mod fuzz;
 mod run;
 mod setup;
@@ -48,6 +50,8 @@ enum Task {
     Catalogue(catalogue::Options),
     /// Check which crate may depend on which, the layers inside barman-core, and that no file is too long
     Arch,
+    /// Write the reference page of the configuration and its manual page
+    Docs(docs::Options),
     /// Show a backup, a disaster and a point-in-time recovery on a throw-away PostgreSQL
     Demo(demo::Options),
 }
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Catalogue(options) => catalogue::run(&options),
         Task::Arch => arch::run(),
+        Task::Docs(options) => docs::run(&options),
         Task::Demo(options) => demo::run(&options),
     };
     match result {

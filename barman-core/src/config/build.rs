@@ -349,6 +349,7 @@ fn convert_late(server: &mut ServerConfig, values: &mut [Value], notices: &mut V
                 text: format!("Invalid retention_policy setting \"{text}\" for server \"{name}\""),
                 target: "barman.server",
                 console: false,
+                hint: None,
             });
         }
     }

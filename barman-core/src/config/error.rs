@@ -18,6 +18,8 @@ pub struct ConfigWarning {
     pub target: &'static str,
     /// Whether the console shows it, or the log only.
     pub console: bool,
+    /// Where it is, and what would be right.
+    pub hint: Option<String>,
 }
 
 impl ConfigWarning {
@@ -29,6 +31,7 @@ impl ConfigWarning {
             text,
             target: "barman.config",
             console: true,
+            hint: None,
         }
     }
 
@@ -40,6 +43,16 @@ impl ConfigWarning {
             text,
             target,
             console: false,
+            hint: None,
+        }
+    }
+
+    /// The same, with what helps to find and to mend it.
+    #[must_use]
+    pub fn with_hint(self, hint: String) -> Self {
+        Self {
+            hint: Some(hint),
+            ..self
         }
     }
 
@@ -51,6 +64,7 @@ impl ConfigWarning {
             text,
             target: "barman.config",
             console: true,
+            hint: None,
         }
     }
 }

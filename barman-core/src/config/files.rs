@@ -21,6 +21,16 @@ pub(super) struct MergedEntry {
     pub value: Result<String, InterpolationError>,
     /// Index into [`Merged::files`].
     pub file: usize,
+    /// Line of the key in that file, from 1.
+    pub line: usize,
+}
+
+impl MergedEntry {
+    /// `in '/etc/barman.conf', line 12`
+    pub fn place(&self, files: &[PathBuf]) -> String {
+        let file = files.get(self.file).map_or(Path::new("?"), PathBuf::as_path);
+        format!("in '{}', line {}", file.display(), self.line)
+    }
 }
 
 impl MergedSection {
@@ -44,6 +54,8 @@ impl MergedSection {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Merged {
     pub files: Vec<PathBuf>,
+    /// Files that are there and could not be read, for a reason that may pass.
+    pub unread: Vec<PathBuf>,
     pub sections: Vec<MergedSection>,
 }
 
@@ -138,6 +150,7 @@ fn expand_section(
                     reason,
                 }),
             file,
+            line: entry.line,
         })
         .collect()
 }

@@ -12,7 +12,7 @@ use super::error::{ConfigError, ConfigWarning};
 use super::files::{Merged, MergedSection};
 use super::globals::GlobalConfig;
 use super::ini::Ini;
-use super::model::{self, ModelConfig};
+use super::model::{self, ModelConfig, unknown_option};
 use super::parse;
 use super::paths::{Claim, PathOwners};
 use super::registry;
@@ -237,23 +237,37 @@ fn include_directory(
         )));
         return Ok(());
     }
-    let mut files = Vec::new();
-    match std::fs::read_dir(directory) {
-        Ok(entries) => files.extend(entries.flatten().map(|entry| entry.path()).filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.ends_with(".conf") && !name.starts_with('.')
-        })),
+    let mut files = match configuration_files(directory) {
+        Ok(files) => files,
         Err(error) => {
             warnings.push(log_warning(format!(
                 "Cannot read directory \"{}\": {error}",
                 directory.display()
             )));
+            if error.kind() != std::io::ErrorKind::PermissionDenied {
+                merged.unread.push(directory.to_owned());
+            }
+            return Ok(());
         }
-    }
+    };
     files.sort();
     files
         .iter()
         .try_for_each(|file| include(merged, file, overlay, pairs, warnings))
+}
+
+/// The files of a directory whose names end in `.conf` and are not hidden.
+fn configuration_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.ends_with(".conf") && !name.starts_with('.') {
+            files.push(entry.path());
+        }
+    }
+    Ok(files)
 }
 
 fn include(
@@ -283,6 +297,10 @@ fn include(
             warnings.push(log_warning(format!(
                 "Discarding configuration file: {shown} ({error})"
             )));
+            // Who may not read a file never has its settings; any other failure may be gone the next time.
+            if error.kind() != std::io::ErrorKind::PermissionDenied {
+                merged.unread.push(path.to_owned());
+            }
             return Ok(());
         }
     };
@@ -303,12 +321,6 @@ fn include(
         return Err(ConfigError::NotEmptyBarman(name));
     }
     Ok(())
-}
-
-fn unknown_option(section: &str, key: &str) -> ConfigWarning {
-    ConfigWarning::new(format!(
-        "Invalid configuration option \"{key}\" in [{section}] section."
-    ))
 }
 
 fn resolve_all(
@@ -338,8 +350,14 @@ fn resolve_all(
                 .filter(|entry| !registry::known_in_barman(&entry.key));
             config
                 .global_warnings
-                .extend(unknown.map(|entry| unknown_option("barman", &entry.key)));
-            ParsedSection::new(section, &home, |option| option.scope.global, |_| ())
+                .extend(unknown.map(|entry| unknown_option("barman", entry, &merged.files, "barman")));
+            ParsedSection::new(
+                section,
+                &home,
+                &merged.files,
+                |option| option.scope.global,
+                |_| (),
+            )
         }
         None => ParsedSection::empty(),
     };
@@ -354,10 +372,17 @@ fn resolve_all(
             model::Class::Model => {
                 config
                     .models
-                    .extend(model::build(section, &home, &mut config.warnings));
+                    .extend(model::build(section, &home, &merged.files, &mut config.warnings));
             }
             model::Class::Server(problem) => {
-                let mut draft = draft(section, &home, &barman, &defaults, &mut config.warnings);
+                let mut draft = draft(
+                    section,
+                    &home,
+                    &merged.files,
+                    &barman,
+                    &defaults,
+                    &mut config.warnings,
+                );
                 draft.messages.extend(problem);
                 drafts.push(draft);
             }
@@ -380,6 +405,7 @@ fn resolve_all(
 fn draft(
     section: &MergedSection,
     home: &str,
+    files: &[PathBuf],
     barman: &ParsedSection,
     defaults: &[Value],
     warnings: &mut Vec<ConfigWarning>,
@@ -387,8 +413,9 @@ fn draft(
     let own = ParsedSection::new(
         section,
         home,
+        files,
         |option| option.scope.server,
-        |key| warnings.push(unknown_option(&section.name, key)),
+        |entry| warnings.push(unknown_option(&section.name, entry, files, "server")),
     );
     let values = resolve::server_values(&section.name, home, &own, barman, defaults, warnings);
     // A stray % ends every command in Barman; here it is an error of its server.

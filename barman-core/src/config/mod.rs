@@ -23,6 +23,7 @@ pub mod globals;
 pub mod ini;
 pub mod interpolation;
 pub mod load;
+pub mod manual;
 pub mod model;
 pub mod parse;
 mod paths;
@@ -104,6 +105,12 @@ impl Config {
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {
         &self.merged.files
+    }
+
+    /// Files that are there and could not be read, for a reason that may pass: their settings are missing.
+    #[must_use]
+    pub fn unread_files(&self) -> &[PathBuf] {
+        &self.merged.unread
     }
 
     /// The value of an option as its section has it; `None` if the section does not set it.

@@ -1,7 +1,9 @@
 //! Models: named sets of overrides for the servers of a cluster.
 
+use std::path::PathBuf;
+
 use super::error::ConfigWarning;
-use super::files::MergedSection;
+use super::files::{MergedEntry, MergedSection};
 use super::parse;
 use super::registry;
 use super::resolve::{self, ParsedSection};
@@ -51,10 +53,29 @@ pub(super) fn classify(section: &MergedSection) -> Class {
     }
 }
 
+/// An option that there is not, or not in such a section (`barman`, `server`, `model`).
+pub(super) fn unknown_option(
+    section: &str,
+    entry: &MergedEntry,
+    files: &[PathBuf],
+    place: &str,
+) -> ConfigWarning {
+    let key = &entry.key;
+    let warning = ConfigWarning::new(format!(
+        "Invalid configuration option \"{key}\" in [{section}] section."
+    ));
+    let at = entry.place(files);
+    warning.with_hint(match registry::hint(key, place) {
+        Some(hint) => format!("{at}: {hint}"),
+        None => at,
+    })
+}
+
 /// Builds a model; one without `cluster` is reported and left out.
 pub(super) fn build(
     section: &MergedSection,
     home: &str,
+    files: &[PathBuf],
     warnings: &mut Vec<ConfigWarning>,
 ) -> Option<ModelConfig> {
     let name = &section.name;
@@ -67,12 +88,11 @@ pub(super) fn build(
     let parsed = ParsedSection::new(
         section,
         home,
+        files,
         |option| option.scope.model,
-        |key| {
-            if key != "model" {
-                warnings.push(ConfigWarning::new(format!(
-                    "Invalid configuration option \"{key}\" in [{name}] section."
-                )));
+        |entry| {
+            if entry.key != "model" {
+                warnings.push(unknown_option(name, entry, files, "model"));
             }
         },
     );

@@ -318,18 +318,27 @@ pub fn server_option(name: &str) -> Option<&'static OptionDef> {
     position(name).and_then(|at| SERVER_OPTIONS.get(at))
 }
 
-/// The option that was probably meant by a name that is none.
+/// What to say to somebody who has put `given` into a section where it is no option. `place` is `barman`, `server` or
+/// `model`.
 #[must_use]
-pub fn suggestion(given: &str) -> Option<&'static str> {
-    let known = SERVER_OPTIONS
-        .iter()
-        .chain(GLOBAL_OPTIONS)
-        .map(|option| option.name);
-    known
-        .map(|name| (strsim::damerau_levenshtein(given, name), name))
+pub fn hint(given: &str, place: &str) -> Option<String> {
+    let all = || SERVER_OPTIONS.iter().chain(GLOBAL_OPTIONS);
+    if given == "model" {
+        return (place != "model").then(|| "'model = on' makes a section a model".to_owned());
+    }
+    if let Some(option) = all().find(|option| option.name == given) {
+        let where_then = match (option.scope.server, place) {
+            (false, _) => "in [barman] only",
+            (true, "model") => "in server sections, not in models",
+            (true, _) => "in server sections",
+        };
+        return Some(format!("'{given}' can be set {where_then}"));
+    }
+    all()
+        .map(|option| (strsim::damerau_levenshtein(given, option.name), option.name))
         .filter(|(distance, name)| *distance <= 2.max(name.len() / 6) && *distance * 2 < name.len())
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+        .map(|(_, name)| format!("did you mean '{name}'?"))
 }
 
 /// Whether `key` may stand in `[barman]`.

@@ -1,7 +1,9 @@
 //! One server option after the other: its section, then `[barman]`, then the default.
 
+use std::path::PathBuf;
+
 use super::error::ConfigWarning;
-use super::files::MergedSection;
+use super::files::{MergedEntry, MergedSection};
 use super::ini::unquote;
 use super::interpolation;
 use super::parse::{self, Parsed};
@@ -41,25 +43,29 @@ impl ParsedSection {
     pub fn new(
         section: &MergedSection,
         home: &str,
+        files: &[PathBuf],
         wanted: impl Fn(&OptionDef) -> bool,
-        mut unknown: impl FnMut(&str),
+        mut unknown: impl FnMut(&MergedEntry),
     ) -> Self {
         let mut said = vec![Said::Nothing; SERVER_OPTIONS.len()];
         for entry in &section.entries {
             let option =
                 registry::position(&entry.key).and_then(|at| SERVER_OPTIONS.get(at).map(|def| (at, def)));
             let Some((at, def)) = option.filter(|(_, def)| wanted(def)) else {
-                unknown(&entry.key);
+                unknown(entry);
                 continue;
             };
             let Ok(raw) = &entry.value else { continue };
             let text = text_of(section, home, raw);
             let outcome = match parse::parse(def.kind, &text, def.default != DefaultValue::Unset) {
                 Ok(parsed) => Said::Parsed(parsed),
-                Err(reason) => Said::Bad(ConfigWarning::new(format!(
-                    "Ignoring invalid configuration value '{text}' for key {} in [{}] section: {reason}",
-                    def.name, section.name
-                ))),
+                Err(reason) => {
+                    let warning = ConfigWarning::new(format!(
+                        "Ignoring invalid configuration value '{text}' for key {} in [{}] section: {reason}",
+                        def.name, section.name
+                    ));
+                    Said::Bad(warning.with_hint(entry.place(files)))
+                }
             };
             if let Some(slot) = said.get_mut(at) {
                 *slot = outcome;

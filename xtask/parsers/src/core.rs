@@ -5,11 +5,13 @@ use std::fs;
 use std::path::Path;
 
 use barman_core::config::Config;
+use barman_core::config::edit::{self, Setting};
 use barman_core::config::ini::{self, Ini};
 use barman_core::config::registry::{DefaultValue, GLOBAL_OPTIONS, SERVER_OPTIONS};
 use barman_core::config::{interpolation, parse, types};
 use barman_core::host::process;
 use barman_core::ops::check_archived_wal_range::WalRange;
+use barman_core::ops::config_update::queue;
 use barman_core::ops::restore::conf::{self, Include};
 use barman_core::ops::restore::{
     Target, TargetAction, TargetTexts, TargetTimeline, settings, tablespaces, time,
@@ -39,6 +41,59 @@ pub fn ini_file(bytes: &[u8]) {
     for (one, other) in again.sections.iter().zip(&file.sections) {
         assert_eq!((&one.name, one.entries.len()), (&other.name, other.entries.len()));
     }
+}
+
+/// A configuration file with one option changed: the first line is section, option and value, the rest is the file. Nothing
+/// else may change.
+pub fn edited_file(bytes: &[u8]) {
+    let Some((wanted, file)) = text(bytes).and_then(|text| text.split_once('\n')) else {
+        return;
+    };
+    let mut words = wanted.splitn(3, ' ');
+    let mut word = || words.next().unwrap_or_default();
+    let setting = Setting {
+        section: word(),
+        key: word(),
+        value: word(),
+    };
+    let Ok(edited) = edit::set("f", file, setting) else {
+        return;
+    };
+    reached();
+    let (before, after) = (
+        Ini::parse("f", file.as_bytes()),
+        Ini::parse("f", edited.as_bytes()),
+    );
+    let (Ok(before), Ok(after)) = (before, after) else {
+        panic!("{edited:?} cannot be read")
+    };
+    for section in &before.sections {
+        for entry in &section.entries {
+            let now = after
+                .section(&section.name)
+                .and_then(|section| section.entries.iter().find(|one| one.key == entry.key))
+                .map(|one| one.value.as_str());
+            let changed = section.name == setting.section && entry.key == setting.key;
+            let expected = if changed { setting.value } else { &entry.value };
+            assert_eq!(now, Some(expected), "[{}] {}", section.name, entry.key);
+        }
+    }
+    let again = edit::set("f", &edited, setting);
+    assert_eq!(
+        again.as_deref(),
+        Ok(edited.as_str()),
+        "a second time changes nothing"
+    );
+}
+
+/// The queue of configuration changes: what was understood is written and read the same.
+pub fn change_queue(bytes: &[u8]) {
+    let queue = queue::parse(bytes.to_vec());
+    if !queue.sets.is_empty() {
+        reached();
+    }
+    let again = queue::parse(queue::text(&queue.sets).into_bytes());
+    assert_eq!((again.sets, again.malformed), (queue.sets, false));
 }
 
 /// `%(key)s`: the first line is the value, the others are the options it may refer to.

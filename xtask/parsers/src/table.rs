@@ -223,6 +223,12 @@ pub static PARSERS: &[Parser] = &[
         "barman_core::config::ini::Ini::parse",
         "barman_core::config::ini::unquote",
     ]),
+    row("core", "edited_file", "configuration files with one option changed", 2048, core::edited_file, &[
+        "barman_core::config::edit::set",
+    ]),
+    row("core", "change_queue", "the queue of configuration changes", 2048, core::change_queue, &[
+        "barman_core::ops::config_update::queue::parse",
+    ]),
     row("core", "interpolated", "%(key)s in values", 1024, core::interpolated, &[
         "barman_core::config::interpolation::expand",
         "barman_core::config::interpolation::expand_again",

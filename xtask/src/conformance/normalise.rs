@@ -32,6 +32,8 @@ pub enum Rule {
     Position,
     /// The size of a compressed WAL file in `xlog.db`: two implementations of a codec do not write the same bytes.
     CompressedSize,
+    /// How many WAL files a live cluster has archived in a second since its statistics were reset: a long fraction, other at every moment.
+    Rate,
 }
 
 impl Rule {
@@ -45,6 +47,7 @@ impl Rule {
             Self::Size => "size-of-live-cluster",
             Self::Position => "position-in-live-wal",
             Self::CompressedSize => "compressed-size",
+            Self::Rate => "rate-of-archiving",
         }
     }
 }
@@ -89,7 +92,9 @@ static SIZE: LazyLock<Regex> = LazyLock::new(|| {
         // `backup.info`
         "^(?:cluster_|deduplicated_)?size=",
         // JSON
-        "\"(?:cluster_|deduplicated_)?size(?:_bytes)?\": \"?",
+        "\"(?:cluster_|deduplicated_|current_)?size(?:_bytes)?\": \"?",
+        // `show-servers`
+        "^\tcurrent_size: ",
         // `backup`
         r"\bBackup size: ",
         // `list-backups`
@@ -113,6 +118,8 @@ static POSITION: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
+static RATE: LazyLock<Regex> =
+    LazyLock::new(|| regex(r#"(current_archived_wals_per_second"?: "?)\d+\.\d{6,}(?:[Ee]-?\d+)?"#));
 static COMPRESSED: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?m)^((?:[0-9A-F]{24}\S*|[0-9A-F]{8}\.history)\t)\d+(\t[\d.]+\t(?:gzip|pygzip|pigz|bzip2|pybzip2|xz|zstd|lz4|snappy|custom)\t)",
@@ -247,6 +254,7 @@ impl Normaliser {
                     format!("{}{}{}<position>", part(1), part(2), part(3))
                 })
                 .into_owned(),
+            Rule::Rate => with(&RATE, "$1<rate>"),
             Rule::CompressedSize => with(&COMPRESSED, "$1<size>$2"),
         }
     }

@@ -153,6 +153,25 @@ pub fn run(
         PATIENCE,
         Some(&ctx.cancel.flag()),
     )?;
+    let switched = switch_locked(config, server, switch, ctx);
+    // Waiting for a receiver to end is no change of the configuration.
+    if let Err(error) = lock.remove() {
+        log::debug!(target: TARGET, "{error}");
+    }
+    let (mut report, after) = switched?;
+    if report.changed {
+        report.receiver = receiver::restart(&after, barman, ctx);
+    }
+    Ok(report)
+}
+
+/// What is done under the lock, and the server as it is afterwards.
+fn switch_locked(
+    config: &Config,
+    server: &str,
+    switch: &Switch,
+    ctx: &Context<'_>,
+) -> Result<(ConfigSwitchReport, ServerConfig), ConfigSwitchError> {
     let fresh = config.reload(Overlay::new())?;
     let of = |config: &Config| {
         let found = config.server(server).cloned();
@@ -160,7 +179,7 @@ pub fn run(
     };
     let before = of(&fresh)?;
     let path = before.backup_directory.join(ACTIVE_MODEL_FILE);
-    let mut report = match switch {
+    let report = match switch {
         Switch::Reset => reset(&before, &path, ctx)?,
         Switch::To(name) => apply(&fresh, &before, name, &path, ctx)?,
     };
@@ -169,14 +188,7 @@ pub fn run(
     } else {
         before
     };
-    // Waiting for a receiver to end is no change of the configuration.
-    if let Err(error) = lock.remove() {
-        log::debug!(target: TARGET, "{error}");
-    }
-    if report.changed {
-        report.receiver = receiver::restart(&after, barman, ctx);
-    }
-    Ok(report)
+    Ok((report, after))
 }
 
 fn report(server: &ServerConfig, model: Option<&str>, changed: bool) -> ConfigSwitchReport {

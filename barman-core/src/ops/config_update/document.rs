@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::{ConfigUpdateError, Refusal};
@@ -11,34 +11,10 @@ use crate::config::parse;
 use crate::config::registry::{self, DefaultValue, Kind, OptionDef};
 use crate::config::{Config, parse_retention_policy, python, shown};
 
-/// One object, its members in the order of the text; of two with one name the last value counts.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Document(pub Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Document {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Document;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with scope, server_name or model_name, and options")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
-                let mut members: Vec<(String, Value)> = Vec::new();
-                while let Some((key, value)) = map.next_entry::<String, Value>()? {
-                    match members.iter_mut().find(|(known, _)| *known == key) {
-                        Some(member) => member.1 = value,
-                        None => members.push((key, value)),
-                    }
-                }
-                Ok(Document(members))
-            }
-        }
-        deserializer.deserialize_map(Members)
-    }
-}
+/// One object, its members in the order of the text.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct Document(pub serde_json::Map<String, Value>);
 
 impl fmt::Display for Document {
     /// As Barman shows it, without passwords.
@@ -63,14 +39,20 @@ impl fmt::Display for Document {
 /// Parses the argument.
 ///
 /// # Errors
-/// It is not JSON, or not a list of objects. An empty object counts as an empty list.
-pub fn parse(json: &str) -> Result<Vec<Document>, ConfigUpdateError> {
-    let value: Value =
-        serde_json::from_str(json).map_err(|error| ConfigUpdateError::Json(error.to_string()))?;
+/// It is not JSON.
+pub fn parse(json: &str) -> Result<Value, ConfigUpdateError> {
+    serde_json::from_str(json).map_err(|error| ConfigUpdateError::Json(error.to_string()))
+}
+
+/// The documents of the argument.
+///
+/// # Errors
+/// It is not a list of objects. An empty object counts as an empty list.
+pub fn list(value: &Value) -> Result<Vec<Document>, ConfigUpdateError> {
     if value.as_object().is_some_and(serde_json::Map::is_empty) {
         return Ok(Vec::new());
     }
-    serde_json::from_str(json).map_err(|error| ConfigUpdateError::NotDocuments(error.to_string()))
+    Vec::deserialize(value).map_err(|error| ConfigUpdateError::NotDocuments(error.to_string()))
 }
 
 /// Whether a section is that of a server or of a model.
@@ -99,10 +81,7 @@ pub fn examine(document: &Document, config: &Config, made: &mut Vec<String>) -> 
         document: document.to_string(),
         reason,
     };
-    let text = |key: &str| {
-        let member = document.0.iter().find(|(known, _)| known == key);
-        member.map(|(_, value)| value)
-    };
+    let text = |key: &str| document.0.get(key);
     let scope = match text("scope") {
         Some(Value::String(word)) if word == "server" => Scope::Server,
         Some(Value::String(word)) if word == "model" => Scope::Model,

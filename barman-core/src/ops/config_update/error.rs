@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use barman_wal::durable::DurableError;
 use barman_wal::lock::LockError;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, registry};
 use crate::failure::{Class, Failure};
 
 /// What is wrong with a document.
@@ -78,6 +78,9 @@ pub enum ConfigUpdateError {
         /// Why.
         source: io::Error,
     },
+    /// What a file sets is not known now, so that nobody can say where an option has to go.
+    #[error("the configuration file '{}' cannot be read: nothing is changed", .0.display())]
+    Unread(PathBuf),
     /// The queue of changes cannot be written.
     #[error(transparent)]
     Write(#[from] DurableError),
@@ -112,9 +115,9 @@ impl Failure for ConfigUpdateError {
             ),
             Self::Busy(_) => Some("another process changes the configuration: try again".to_owned()),
             Self::Refused {
-                refusal: Refusal::Option { option, .. },
+                refusal: Refusal::Option { option, scope, .. },
                 ..
-            } => crate::config::registry::suggestion(option).map(|meant| format!("did you mean '{meant}'?")),
+            } => registry::hint(option, scope),
             _ => None,
         }
     }

@@ -59,8 +59,9 @@ pub fn run(
     barman: &SelfCommand,
     ctx: &Context<'_>,
 ) -> Result<ConfigUpdateReport, ConfigUpdateError> {
-    let documents = document::parse(json)?;
+    let json = document::parse(json)?;
     let lock = lock(config, ctx)?;
+    let documents = document::list(&json)?;
     let fresh = config.reload(Overlay::new())?;
     let mut report = ConfigUpdateReport::default();
     let sections = process(&fresh, &documents, &mut report, ctx)?;
@@ -125,6 +126,9 @@ fn process(
     report: &mut ConfigUpdateReport,
     ctx: &Context<'_>,
 ) -> Result<BTreeSet<String>, ConfigUpdateError> {
+    if let Some(unread) = config.unread_files().first() {
+        return Err(ConfigUpdateError::Unread(unread.clone()));
+    }
     let path = &config.globals.config_changes_queue;
     let queue = queue::read(path).map_err(|source| ConfigUpdateError::ReadQueue {
         path: path.clone(),
@@ -213,8 +217,11 @@ fn process(
         report.changes.extend(applied);
     }
     let text = queue::text(&waiting);
-    let now = std::fs::read(path).ok();
-    if now.is_some_and(|bytes| bytes != text.as_bytes()) {
+    let is_there = match std::fs::read(path) {
+        Ok(bytes) => bytes == text.as_bytes(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound && waiting.is_empty(),
+    };
+    if !is_there {
         queue::write(path, &waiting)?;
     }
     Ok(sections)

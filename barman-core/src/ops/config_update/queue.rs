@@ -4,6 +4,7 @@
 //! `config-update` or `cron` does all of it again, which changes nothing that is done already.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use barman_wal::durable::{self, DurableError};
@@ -104,12 +105,13 @@ pub fn text<T: Serialize>(sets: &[T]) -> String {
     serde_json::to_string_pretty(sets).unwrap_or_else(|_| "[]".to_owned())
 }
 
-/// Makes these the content of the queue file. Passwords may be among them: nobody else may read it.
+/// Makes these the content of the queue file. Passwords may be among them: nobody else may read a new one.
 ///
 /// # Errors
 /// It cannot be written.
 pub fn write(path: &Path, sets: &[ChangeSet]) -> Result<(), DurableError> {
-    durable::write_atomic(path, text(sets).as_bytes(), 0o600)
+    let mode = std::fs::metadata(path).map_or(0o600, |meta| meta.permissions().mode() & 0o777);
+    durable::write_atomic(path, text(sets).as_bytes(), mode)
 }
 
 /// Puts what can never be applied aside, beside the queue, and returns where.

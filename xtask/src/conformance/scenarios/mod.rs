@@ -3,6 +3,8 @@
 mod backup;
 mod check;
 mod compression;
+mod config_update;
+mod configuration;
 mod delete;
 mod errors;
 mod export;
@@ -15,6 +17,7 @@ mod locks;
 mod manifest;
 mod refusals;
 mod restore;
+mod show_servers;
 mod showing;
 mod signals;
 mod states;
@@ -40,6 +43,9 @@ pub fn all() -> Vec<Scenario> {
         grammar::scenarios(),
         states::scenarios(),
         check::scenarios(),
+        configuration::scenarios(),
+        config_update::scenarios(),
+        show_servers::scenarios(),
         delete::scenarios(),
         export::scenarios(),
         manifest::scenarios(),

@@ -190,14 +190,24 @@ impl Record<'_> {
             }
             return;
         }
+        let name = name_of(to);
+        let syncs = |c: &Call| c.end < call.begin && synced(c).is_some_and(|path| path == from || path == to);
+        if order::is_configuration(name) {
+            if self.calls.iter().any(syncs) {
+                plants.push(Plant {
+                    rule: RENAME,
+                    what: format!("{shown} is not synced before it has its name"),
+                    calls: self.without(syncs),
+                });
+            }
+            return;
+        }
         let Some((server, part)) = self.part(to) else {
             return;
         };
-        let name = name_of(to);
         if name.starts_with('.') || name.ends_with(".tmp") {
             return;
         }
-        let syncs = |c: &Call| c.end < call.begin && synced(c).is_some_and(|path| path == from || path == to);
         if matches!(part.as_str(), "wals" | "meta" | "streaming") && self.calls.iter().any(syncs) {
             plants.push(Plant {
                 rule: RENAME,

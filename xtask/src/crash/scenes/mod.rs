@@ -2,6 +2,7 @@
 
 mod archive_wal;
 mod backup;
+mod configuration;
 mod delete;
 mod import;
 mod keep;
@@ -99,6 +100,20 @@ pub const ALL: &[Scenario] = &[
         name: "keep",
         about: "a backup kept as standalone becomes one kept in full",
         build: keep::other_target,
+        rules: &[RENAME],
+        barman: None,
+    },
+    Scenario {
+        name: "config-update",
+        about: "options of two servers, in a file that sets one already and in the file of changes",
+        build: configuration::update,
+        rules: &[RENAME],
+        barman: None,
+    },
+    Scenario {
+        name: "config-switch",
+        about: "from one model to another",
+        build: configuration::switch,
         rules: &[RENAME],
         barman: None,
     },

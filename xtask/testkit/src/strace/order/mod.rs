@@ -229,3 +229,10 @@ fn name_of(path: &Path) -> &str {
         .and_then(|name| name.to_str())
         .unwrap_or_default()
 }
+
+/// Whether a file of this name says how things are configured: a configuration file, the queue of changes, the name of the
+/// active model.
+#[must_use]
+pub fn is_configuration(name: &str) -> bool {
+    name.ends_with(".conf") || ["cfg_changes.queue", ".active-model.auto"].contains(&name)
+}

@@ -120,8 +120,9 @@ fn named(model: &Model, from: &Path, to: &Path, found: &mut Found) {
         }
         return;
     }
-    // A hidden name is not final.
-    if name.starts_with('.') || name.ends_with(".tmp") || !model.concerns(to) {
+    // A hidden name is not final, but for those of the configuration.
+    let hidden = name.starts_with('.') && !super::is_configuration(name);
+    if hidden || name.ends_with(".tmp") || !model.concerns(to) {
         return;
     }
     let place = model.place(to);
