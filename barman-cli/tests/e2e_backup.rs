@@ -321,7 +321,10 @@ fn slow_backup(sandbox: &Sandbox) -> Result<(Background, String)> {
 fn a_signal_in_the_copy_fails_the_backup_with_a_reason() -> Result<()> {
     let (_cluster, sandbox) = archiving(15)?;
     backup(&sandbox, &[])?;
-    for (signal, reason) in [(Signal::INT, "KeyboardInterrupt"), (Signal::TERM, "143")] {
+    for (signal, reason) in [
+        (Signal::INT, "interrupted by the user, KeyboardInterrupt"),
+        (Signal::TERM, "ended by SIGTERM, 143"),
+    ] {
         let (mut running, id) = slow_backup(&sandbox)?;
         running.signal(signal)?;
         let done = running.wait(SOON)?;
