@@ -675,3 +675,20 @@ fn the_version_on_record_is_that_of_the_cluster_as_it_is_now() -> Result<()> {
     assert_eq!(std::fs::read_to_string(&identity)?, recorded);
     Ok(())
 }
+
+/// `barman backup main | head -0`: nobody reads, and the backup is whole all the same.
+#[test]
+fn a_reader_that_goes_away_does_not_fail_a_backup() -> Result<()> {
+    let (_cluster, sandbox) = archiving(15)?;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_barman"))
+        .arg("-c")
+        .arg(sandbox.config_path())
+        .args(["backup", "--immediate-checkpoint", "main"])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .spawn()?;
+    drop(child.stdout.take());
+    assert_eq!(child.wait()?.code(), Some(0));
+    wait_status(&sandbox, None, "DONE")?;
+    Ok(())
+}
