@@ -321,7 +321,10 @@ fn slow_backup(sandbox: &Sandbox) -> Result<(Background, String)> {
 fn a_signal_in_the_copy_fails_the_backup_with_a_reason() -> Result<()> {
     let (_cluster, sandbox) = archiving(15)?;
     backup(&sandbox, &[])?;
-    for (signal, reason) in [(Signal::INT, "KeyboardInterrupt"), (Signal::TERM, "143")] {
+    for (signal, reason) in [
+        (Signal::INT, "interrupted by the user, KeyboardInterrupt"),
+        (Signal::TERM, "ended by SIGTERM, 143"),
+    ] {
         let (mut running, id) = slow_backup(&sandbox)?;
         running.signal(signal)?;
         let done = running.wait(SOON)?;
@@ -670,5 +673,22 @@ fn the_version_on_record_is_that_of_the_cluster_as_it_is_now() -> Result<()> {
     std::fs::write(&identity, recorded.replace("\"16\"", "\"15\""))?;
     backup(&sandbox, &[])?;
     assert_eq!(std::fs::read_to_string(&identity)?, recorded);
+    Ok(())
+}
+
+/// `barman backup main | head -0`: nobody reads, and the backup is whole all the same.
+#[test]
+fn a_reader_that_goes_away_does_not_fail_a_backup() -> Result<()> {
+    let (_cluster, sandbox) = archiving(15)?;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_barman"))
+        .arg("-c")
+        .arg(sandbox.config_path())
+        .args(["backup", "--immediate-checkpoint", "main"])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .spawn()?;
+    drop(child.stdout.take());
+    assert_eq!(child.wait()?.code(), Some(0));
+    wait_status(&sandbox, None, "DONE")?;
     Ok(())
 }

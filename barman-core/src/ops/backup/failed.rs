@@ -65,13 +65,13 @@ impl Failed {
             .map_or(self.clone(), |cause| Self::interrupted(self.action, cause))
     }
 
-    /// A request to stop.
+    /// A request to stop. Barman's word for it is in the text.
     #[must_use]
     pub fn interrupted(action: Action, cause: CancelCause) -> Self {
         let text = match cause {
-            CancelCause::Interrupt => "KeyboardInterrupt",
-            CancelCause::Terminate => "143",
-            CancelCause::Hangup => "129",
+            CancelCause::Interrupt => "interrupted by the user, KeyboardInterrupt",
+            CancelCause::Terminate => "ended by SIGTERM, 143",
+            CancelCause::Hangup => "ended by SIGHUP, 129",
         };
         Self {
             interrupted: Some(cause),
@@ -126,9 +126,12 @@ mod tests {
     #[test]
     fn whatever_breaks_after_a_request_to_stop_is_the_request() {
         for (cause, text) in [
-            (CancelCause::Interrupt, "KeyboardInterrupt"),
-            (CancelCause::Terminate, "143"),
-            (CancelCause::Hangup, "129"),
+            (
+                CancelCause::Interrupt,
+                "interrupted by the user, KeyboardInterrupt",
+            ),
+            (CancelCause::Terminate, "ended by SIGTERM, 143"),
+            (CancelCause::Hangup, "ended by SIGHUP, 129"),
         ] {
             let cancel = Cancel::new();
             let failed = Failed::text(Action::Sizing, "broken");

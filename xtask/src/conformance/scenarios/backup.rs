@@ -131,7 +131,13 @@ pub fn scenarios() -> Vec<Scenario> {
         compared(scenario("backup-interrupted", "cli.md 8", LIVE).run("switch-wal --force --archive main").files("home/main/base/*", Look::Nothing))
             .interrupted("backup --bwlimit 64 main", Signal::INT.as_raw(), copying)
             .run("list-backups main")
-            .prose(),
+            .prose()
+            .line(
+                "cli-8",
+                "home/main/meta/<backup 1>-backup.info",
+                "error=failure copying files (interrupted by the user, KeyboardInterrupt)",
+                "error=failure copying files (KeyboardInterrupt)",
+            ),
     ];
     all.extend(majors);
     all.extend(more());

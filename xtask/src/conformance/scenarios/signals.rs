@@ -96,6 +96,18 @@ pub fn scenarios() -> Vec<Scenario> {
         told(delete("delete-interrupted", int), "", deleting),
         told(delete("delete-terminated", term), by_term, deleting),
         backup("backup-interrupted-in-a-hook", int)
+            .stderr(
+                1,
+                "cli-8",
+                "DETAILS: interrupted by the user, KeyboardInterrupt",
+                "DETAILS: KeyboardInterrupt",
+            )
+            .line(
+                "cli-8",
+                info,
+                "error=failure starting backup (interrupted by the user, KeyboardInterrupt)",
+                "error=failure starting backup (KeyboardInterrupt)",
+            )
             .file("backup-11", "home/main/wals/0000000100000000", "directory, *", "")
             .file(
                 "backup-11",
@@ -112,14 +124,19 @@ pub fn scenarios() -> Vec<Scenario> {
         backup("backup-terminated-in-a-hook", term)
             .exit_code(1, "all-8", 1, 143)
             .stderr(1, "all-8", "ERROR: Backup failed starting backup.", "")
-            .stderr(1, "all-8", "DETAILS: 143", "")
+            .stderr(1, "all-8", "DETAILS: ended by SIGTERM, 143", "")
             .stdout(
                 2,
                 "all-8",
                 "main <backup 1> - F - FAILED",
                 "main <backup 1> - F - EMPTY",
             )
-            .line("all-8", info, "error=failure starting backup (143)", "error=None")
+            .line(
+                "all-8",
+                info,
+                "error=failure starting backup (ended by SIGTERM, 143)",
+                "error=None",
+            )
             .line("all-8", info, "status=FAILED", "status=EMPTY"),
     ]
 }

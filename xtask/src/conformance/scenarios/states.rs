@@ -1,6 +1,7 @@
 //! Each command on servers that are inactive, disabled or passive (`cli.md` 6.2), as far as the scenarios of the command do not show it.
 
 use super::ALL;
+use crate::conformance::normalise::Rule::Pid;
 use crate::conformance::scenario::{Scenario, scenario};
 
 /// The second message of the disabled server.
@@ -172,6 +173,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("cloud-wal-restore all x {root}/out/x"),
         scenario("rebuild-xlogdb-of-every-state", "cli.md 6.1, 6.2", ALL)
             .run("rebuild-xlogdb all")
+            .rules(&[Pid])
             .stderr(0, "config-9", MORE, ""),
     ]
 }
