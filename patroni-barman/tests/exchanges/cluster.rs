@@ -185,13 +185,13 @@ fn bootstrap_replica_and_callback() {
             "--unsafe-no-fsync",
         ])
         .unwrap();
-    let bin = PgTree::debian(15).unwrap().bin();
+    let tree = PgTree::debian(15).unwrap();
     let world = World {
         dir: &dir,
         etcd: client.port(),
         api: service.port(),
         program: &program,
-        bin: &bin,
+        bin: tree.bin(),
     };
     let mut nodes = [Node::new("node1", &world), Node::new("node2", &world)];
     let is_primary = |node: &Node| Ok(node.sql(world.bin, "SELECT pg_is_in_recovery()")? == "f");
@@ -224,22 +224,14 @@ fn bootstrap_replica_and_callback() {
 
     // The roles change: the callbacks of both nodes run, and the new primary's acts.
     let before = bodies("config_switch").len();
-    let words = [
-        "-c",
-        nodes[0].config.to_str().unwrap(),
-        "switchover",
-        "batman",
-        "--primary",
-        "node1",
-        "--candidate",
-        "node2",
-        "--force",
-    ];
-    let finished = Program::new(cache::patroni_program("patronictl"))
-        .timeout(PATIENCE)
-        .run(words)
-        .unwrap();
-    assert_eq!(finished.code, Some(0), "{finished}");
+    let ask = format!("http://127.0.0.1:{}/switchover", nodes[0].rest.port());
+    wait_until("the switchover", PATIENCE, || {
+        let body = r#"{"leader":"node1","candidate":"node2"}"#;
+        // Refused until Patroni knows that the replica has caught up.
+        let finished = Program::new("/usr/bin/curl").run(["-fsS", "-d", body, &ask])?;
+        Ok(finished.code == Some(0))
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", nodes[0].logs()));
     wait_until("the other primary", PATIENCE, || is_primary(&nodes[1]))
         .unwrap_or_else(|error| panic!("{error}\n{}", nodes[1].logs()));
     wait_until("the switch", PATIENCE, || {
