@@ -35,6 +35,14 @@ fn more(name: &'static str, words: &[&str], code: i32) -> Row {
 fn of_recover() {
     let connstring =
         "--connstring=dbname=postgres user=replicator host=10.0.0.2 port=5432 application_name=node2";
+    let mut negative = row(
+        "a pause of less than nothing",
+        &[&["--retry-wait=-1"][..], &NEEDED].concat(),
+        0,
+    )
+    .ours_is(outcome(0, "S C C P", "WWII"))
+    .original("patroni-16", outcome(1, "S C", "W"));
+    negative.script.create.insert(0, ok("{}"));
     compare(vec![
         row("no command", &[], 255),
         row("unknown command", &["restore"], 2),
@@ -93,6 +101,7 @@ fn of_recover() {
         more("options of the program behind", &["--max-retries=0"], 2)
             .ours_is(outcome(2, "S", "E"))
             .original("patroni-13", outcome(0, "S C P", "II")),
+        negative,
     ]);
 }
 

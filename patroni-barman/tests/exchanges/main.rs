@@ -13,6 +13,7 @@ mod certificates;
 mod cluster;
 mod deadlines;
 mod encrypted;
+mod logs;
 mod run;
 mod service;
 mod table;

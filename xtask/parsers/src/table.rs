@@ -281,6 +281,7 @@ pub static PARSERS: &[Parser] = &[
         "patroni_barman::protocol::read_status",
         "patroni_barman::protocol::read_health",
         "patroni_barman::protocol::read_not_found",
+        "patroni_barman::protocol::excerpt",
     ]),
     row("patroni", "api_url", "the URL of pg-backup-api and where it redirects to", 256, patroni::api_url, &[
         "patroni_barman::url::HttpUrl::parse",
