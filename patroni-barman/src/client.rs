@@ -445,9 +445,9 @@ fn excerpt(body: &[u8], secrets: &[&str]) -> String {
     let mut text = String::from_utf8_lossy(body).into_owned();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         let quoted = serde_json::to_string(secret).unwrap_or_default();
-        let quoted = quoted.trim_matches('"');
+        let quoted = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
         text = text.replace(secret, "***");
-        if !quoted.is_empty() {
+        if let Some(quoted) = quoted.filter(|quoted| !quoted.is_empty()) {
             text = text.replace(quoted, "***");
         }
     }

@@ -293,7 +293,8 @@ impl Formatter for PythonFormatter {
     ) -> io::Result<()> {
         for character in fragment.chars() {
             let mut units = [0; 2];
-            if character.is_ascii() {
+            // Python escapes DEL too.
+            if character.is_ascii() && character != '\u{7f}' {
                 write!(writer, "{character}")?;
                 continue;
             }
@@ -319,7 +320,7 @@ mod tests {
         let table = [
             (
                 recovery,
-                "{\"type\": \"recovery\", \"backup_id\": \"latest\", \"remote_ssh_command\": \"ssh \\\"a\\\\b\\\"\\t\\u001f\\u00e9\\ud83d\\ude00\u{7f}\", \"destination_directory\": \"/x\"}",
+                "{\"type\": \"recovery\", \"backup_id\": \"latest\", \"remote_ssh_command\": \"ssh \\\"a\\\\b\\\"\\t\\u001f\\u00e9\\ud83d\\ude00\\u007f\", \"destination_directory\": \"/x\"}",
             ),
             (
                 NewOperation::Model("my model".to_owned()),

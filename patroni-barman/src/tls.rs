@@ -146,9 +146,15 @@ impl Transport for TlsTransport {
         self.stream.get_mut().set_timeout(timeout);
         let output = self.buffers.output();
         let output = output.get(..amount).unwrap_or_default();
-        self.stream
-            .write_all(output)
-            .map_err(|error| from_io("the TLS connection broke", error))
+        let Err(error) = self.stream.write_all(output) else {
+            return Ok(());
+        };
+        // A server that does not like our certificate says so, and closes; why is still to be read.
+        let why = self.stream.read(&mut [0]).err();
+        let told = why.map(|error| from_io("the TLS connection broke", error));
+        Err(told
+            .filter(|error| matches!(error, ureq::Error::Other(_)))
+            .unwrap_or_else(|| from_io("the TLS connection broke", error)))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
@@ -179,18 +185,11 @@ fn cut_or(error: ureq::Error) -> Result<bool, ureq::Error> {
 }
 
 fn from_io(what: &str, error: io::Error) -> ureq::Error {
-    if error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<openssl::ssl::Error>())
-        && let Some(inner) = error.into_inner()
-    {
-        return match inner.downcast::<openssl::ssl::Error>() {
-            Ok(error) => failure(what, *error),
-            Err(other) => broken(format!("{what}: {other}")),
-        };
+    match error.downcast::<openssl::ssl::Error>() {
+        Ok(error) => failure(what, error),
+        // A failure of the connection below: a deadline, for example.
+        Err(error) => ureq::Error::from(error),
     }
-    // Not reached: OpenSSL's errors come wrapped, and those of the connection within them.
-    broken(what.to_owned())
 }
 
 /// What OpenSSL reports, as what it is: a failure of the connection below, a peer that objects, or a broken protocol.

@@ -28,6 +28,7 @@ pub mod core;
 pub mod corpus;
 mod index;
 mod input;
+pub mod patroni;
 pub mod pg;
 mod records;
 #[cfg(feature = "workshop")]

@@ -1,6 +1,6 @@
 //! The list.
 
-use crate::{Parser, catalog, cli, core, pg, wal};
+use crate::{Parser, catalog, cli, core, patroni, pg, wal};
 
 /// Every parser of files and network bytes. A public function of the product that reads something and is in no
 /// `covers` fails the tests (see [`crate::scan`]).
@@ -279,6 +279,20 @@ pub static PARSERS: &[Parser] = &[
     row("cli", "patroni_arguments", "the command line of patroni_barman", 512, cli::patroni_arguments, &[
         "patroni_barman::args::parse",
         "patroni_barman::parser::Grammar::parse",
+        "patroni_barman::config_switch::Role::of",
+        "patroni_barman::config_switch::SwitchWhen::of",
+    ]),
+    row("patroni", "api_answers", "answers of pg-backup-api", 512, patroni::api_answers, &[
+        "patroni_barman::protocol::read_created",
+        "patroni_barman::protocol::read_status",
+        "patroni_barman::protocol::read_health",
+        "patroni_barman::protocol::read_not_found",
+        "patroni_barman::protocol::excerpt",
+    ]),
+    row("patroni", "api_url", "the URL of pg-backup-api and where it redirects to", 256, patroni::api_url, &[
+        "patroni_barman::url::HttpUrl::parse",
+        "patroni_barman::url::HttpUrl::join",
+        "patroni_barman::client::PgBackupApi::new",
     ]),
     row("cli", "log_format", "log_format and log_level", 256, cli::log_format, &[
         "barman_cli::logging::layout::Layout::parse",

@@ -11,7 +11,7 @@ use crate::run;
 
 /// Debian packages and what in them is looked for: a program in `PATH`, or an absolute path, in which `*` is whatever
 /// version the release of Debian has.
-const PACKAGES: [(&str, &str); 20] = [
+const PACKAGES: [(&str, &str); 21] = [
     ("postgresql-15", "/usr/lib/postgresql/15/bin/postgres"),
     ("postgresql-client-15", "/usr/lib/postgresql/15/bin/pg_basebackup"),
     ("rsync", "rsync"),
@@ -35,6 +35,8 @@ const PACKAGES: [(&str, &str); 20] = [
     ("perl", "/usr/share/perl/*/IPC/Cmd.pm"),
     // Tests make certificates with it.
     ("openssl", "openssl"),
+    // What Patroni keeps a cluster's state in.
+    ("etcd-server", "etcd"),
 ];
 
 /// Keeps the package `postgresql-15` from making and starting a cluster of its own.

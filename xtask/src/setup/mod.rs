@@ -35,6 +35,7 @@ pub fn run() -> Result<()> {
     }
     debian::install()?;
     oracle::install()?;
+    oracle::install_patroni()?;
     tools::install()?;
     trees::install()?;
     suites::install();

@@ -37,6 +37,19 @@ pub fn oracle_program() -> PathBuf {
     oracle_dir().join("bin/barman")
 }
 
+/// Version of Patroni, whose `patroni_barman` is the oracle of ours.
+pub const PATRONI_VERSION: &str = "4.1.5";
+
+/// The virtual environment that holds Patroni.
+pub fn patroni_dir() -> PathBuf {
+    dir().join(format!("oracle/patroni-{PATRONI_VERSION}"))
+}
+
+/// A program of Patroni: `patroni`, `patronictl`, `patroni_barman`.
+pub fn patroni_program(name: &str) -> PathBuf {
+    patroni_dir().join("bin").join(name)
+}
+
 /// Directory whose sub-directories hold one version each of a cargo tool that the checks use.
 pub fn tools_dir() -> PathBuf {
     dir().join("tools")

@@ -10,7 +10,7 @@ use super::super::row::{Contest, OURS, Row, Side, Target, memory, wall, wall_of}
 use super::super::world::World;
 use super::super::{measure, peers};
 use super::catalogue::{SERVER, generate};
-use super::{ORACLE, not_yet};
+use super::{ORACLE, not_yet, patroni};
 
 /// Each command with the name of its row. The server has ten backups and a hundred WAL files.
 const COMMANDS: [(&str, &[&str]); 11] = [
@@ -38,7 +38,7 @@ fn targets() -> [Target; 3] {
 }
 
 pub fn rows() -> Vec<Row> {
-    let mut rows = Vec::new();
+    let mut rows = patroni::rows();
     for (name, args) in COMMANDS {
         for servers in [1, 200] {
             let what = format!(
@@ -54,16 +54,6 @@ pub fn rows() -> Vec<Row> {
             ));
         }
     }
-    rows.push(Row::new(
-        "commands/patroni-barman",
-        "start of `patroni_barman`, as a callback of Patroni does it (its usage text)",
-        [wall(0.010), memory(10.0)],
-        |world| {
-            let program = world.ours("patroni_barman");
-            let ours = Side::new(OURS, move || Ok(measure::run(&program, ["--help"])?.0));
-            Ok(Contest::of(ours).at_least(ROUNDS))
-        },
-    ));
     rows
 }
 

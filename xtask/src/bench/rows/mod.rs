@@ -8,6 +8,7 @@ mod commands;
 mod decode;
 mod get_wal;
 mod later;
+mod patroni;
 mod pgbackrest;
 mod restore;
 mod streams;
