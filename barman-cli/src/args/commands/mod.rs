@@ -81,12 +81,12 @@ pub enum Command {
     Diagnose(DiagnoseArgs),
     /// Export a backup into a tarball
     #[command(
-        after_help = "The tarball holds a full backup and the WAL files that make it consistent, for 'barman import-backup' of another\nnode that has a server of the same name. Its name tells the first digits of its SHA-256.\n\nExamples:\n  barman export-backup main latest /mnt/carried\n  barman export-backup --compression xz --compression-level 3 main 20261121T044724 /mnt/carried"
+        after_help = "The tarball holds a full backup and the WAL files that make it consistent, for 'barman import-backup' of another node that has a server of the same name. Its name tells the first digits of its SHA-256.\n\nExamples:\n  barman export-backup main latest /mnt/carried\n  barman export-backup --compression xz --compression-level 3 main 20261121T044724 /mnt/carried"
     )]
     ExportBackup(ExportBackupArgs),
     /// Write the backup manifest of a backup that has none
     #[command(
-        after_help = "Backups with backup_method = postgres come with a manifest; those over rsync and of snapshots need one before\n'barman verify-backup' can tell anything of them.\n\nExample:\n  barman generate-manifest main latest"
+        after_help = "Backups with backup_method = postgres come with a manifest; those over rsync and of snapshots need one before 'barman verify-backup' can tell anything of them.\n\nExample:\n  barman generate-manifest main latest"
     )]
     GenerateManifest(BackupIdArgs),
     /// Write a WAL file of the archive to standard output, or into a directory
@@ -98,7 +98,7 @@ pub enum Command {
     Help,
     /// Import a backup from a tarball
     #[command(
-        after_help = "The server must be the same cluster (identity.json), and have the name that the tarball was exported under; the file\nkeeps the name that it was given. The backup is kept as standalone: 'barman keep --release' gives it to the retention\npolicy.\n\nExample:\n  barman import-backup main /mnt/carried/backup-export-main-20261121T044724-20261121T050000-5e41bb31.tar"
+        after_help = "The server must be the same cluster (identity.json), and have the name that the tarball was exported under; the file keeps the name that it was given. The backup is kept as standalone: 'barman keep --release' gives it to the retention policy.\n\nExample:\n  barman import-backup main /mnt/backup-export-main-20261121T044724-20261121T050000-5e41bb31.tar"
     )]
     ImportBackup(ImportBackupArgs),
     /// Protect a backup from retention policies, or take the protection back
@@ -169,7 +169,7 @@ pub enum Command {
     /// Verify the files of a backup against its manifest
     #[command(
         visible_alias = "verify",
-        after_help = "Compares which files there are, their sizes and checksums, and the system identifier, as pg_verifybackup does, on\nall processors. WAL is not looked at: 'barman check-backup' does that. The exit code is 1 if anything is wrong.\n\nExamples:\n  barman verify-backup main latest\n  barman -f json verify-backup main 20261121T044724"
+        after_help = "Compares which files there are, their sizes and checksums, and the system identifier, as pg_verifybackup does, on all processors. WAL is not looked at: 'barman check-backup' does that. The exit code is 1 if anything is wrong.\n\nExamples:\n  barman verify-backup main latest\n  barman -f json verify-backup main 20261121T044724"
     )]
     VerifyBackup(BackupIdArgs),
 }
