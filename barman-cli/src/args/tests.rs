@@ -396,3 +396,24 @@ fn every_help_shows_how_the_command_is_called() {
         }
     }
 }
+
+/// A paragraph is one line of the text, which is wrapped where it is shown: one with a line end of its own in the middle
+/// is torn there. What is not to be wrapped is short.
+#[test]
+fn help_is_not_torn() {
+    for command in grammar().get_subcommands() {
+        let text = command
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        for (line, next) in text.lines().zip(text.lines().skip(1).chain([""])) {
+            let is_long = line.len() > 100;
+            let goes_on = !next.is_empty() && !next.starts_with(' ');
+            assert!(
+                !is_long || (!line.starts_with(' ') && !goes_on),
+                "{}: {line}",
+                command.get_name()
+            );
+        }
+    }
+}

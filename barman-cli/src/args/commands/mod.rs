@@ -103,17 +103,17 @@ pub enum Command {
     Delete(DeleteArgs),
     /// Print everything that helps to analyse a problem, as JSON
     #[command(
-        after_help = "The configuration and state of this host, of all servers and of their hosts (with ssh_command). Passwords are left out;\nlook over what you send on all the same.\n\nExamples:\n  barman diagnose > report.json\n  barman diagnose --show-config-source"
+        after_help = "The configuration and state of this host, of all servers and of their hosts (with ssh_command). Passwords are left out; look over what you send on all the same.\n\nExamples:\n  barman diagnose > report.json\n  barman diagnose --show-config-source"
     )]
     Diagnose(DiagnoseArgs),
     /// Export a backup into a tarball
     #[command(
-        after_help = "The tarball holds a full backup and the WAL files that make it consistent, for 'barman import-backup' of another\nnode that has a server of the same name. Its name tells the first digits of its SHA-256.\n\nExamples:\n  barman export-backup main latest /mnt/carried\n  barman export-backup --compression xz --compression-level 3 main 20261121T044724 /mnt/carried"
+        after_help = "The tarball holds a full backup and the WAL files that make it consistent, for 'barman import-backup' of another node that has a server of the same name. Its name tells the first digits of its SHA-256.\n\nExamples:\n  barman export-backup main latest /mnt/carried\n  barman export-backup --compression xz --compression-level 3 main 20261121T044724 /mnt/carried"
     )]
     ExportBackup(ExportBackupArgs),
     /// Write the backup manifest of a backup that has none
     #[command(
-        after_help = "Backups with backup_method = postgres come with a manifest; those over rsync and of snapshots need one before\n'barman verify-backup' can tell anything of them.\n\nExample:\n  barman generate-manifest main latest"
+        after_help = "Backups with backup_method = postgres come with a manifest; those over rsync and of snapshots need one before 'barman verify-backup' can tell anything of them.\n\nExample:\n  barman generate-manifest main latest"
     )]
     GenerateManifest(BackupIdArgs),
     /// Write a WAL file of the archive to standard output, or into a directory
@@ -125,7 +125,7 @@ pub enum Command {
     Help,
     /// Import a backup from a tarball
     #[command(
-        after_help = "The server must be the same cluster (identity.json), and have the name that the tarball was exported under; the file\nkeeps the name that it was given. The backup is kept as standalone: 'barman keep --release' gives it to the retention\npolicy.\n\nExample:\n  barman import-backup main /mnt/backup-export-main-20261121T044724-20261121T050000-5e41bb31.tar"
+        after_help = "The server must be the same cluster (identity.json), and have the name that the tarball was exported under; the file keeps the name that it was given. The backup is kept as standalone: 'barman keep --release' gives it to the retention policy.\n\nExample:\n  barman import-backup main /mnt/backup-export-main-20261121T044724-20261121T050000-5e41bb31.tar"
     )]
     ImportBackup(ImportBackupArgs),
     /// Protect a backup from retention policies, or take the protection back
@@ -178,7 +178,7 @@ pub enum Command {
     ReceiveWal(ReceiveWalArgs),
     /// Show the clients that stream from servers
     #[command(
-        after_help = "Clients are hot standbys and WAL receivers, Barman's own among them. All servers are asked at the same time, each for\nat most check_timeout.\n\nExamples:\n  barman replication-status main\n  barman replication-status --minimal --target hot-standby all\n  barman replication-status --source wal-host main"
+        after_help = "Clients are hot standbys and WAL receivers, Barman's own among them. All servers are asked at the same time, each for at most check_timeout.\n\nExamples:\n  barman replication-status main\n  barman replication-status --minimal --target hot-standby all\n  barman replication-status --source wal-host main"
     )]
     ReplicationStatus(ReplicationStatusArgs),
     /// Restore a backup into a directory
@@ -206,7 +206,7 @@ pub enum Command {
     ShowServers(ServersArgs),
     /// Show the live state of servers
     #[command(
-        after_help = "What PostgreSQL and the catalogue of backups say; nothing is changed. All servers are asked at the same time, each for\nat most check_timeout. A server that is down is no failure: 'barman check' judges.\n\nExamples:\n  barman status main\n  barman -f json status all"
+        after_help = "What PostgreSQL and the catalogue of backups say; nothing is changed. All servers are asked at the same time, each for at most check_timeout. A server that is down is no failure: 'barman check' judges.\n\nExamples:\n  barman status main\n  barman -f json status all"
     )]
     Status(ServersArgs),
     /// Close the current WAL file of servers
@@ -232,13 +232,13 @@ pub enum Command {
     SyncWals(ServerArgs),
     /// Stop a running process of a server
     #[command(
-        after_help = "Sends SIGINT to the process that holds the lock of the task, and waits until it is gone. 'barman list-processes' shows\nwhat runs.\n\nExamples:\n  barman terminate-process main receive-wal\n  barman terminate-process main backup"
+        after_help = "Sends SIGINT to the process that holds the lock of the task, and waits until it is gone. 'barman list-processes' shows what runs.\n\nExamples:\n  barman terminate-process main receive-wal\n  barman terminate-process main backup"
     )]
     TerminateProcess(TerminateProcessArgs),
     /// Verify the files of a backup against its manifest
     #[command(
         visible_alias = "verify",
-        after_help = "Compares which files there are, their sizes and checksums, and the system identifier, as pg_verifybackup does, on\nall processors. WAL is not looked at: 'barman check-backup' does that. The exit code is 1 if anything is wrong.\n\nExamples:\n  barman verify-backup main latest\n  barman -f json verify-backup main 20261121T044724"
+        after_help = "Compares which files there are, their sizes and checksums, and the system identifier, as pg_verifybackup does, on all processors. WAL is not looked at: 'barman check-backup' does that. The exit code is 1 if anything is wrong.\n\nExamples:\n  barman verify-backup main latest\n  barman -f json verify-backup main 20261121T044724"
     )]
     VerifyBackup(BackupIdArgs),
 }
