@@ -79,7 +79,7 @@ pub enum Command {
     Delete(DeleteArgs),
     /// Print everything that helps to analyse a problem, as JSON
     #[command(
-        after_help = "The configuration and state of this host, of all servers and of their hosts (with ssh_command). Passwords are left out;\nlook over what you send on all the same.\n\nExamples:\n  barman diagnose > report.json\n  barman diagnose --show-config-source"
+        after_help = "The configuration and state of this host, of all servers and of their hosts (with ssh_command). Passwords are left out; look over what you send on all the same.\n\nExamples:\n  barman diagnose > report.json\n  barman diagnose --show-config-source"
     )]
     Diagnose(DiagnoseArgs),
     /// Export a backup into a tarball
@@ -145,7 +145,7 @@ pub enum Command {
     ReceiveWal(ReceiveWalArgs),
     /// Show the clients that stream from servers
     #[command(
-        after_help = "Clients are hot standbys and WAL receivers, Barman's own among them. All servers are asked at the same time, each for\nat most check_timeout.\n\nExamples:\n  barman replication-status main\n  barman replication-status --minimal --target hot-standby all\n  barman replication-status --source wal-host main"
+        after_help = "Clients are hot standbys and WAL receivers, Barman's own among them. All servers are asked at the same time, each for at most check_timeout.\n\nExamples:\n  barman replication-status main\n  barman replication-status --minimal --target hot-standby all\n  barman replication-status --source wal-host main"
     )]
     ReplicationStatus(ReplicationStatusArgs),
     /// Restore a backup into a directory
@@ -167,7 +167,7 @@ pub enum Command {
     ShowServers(ServersArgs),
     /// Show the live state of servers
     #[command(
-        after_help = "What PostgreSQL and the catalogue of backups say; nothing is changed. All servers are asked at the same time, each for\nat most check_timeout. A server that is down is no failure: 'barman check' judges.\n\nExamples:\n  barman status main\n  barman -f json status all"
+        after_help = "What PostgreSQL and the catalogue of backups say; nothing is changed. All servers are asked at the same time, each for at most check_timeout. A server that is down is no failure: 'barman check' judges.\n\nExamples:\n  barman status main\n  barman -f json status all"
     )]
     Status(ServersArgs),
     /// Close the current WAL file of servers
@@ -181,7 +181,7 @@ pub enum Command {
     SyncWals(ServerArgs),
     /// Stop a running process of a server
     #[command(
-        after_help = "Sends SIGINT to the process that holds the lock of the task, and waits until it is gone. 'barman list-processes' shows\nwhat runs.\n\nExamples:\n  barman terminate-process main receive-wal\n  barman terminate-process main backup"
+        after_help = "Sends SIGINT to the process that holds the lock of the task, and waits until it is gone. 'barman list-processes' shows what runs.\n\nExamples:\n  barman terminate-process main receive-wal\n  barman terminate-process main backup"
     )]
     TerminateProcess(TerminateProcessArgs),
     /// Verify the files of a backup against its manifest
