@@ -43,3 +43,46 @@ fn hide(value: &mut Value) {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use barman_core::config::Config;
+    use barman_core::context::{Silent, SystemClock};
+    use barman_core::{Cancel, Context};
+
+    #[test]
+    fn no_secret_is_in_the_document() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c");
+        std::fs::write(
+            &path,
+            format!(
+                "[barman]\nbarman_home = {}\nconninfo = host=a password='top \"secret'\n\
+                 [s]\nactive = false\narchiver = on\nconninfo = postgresql://u:secret@127.0.0.1:1/x\n\
+                 streaming_conninfo = host=h password='a\\'secret b' user=u sslpassword=secret\n\
+                 aws_sse_customer_key = secretkey\n\
+                 [m]\nmodel = true\ncluster = s\nconninfo = host=b password=secret\n",
+                dir.path().display()
+            ),
+        )
+        .unwrap();
+        let config = Config::load(&path, None).unwrap();
+        let cancel = Cancel::new();
+        let ctx = Context {
+            progress: &Silent,
+            cancel: &cancel,
+            clock: &SystemClock,
+        };
+        let report = diagnose::run(&config, &ctx);
+        for with_source in [false, true] {
+            let mut document = document::document(&config, &report, with_source);
+            hide(&mut document);
+            let text = json::to_indented_text(&document);
+            assert!(!text.contains("secret"), "{text}");
+            assert!(text.contains("*REDACTED*"));
+            // What is hidden leaves a document that can be read.
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), document);
+        }
+    }
+}

@@ -245,3 +245,59 @@ fn at_length(client: &ReplicationClient) -> (Vec<String>, Value) {
     }
     (lines, Value::Object(document))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cascading_standby_without_a_position() {
+        let client = ReplicationClient {
+            pid: Some(7),
+            user: Some("u".to_owned()),
+            application_name: Some("walreceiver".to_owned()),
+            address: None,
+            hostname: None,
+            port: Some(-1),
+            started_at: "2026-11-21T05:20:52.604183+00:00[UTC]".parse().ok(),
+            xmin: Some("731".to_owned()),
+            state: Some("streaming".to_owned()),
+            sync_state: Some("quorum".to_owned()),
+            sync_priority: 2,
+            slot: None,
+            sent: Some(Lsn(0x60_0000)),
+            written: None,
+            flushed: None,
+            replayed: Some(Lsn(0x50_0000)),
+            current: None,
+        };
+        let (lines, document) = at_length(&client);
+        assert_eq!(
+            lines,
+            [
+                "#2 Quorum standby",
+                "Application name: walreceiver",
+                "Sync stage      : 1/5 1-safe",
+                "Communication   : Unix domain socket",
+                "User name       : u",
+                "Current state   : streaming (quorum)",
+                "WAL sender PID  : 7",
+                "Started at      : 2026-11-21 05:20:52.604183+00:00",
+                "Standby's xmin  : 731",
+                "Sent LSN   : 0/600000 (diff: unknown)",
+                "Replay LSN : 0/500000 (diff: unknown)",
+            ]
+        );
+        assert_eq!(document["sent_lsn_diff_bytes"], Value::Null);
+        assert_eq!(document["standbys_xmin"], "731");
+        assert!(document.get("ip_address").is_none() && document.get("write_lsn").is_none());
+    }
+
+    #[test]
+    fn only_the_first_letter_is_upper_case() {
+        assert_eq!(capitalised("WAL streamers"), "Wal streamers");
+        assert_eq!(capitalised("async"), "Async");
+        assert_eq!(capitalised(""), "");
+        assert_eq!(list_key("WAL streamers"), "wal_streamers");
+    }
+}

@@ -213,3 +213,77 @@ fn truth(value: bool) -> &'static str {
 fn moment(time: Option<&Zoned>) -> String {
     time.map_or_else(|| "None".to_owned(), format::ctime)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(archiving: &Archiving) -> Vec<String> {
+        let mut lines = Lines(Vec::new());
+        lines.archiving(archiving);
+        lines.0.into_iter().map(|line| line.message).collect()
+    }
+
+    #[test]
+    fn archiving_in_words() {
+        let time: Zoned = "2026-11-03T04:46:42.932581+00:00[UTC]".parse().unwrap();
+        let counters = Counters {
+            last_archived: None,
+            failed_count: 0,
+            last_failed: None,
+            hourly_rate: Some(0.0),
+        };
+        let archiving = Archiving {
+            command: None,
+            library: None,
+            counters: Some(counters.clone()),
+        };
+        assert_eq!(
+            shown(&archiving),
+            [
+                "FAILED (please set it accordingly to documentation)",
+                "No WAL segment shipped yet",
+                "0"
+            ]
+        );
+        let archiving = Archiving {
+            command: None,
+            library: Some("basic_archive".to_owned()),
+            counters: Some(Counters {
+                last_archived: Some(("A".to_owned(), Some(time.clone()))),
+                failed_count: 2,
+                last_failed: Some(("B".to_owned(), Some(time))),
+                hourly_rate: Some(29.638),
+            }),
+        };
+        assert_eq!(
+            shown(&archiving),
+            [
+                "archive_library = basic_archive",
+                "A, at Tue Nov  3 04:46:42 2026",
+                "2 (B at Tue Nov  3 04:46:42 2026)",
+                "29.64/hour"
+            ]
+        );
+        let unknown = Archiving {
+            command: Some("(disabled)".to_owned()),
+            library: None,
+            counters: None,
+        };
+        assert_eq!(shown(&unknown), ["(disabled)"]);
+    }
+
+    #[test]
+    fn an_unreachable_server_has_one_line() {
+        let mut lines = Lines(Vec::new());
+        lines.postgres(&Postgres::Unreachable { reason: None });
+        assert_eq!(
+            lines.0,
+            [Line {
+                key: "pg_version",
+                label: "PostgreSQL version",
+                message: "FAILED trying to get PostgreSQL version".to_owned()
+            }]
+        );
+    }
+}

@@ -323,8 +323,8 @@ mod tests {
             .collect();
         assert_eq!(stale(&help), [""; 0]);
         let help = help.replacen(
-            "  status                    Does something (not yet\n                            available)",
-            "  status                    Does something",
+            "  sync-wals                 Does something (not yet\n                            available)",
+            "  sync-wals                 Does something",
             1,
         );
         assert_eq!(stale(&help).len(), 1);
