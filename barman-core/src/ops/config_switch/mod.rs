@@ -3,7 +3,7 @@
 //! The choice is one small file in the directory of the server. It is written under the lock of configuration changes,
 //! under a temporary name first: whoever kills this leaves the old choice or the new one.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use barman_wal::durable::{self, DurableError};
@@ -203,7 +203,7 @@ fn report(server: &ServerConfig, model: Option<&str>, changed: bool) -> ConfigSw
 
 fn reset(
     server: &ServerConfig,
-    path: &PathBuf,
+    path: &Path,
     ctx: &Context<'_>,
 ) -> Result<ConfigSwitchReport, ConfigSwitchError> {
     let text = format!("Resetting the active model for the server {}", server.name);
@@ -217,7 +217,7 @@ fn apply(
     config: &Config,
     server: &ServerConfig,
     name: &str,
-    path: &PathBuf,
+    path: &Path,
     ctx: &Context<'_>,
 ) -> Result<ConfigSwitchReport, ConfigSwitchError> {
     let model = config

@@ -57,7 +57,7 @@ fn last_backup_maximum_age(server: &Server, ctx: &Context<'_>) -> Result<String,
         .usable()
         .rev()
         .find(done)
-        .and_then(|backup| backup.end_time.clone());
+        .and_then(|backup| backup.end_time);
     let now = ctx.clock.now().timestamp().as_second();
     let age = end.map(|end| now.saturating_sub(end.epoch_seconds()));
     let shown = age.map_or_else(|| "No available backups".to_owned(), format::signed_interval);
