@@ -228,6 +228,7 @@ pub static PARSERS: &[Parser] = &[
     ]),
     row("core", "change_queue", "the queue of configuration changes", 2048, core::change_queue, &[
         "barman_core::ops::config_update::queue::parse",
+        "barman_core::ops::config_update::queue::read",
     ]),
     row("core", "interpolated", "%(key)s in values", 1024, core::interpolated, &[
         "barman_core::config::interpolation::expand",
@@ -247,6 +248,7 @@ pub static PARSERS: &[Parser] = &[
     row("core", "configuration", "whole configurations", 4096, core::configuration, &[
         "barman_core::config::Config::load",
         "barman_core::config::load::MainFile::read",
+        "barman_core::config::load::MainFile::read_with",
         "barman_core::config::load::MainFile::complete",
     ]),
     row("core", "target_time", "--target-time", 96, core::target_time, &[

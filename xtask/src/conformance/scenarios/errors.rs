@@ -60,7 +60,9 @@ pub fn scenarios() -> Vec<Scenario> {
             PLAIN.global("nonsense = 1").main("rubbish = 2"),
         )
         .run("list-servers")
-        .run("-f json list-servers"),
+        .run("-f json list-servers")
+        .stderr(0, "config-17", "HINT: in '*/barman.conf', line 7", "")
+        .stderr(0, "config-17", "HINT: in '*/barman.conf', line 15", ""),
         scenario(
             "start-unknown-user",
             "cli.md 2.2",
