@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use patroni_barman::Journal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -26,6 +27,11 @@ fn main() -> ExitCode {
 fn watch(mut signals: Signals, journal: Arc<Journal>) {
     std::thread::spawn(move || {
         for signal in signals.forever() {
+            // Whoever does not read our log does not keep us alive either.
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_secs(1));
+                let _ = emulate_default_handler(signal);
+            });
             journal.interrupted(match signal {
                 SIGTERM => "SIGTERM",
                 SIGINT => "SIGINT",
