@@ -600,7 +600,7 @@ fn get_wal_errors_have_their_exit_codes() {
         ),
         (
             vec!["get-wal", "-z", "--keep-compression", "main", WAL],
-            "ERROR: argument `--keep-compression` not allowed",
+            "ERROR: argument `gzip` not allowed with argument `keep-compression`",
             1,
         ),
     ];

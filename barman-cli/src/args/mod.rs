@@ -28,10 +28,9 @@ pub const NOT_YET_AVAILABLE: [&str; 6] = [
 ];
 
 /// Options, by command, whose work is not there yet: the operations refuse them by name.
-const OPTIONS_NOT_YET_AVAILABLE: [(&str, &str); 8] = [
+const OPTIONS_NOT_YET_AVAILABLE: [(&str, &str); 7] = [
     ("backup", "incremental"),
     ("get-wal", "bzip2"),
-    ("receive-wal", "stop"),
     ("restore", "remote-ssh-command"),
     ("restore", "delta-restore"),
     ("restore", "network-compression"),

@@ -13,13 +13,13 @@ pub(super) fn run(app: &App<'_>, args: &ReceiveWalArgs) {
         return;
     }
     if args.stop {
-        if app.single("receive-wal --stop", &args.server).is_some() {
+        if let Some(config) = app.single("receive-wal --stop", &args.server) {
             let text = format!(
                 "--stop is deprecated and will be removed in a future release. Use 'barman terminate-process {} receive-wal' instead.",
                 args.server
             );
             app.output.warning(CLI, &text);
-            super::unavailable(app, "receive-wal --stop");
+            super::terminate_process::stop(app, config, "receive-wal");
         }
         return;
     }

@@ -2,23 +2,24 @@
 
 use crate::app::App;
 use crate::args::commands::ServersArgs;
-use barman_core::Server;
-use barman_core::config::{ServerConfig, python};
+use barman_core::config::python;
 use barman_core::ops::show_servers::{self, ShownServer};
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
 
 pub(super) fn run(app: &App<'_>, options: &ServersArgs) {
-    app.for_each("show-servers", &options.servers, |config| one(app, config));
-}
-
-fn one(app: &App<'_>, config: &ServerConfig) -> ControlFlow<()> {
-    let mut server = Server::new(config.clone()).with_interrupt(app.cancel.flag());
-    match show_servers::run(&mut server, &app.context()) {
-        Ok(shown) => render(app, shown),
-        Err(error) => app.output.error(crate::app::CLI, &error.to_string()),
-    }
-    ControlFlow::Continue(())
+    app.for_all(
+        "show-servers",
+        &options.servers,
+        |servers| show_servers::run(servers, &app.context()),
+        |shown| {
+            match shown {
+                Ok(shown) => render(app, shown),
+                Err(error) => app.output.error(crate::app::CLI, &error.to_string()),
+            }
+            ControlFlow::Continue(())
+        },
+    );
 }
 
 fn render(app: &App<'_>, shown: ShownServer) {

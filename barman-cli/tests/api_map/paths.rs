@@ -111,6 +111,10 @@ pub(crate) fn references() {
     }
     {
         #[allow(unused_imports)]
+        use barman_core::ops::check::run_all as _;
+    }
+    {
+        #[allow(unused_imports)]
         use barman_core::ops::check::streaming_preflight as _;
     }
     {
@@ -132,6 +136,10 @@ pub(crate) fn references() {
     {
         #[allow(unused_imports)]
         use barman_core::ops::delete::run as _;
+    }
+    {
+        #[allow(unused_imports)]
+        use barman_core::ops::diagnose::run as _;
     }
     {
         #[allow(unused_imports)]
@@ -163,6 +171,14 @@ pub(crate) fn references() {
     }
     {
         #[allow(unused_imports)]
+        use barman_core::ops::receiver::restart as _;
+    }
+    {
+        #[allow(unused_imports)]
+        use barman_core::ops::replication_status::run as _;
+    }
+    {
+        #[allow(unused_imports)]
         use barman_core::ops::restore::lineage::legs as _;
     }
     {
@@ -177,6 +193,14 @@ pub(crate) fn references() {
     {
         #[allow(unused_imports)]
         use barman_core::ops::show_backup::run as _;
+    }
+    {
+        #[allow(unused_imports)]
+        use barman_core::ops::show_servers::run as _;
+    }
+    {
+        #[allow(unused_imports)]
+        use barman_core::ops::status::run as _;
     }
     {
         #[allow(unused_imports)]
@@ -295,11 +319,27 @@ pub(crate) fn references() {
     }
     {
         #[allow(unused_imports)]
+        use patroni_barman::ConfigSwitchExit as _;
+    }
+    {
+        #[allow(unused_imports)]
         use patroni_barman::NO_COMMAND as _;
     }
     {
         #[allow(unused_imports)]
+        use patroni_barman::RecoverExit as _;
+    }
+    {
+        #[allow(unused_imports)]
         use patroni_barman::args::parse as _;
+    }
+    {
+        #[allow(unused_imports)]
+        use patroni_barman::config_switch as _;
+    }
+    {
+        #[allow(unused_imports)]
+        use patroni_barman::recover as _;
     }
     {
         #[allow(unused_imports)]

@@ -5,9 +5,6 @@ use barman_core::config::registry::SERVER_OPTIONS;
 use barman_core::config::{self, Config, ModelConfig, ServerConfig};
 use serde_json::{Map, Value, json};
 
-/// The options of which nothing may be seen.
-const SECRETS: [&str; 1] = ["aws_sse_customer_key"];
-
 /// How settings are shown.
 pub(super) struct Settings<'a> {
     /// The configuration.
@@ -124,10 +121,10 @@ fn shown(option: &str, value: &config::Value) -> Value {
     }
 }
 
-/// A text, unless it is a secret as a whole. The name of a file that holds one is none.
+/// A text without what nobody may see.
 fn secret(option: &str, text: &str) -> Value {
-    if SECRETS.contains(&option) && !text.is_empty() && !text.starts_with("file://") {
-        return json!(crate::redact::REDACTED);
+    match config::registry::server_option(option) {
+        Some(option) => json!(config::shown::without_secrets(option, text)),
+        None => json!(text),
     }
-    json!(text)
 }

@@ -5,9 +5,10 @@ mod remote;
 use barman_catalog::{BackupStatus, Catalog, CatalogError};
 use serde_json::{Map, Value, json};
 
-use crate::config::BackupMethod;
+use crate::config::{BackupMethod, ServerConfig};
 use crate::context::Context;
 use crate::format;
+use crate::ops::{deadline, parallel};
 use crate::server::Server;
 
 /// What is known of a server.
@@ -24,22 +25,31 @@ pub struct ShownServer {
     pub members: Map<String, Value>,
 }
 
-/// Gathers everything about a server. One that cannot be reached is shown without what only PostgreSQL knows.
+/// Gathers everything about these servers, in their order. They are asked at the same time, each for at most its
+/// `check_timeout`; one that cannot be reached is shown without what only PostgreSQL knows.
 ///
 /// # Errors
-/// The backups cannot be listed (only asked for with `last_backup_maximum_age`).
-pub fn run(server: &mut Server, ctx: &Context<'_>) -> Result<ShownServer, CatalogError> {
-    let mut members = server.config().shown();
-    if !server.config().is_passive() && server.config().active {
-        for (key, value) in remote::status(server) {
+/// By server: the backups cannot be listed (only asked for with `last_backup_maximum_age`).
+pub fn run(servers: &[&ServerConfig], ctx: &Context<'_>) -> Vec<Result<ShownServer, CatalogError>> {
+    parallel::map(servers, |config| of(config, ctx))
+}
+
+fn of(config: &ServerConfig, ctx: &Context<'_>) -> Result<ShownServer, CatalogError> {
+    let mut server = Server::new(config.clone());
+    let mut members = config.shown();
+    if !config.is_passive() && config.active {
+        let found = deadline::within(&mut server, config.check_timeout, ctx, |server, _| {
+            remote::status(server)
+        });
+        for (key, value) in found {
             members.insert(key, value);
         }
     }
-    let age = last_backup_maximum_age(server, ctx)?;
+    let age = last_backup_maximum_age(&server, ctx)?;
     members.insert("last_backup_maximum_age".to_owned(), json!(age));
     Ok(ShownServer {
-        name: server.name().to_owned(),
-        state: server.config().state_suffix(),
+        name: config.name.clone(),
+        state: config.state_suffix(),
         members,
     })
 }
