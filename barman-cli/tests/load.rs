@@ -16,8 +16,9 @@ use testkit::{Background, Cluster, Mode, Stop, wait_until};
 
 /// Resident memory that a backup or a restore may use at most, whatever the size (KiB).
 const LIMIT: u64 = 64 * 1024;
-/// What the WAL receiver may use at most (KiB).
-const RECEIVER_LIMIT: u64 = 16 * 1024;
+/// How much more than at the start of the stream the WAL receiver may use at most (KiB). How much that is depends on the
+/// size of the program, and the one that is tested is not optimised: what counts in all is measured by the benchmarks.
+const RECEIVER_GROWTH: u64 = 4 * 1024;
 
 /// `pgbench` scale: about 15 MiB for each unit.
 fn scale() -> u32 {
@@ -77,6 +78,7 @@ fn load_does_not_change_what_is_restored_and_memory_stays_bounded() -> Result<()
     wait_until("WAL is streamed", SOON, || {
         Ok(cluster.sql_value("SELECT count(*) FROM pg_stat_replication")? == "1")
     })?;
+    let receiver_idle = peak_memory(receiver.pid()).context("the receiver has ended")?;
     cluster.switch_wal()?;
     wait_until("the check is content", SOON, || {
         Ok(sandbox.barman()?.run(["check", "main"])?.code == Some(0))
@@ -121,8 +123,8 @@ fn load_does_not_change_what_is_restored_and_memory_stays_bounded() -> Result<()
     })?;
     let receiver_peak = peak_memory(receiver.pid()).context("the receiver has ended")?;
     ensure!(
-        receiver_peak < RECEIVER_LIMIT,
-        "the receiver used {receiver_peak} KiB"
+        receiver_peak < receiver_idle + RECEIVER_GROWTH,
+        "the receiver used {receiver_peak} KiB, {receiver_idle} KiB at the start"
     );
     cluster.stop(Stop::Kill)?;
     std::fs::remove_dir_all(cluster.data_dir())?;

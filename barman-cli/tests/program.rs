@@ -228,10 +228,10 @@ fn commands_that_are_not_there_are_refused_by_name() {
         );
         assert_eq!((run.stdout.as_str(), run.code), ("", Some(1)), "{name}");
     }
-    let json = home.run(&["-f", "json", "sync-wals", "main"]);
+    let json = home.run(&["-f", "json", "put-wal", "main"]);
     assert!(
         json.stdout
-            .starts_with(r#"{"_ERROR": ["sync-wals is not yet available"#),
+            .starts_with(r#"{"_ERROR": ["put-wal is not yet available"#),
         "{}",
         json.stdout
     );
