@@ -50,6 +50,7 @@ pub const EXEMPT: &[(&str, &str)] = &[
     ("barman_core::ops::backup::sequence::Taking::register", "takes a name that was checked already"),
     ("barman_core::ops::config_update::document::parse", "an argument of the command line, read by serde_json"),
     ("barman_core::ops::config_update::queue::keep_malformed", "writes; gives back where"),
+    ("barman_core::ops::diagnose::system::SystemInfo::by_ssh", "four lines of a program, kept as they are"),
     ("barman_core::ops::receive_wal::start::scan", "names of a directory, read by WalFileName (names)"),
     ("barman_core::ops::restore::archived::reader", "Algorithm::detect and decoder for a file (archived_file)"),
     ("barman_core::ops::restore::conf_files::write_new", "writes; gives back an error at most"),
