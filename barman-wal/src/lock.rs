@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::durable;
+
 /// How often a lock file may vanish under our hands before we stop: each time somebody else has cleaned up.
 const REOPEN_LIMIT: u32 = 1000;
 /// The shortest and the longest pause between two attempts of a waiting process.
@@ -330,7 +332,7 @@ fn read_pid(file: &File) -> Option<u32> {
 /// # Errors
 /// The file cannot be opened, or it is locked and does not tell by whom ([`LockError::Busy`] without `pid`).
 pub fn probe(path: &Path) -> Result<Option<u32>, LockError> {
-    let file = match File::open(path) {
+    let file = match durable::open_file(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(LockError::io(path, error)),
@@ -358,7 +360,7 @@ pub fn probe(path: &Path) -> Result<Option<u32>, LockError> {
 /// # Errors
 /// Those of [`Lock::try_acquire`].
 pub fn check_free(path: &Path) -> Result<(), LockError> {
-    let file = match File::open(path) {
+    let file = match durable::open_file(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(LockError::io(path, error)),
@@ -478,6 +480,18 @@ mod tests {
         flock(&foreign, FlockOperation::Unlock).unwrap();
         assert_eq!(probe(&path).unwrap(), None);
         assert_eq!(probe(&directory.path().join("none")).unwrap(), None);
+        // What is no file at all is not waited for.
+        let fifo = directory.path().join("fifo");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        assert!(matches!(probe(&fifo), Err(LockError::Io { .. })));
+        assert!(matches!(check_free(&fifo), Err(LockError::Io { .. })));
         assert!(!directory.path().join("none").exists());
     }
 
