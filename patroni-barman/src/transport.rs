@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::io::Read as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -72,46 +72,36 @@ pub enum TransportErrorKind {
     Hopeless,
 }
 
-/// Makes exchanges. Connections are kept for the next one where the service allows it.
+/// Makes exchanges. Connections are kept for the next one where the service allows it, but not for a POST: a service may
+/// close a kept connection at any time, a POST that meets that cannot be repeated, as it may have been acted on, and
+/// nobody can tell before.
 #[derive(Debug)]
 pub(crate) struct Exchanger {
-    agent: Agent,
+    tls: TlsOptions,
+    /// Holds the connection that the last exchange left.
+    agent: Mutex<Agent>,
     sent: Arc<AtomicBool>,
     deadlines: Deadlines,
 }
 
 impl Exchanger {
     pub(crate) fn new(tls: TlsOptions, deadlines: Deadlines) -> Self {
-        let Deadlines { connect, answer } = deadlines;
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .user_agent(AutoHeaderValue::Provided(Arc::new(USER_AGENT.to_owned())))
-            .accept(AutoHeaderValue::None)
-            .accept_encoding(AutoHeaderValue::Provided(Arc::new("identity".to_owned())))
-            // Answers are small, and so is this program.
-            .input_buffer_size(8 << 10)
-            .output_buffer_size(8 << 10)
-            .max_response_header_size(64 << 10)
-            .timeout_resolve(Some(connect))
-            .timeout_connect(Some(connect))
-            .timeout_send_request(Some(answer))
-            .timeout_send_body(Some(answer))
-            .timeout_recv_response(Some(answer))
-            .timeout_recv_body(Some(answer))
-            .build();
         let sent = Arc::new(AtomicBool::new(false));
-        let connector =
-            ().chain(TcpConnector::default())
-                .chain(TlsConnector::new(tls))
-                .chain(Witness(sent.clone()));
         Self {
-            agent: Agent::with_parts(config, connector, DefaultResolver::default()),
+            agent: Mutex::new(agent(&tls, deadlines, &sent)),
+            tls,
             sent,
             deadlines,
         }
+    }
+
+    /// What makes the next exchange: with a connection of its own or one that was kept.
+    fn agent(&self, fresh: bool) -> Agent {
+        let mut kept = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        if fresh {
+            *kept = agent(&self.tls, self.deadlines, &self.sent);
+        }
+        kept.clone()
     }
 
     /// Sends a request and reads the answer. With a body it is a POST.
@@ -122,9 +112,10 @@ impl Exchanger {
     }
 
     fn attempt(&self, url: &HttpUrl, body: Option<&str>) -> Result<Reply, ureq::Error> {
+        let agent = self.agent(body.is_some());
         let mut response = match body {
-            None => self.agent.run(Request::get(url.as_str()).body(())?),
-            Some(body) => self.agent.run(
+            None => agent.run(Request::get(url.as_str()).body(())?),
+            Some(body) => agent.run(
                 Request::post(url.as_str())
                     .header("Content-Type", "application/json")
                     .body(body)?,
@@ -153,6 +144,35 @@ impl Exchanger {
             body: bytes,
         })
     }
+}
+
+/// A client without a connection.
+fn agent(tls: &TlsOptions, deadlines: Deadlines, sent: &Arc<AtomicBool>) -> Agent {
+    let Deadlines { connect, answer } = deadlines;
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .user_agent(AutoHeaderValue::Provided(Arc::new(USER_AGENT.to_owned())))
+        .accept(AutoHeaderValue::None)
+        .accept_encoding(AutoHeaderValue::Provided(Arc::new("identity".to_owned())))
+        // Answers are small, and so is this program.
+        .input_buffer_size(8 << 10)
+        .output_buffer_size(8 << 10)
+        .max_response_header_size(64 << 10)
+        .timeout_resolve(Some(connect))
+        .timeout_connect(Some(connect))
+        .timeout_send_request(Some(answer))
+        .timeout_send_body(Some(answer))
+        .timeout_recv_response(Some(answer))
+        .timeout_recv_body(Some(answer))
+        .build();
+    let connector =
+        ().chain(TcpConnector::default())
+            .chain(TlsConnector::new(tls.clone()))
+            .chain(Witness(Arc::clone(sent)));
+    Agent::with_parts(config, connector, DefaultResolver::default())
 }
 
 fn describe(error: &ureq::Error, sent: bool, deadlines: Deadlines) -> TransportError {
