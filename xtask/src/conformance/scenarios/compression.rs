@@ -79,13 +79,15 @@ pub fn scenarios() -> Vec<Scenario> {
         compressed(
             "archive-wal-level-nonsense",
             "compression = gzip\ncompression_level = best",
-        ),
+        )
+        .hints(0..4, "HINT: in '*/barman.conf', line 15"),
     ];
     all.extend([
         scenario("archive-wal-compression-none", "wal.md 15.1", WAITING.main("compression = none"))
             .run("archive-wal main")
             .run("get-wal main 000000010000000000000003")
-            .rules(&[Pid]),
+            .rules(&[Pid])
+            .hints(0..2, "HINT: in '*/barman.conf', line 14"),
         scenario("archive-wal-custom-without-filters", "wal.md 15.2, 15.5", WAITING.main("compression = custom"))
             .run("archive-wal main")
             .rules(&[Pid])

@@ -130,7 +130,7 @@ fn more() -> Vec<Scenario> {
     vec![
         scenario("archive-wal-unknown-compression", "wal.md 15", WAITING.main("compression = nonsense"))
             .run("archive-wal main")
-            .run("check main").prose().rules(&[Pid]).hint(1, "HINT: <words>")
+            .run("check main").prose().rules(&[Pid]).hints(0..2, "HINT: <words>").hint(1, "HINT: <words>")
             .prose_on_stdout(),
         scenario("archive-wal-strange-files-json", "cli.md 13.1", WAITING.catalogue(Catalogue::Made(strange)))
             .run("-f json archive-wal main").rules(&[Pid, Instant]).json(0, "all-16", "_INFO[*]", "\"Found unknown objects *", "\"Some unknown objects *"),
@@ -190,7 +190,7 @@ fn more() -> Vec<Scenario> {
             .run("receive-wal --create-slot main")
             .run("receive-wal --drop-slot main"),
         scenario("receive-wal-stop", "cli.md 13.4", STREAMING.live(Live::None))
-            .run("receive-wal --stop main"),
+            .run("receive-wal --stop main").hint(0, "HINT: no process of server 'main' is running"),
         scenario("receive-wal-reset-json", "cli.md 13.4", STREAMING)
             .then(create_slot)
             .run("-f json receive-wal --reset main")
