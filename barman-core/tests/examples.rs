@@ -5,22 +5,12 @@
     reason = "a test stops at the first surprise"
 )]
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use testkit::{Cluster, Mode, Program, Sandbox};
 
-/// Cargo builds the examples of a package with its tests, beside them.
-fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let directory = test.parent().and_then(|deps| deps.parent()).unwrap();
-    let program = directory.join("examples").join(name);
-    assert!(
-        program.exists(),
-        "{} is not there: cargo build -p barman-core --examples",
-        program.display()
-    );
-    program
+fn example(name: &str) -> Program {
+    Program::example("barman-core", name).unwrap()
 }
 
 #[test]
@@ -33,7 +23,7 @@ fn a_server_is_checked_backed_up_and_listed() {
         .build()
         .unwrap();
     let config = sandbox.config_path();
-    let program = Program::new(example("embed")).timeout(Duration::from_secs(120));
+    let program = example("embed").timeout(Duration::from_secs(120));
     let done = program.ok([config.to_str().unwrap(), "main"]).unwrap();
     assert!(!done.stdout.contains("not ready"), "{done}");
     let taken = done

@@ -9,17 +9,8 @@ use testkit::{Cluster, PgTree, Program, TestDir};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Cargo builds the examples of a package with its tests, beside them.
-fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let directory = test.parent().and_then(|deps| deps.parent()).unwrap();
-    let program = directory.join("examples").join(name);
-    assert!(
-        program.exists(),
-        "{} is not there: cargo build -p barman-pg --examples",
-        program.display()
-    );
-    program
+fn example(name: &str) -> Program {
+    Program::example("barman-pg", name).unwrap()
 }
 
 #[test]
@@ -32,7 +23,7 @@ fn a_base_backup_is_taken_into_a_directory() {
             .unwrap();
         let dir = TestDir::new().unwrap();
         let target = dir.join("taken");
-        let done = Program::new(example("basebackup"))
+        let done = example("basebackup")
             .timeout(PATIENCE)
             .ok([cluster.streaming_conninfo().as_str(), target.to_str().unwrap()])
             .unwrap();
@@ -62,7 +53,7 @@ fn wal_is_streamed_into_segments() {
         let dir = TestDir::new().unwrap();
         let target = dir.join("wal");
         fs::create_dir(&target).unwrap();
-        let receiver = Program::new(example("receive_wal"))
+        let receiver = example("receive_wal")
             .timeout(PATIENCE)
             .spawn([
                 cluster.streaming_conninfo().as_str(),
@@ -95,7 +86,7 @@ fn wal_is_streamed_into_segments() {
 fn a_server_is_asked() {
     for major in [10, 18] {
         let cluster = Cluster::start_new(major).unwrap();
-        let done = Program::new(example("ask"))
+        let done = example("ask")
             .timeout(PATIENCE)
             .ok([cluster.conninfo().as_str()])
             .unwrap();
@@ -112,7 +103,7 @@ fn a_server_is_asked() {
         ] {
             assert!(done.stdout.contains(&line), "{line}: {done}");
         }
-        let refused = Program::new(example("ask")).run(["host"]).unwrap();
+        let refused = example("ask").run(["host"]).unwrap();
         assert_eq!(refused.code, Some(1), "{refused}");
     }
 }
@@ -124,7 +115,7 @@ fn wal_is_told_as_it_comes_until_the_timeline_ends() {
         .conf("wal_sender_timeout", "1s")
         .standby_of(&primary)
         .unwrap();
-    let streaming = Program::new(example("stream"))
+    let streaming = example("stream")
         .timeout(PATIENCE)
         .spawn([standby.streaming_conninfo().as_str()])
         .unwrap();

@@ -1,7 +1,6 @@
 //! Values in the notation in which Barman shows them: `True`, `None`, `['a', 'b']`, `{'a': 1}`. Scripts read it.
 
-use std::fmt::Write as _;
-
+use barman_catalog::python_literal::str_repr;
 use serde_json::Value;
 
 /// A value as it is printed: a text as it is, anything else as [`literal`].
@@ -21,7 +20,7 @@ pub fn literal(value: &Value) -> String {
         Value::Bool(true) => "True".to_owned(),
         Value::Bool(false) => "False".to_owned(),
         Value::Number(number) => number.to_string(),
-        Value::String(text) => quoted(text),
+        Value::String(text) => str_repr(text),
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(literal).collect();
             format!("[{}]", items.join(", "))
@@ -33,38 +32,9 @@ pub fn literal(value: &Value) -> String {
 /// A map, in the order given.
 pub fn map<'a>(members: impl Iterator<Item = (&'a str, &'a Value)>) -> String {
     let members: Vec<String> = members
-        .map(|(key, value)| format!("{}: {}", quoted(key), literal(value)))
+        .map(|(key, value)| format!("{}: {}", str_repr(key), literal(value)))
         .collect();
     format!("{{{}}}", members.join(", "))
-}
-
-/// A text in quotes: single ones unless it has such and no double ones.
-fn quoted(text: &str) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') {
-        '"'
-    } else {
-        '\''
-    };
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push(quote);
-    for character in text.chars() {
-        match character {
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c == quote => {
-                out.push('\\');
-                out.push(c);
-            }
-            c if c.is_control() => {
-                let _ = write!(out, "\\x{:02x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push(quote);
-    out
 }
 
 /// Decimal text of the server in the form in which Barman prints it: very small numbers with an exponent.

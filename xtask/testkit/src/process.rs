@@ -145,6 +145,25 @@ impl Program {
         }
     }
 
+    /// An example program of the package whose test is running: cargo builds both, one beside the other.
+    ///
+    /// # Errors
+    /// It was not built.
+    pub fn example(package: &str, name: &str) -> Result<Self> {
+        let test = std::env::current_exe().context("find the running test")?;
+        let directory = test
+            .parent()
+            .and_then(Path::parent)
+            .context("the running test is in no directory of cargo's")?;
+        let program = directory.join("examples").join(name);
+        ensure!(
+            program.exists(),
+            "{} is not there: cargo build -p {package} --examples",
+            program.display()
+        );
+        Ok(Self::new(program))
+    }
+
     /// Adds an argument before those of each run.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {

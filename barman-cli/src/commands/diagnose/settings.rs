@@ -1,7 +1,7 @@
 //! The settings in `diagnose`: their values as JSON, and with `--show-config-source` which file they come from.
 
 use crate::format;
-use barman_core::config::registry::SERVER_OPTIONS;
+use barman_core::config::registry::{SERVER_OPTIONS, server_option};
 use barman_core::config::{self, Config, ModelConfig, ServerConfig};
 use serde_json::{Map, Value, json};
 
@@ -78,9 +78,7 @@ impl Settings<'_> {
         let source = |option: &str| {
             let of_model = model.filter(|model| model.overrides().any(|(name, _)| name == option));
             let inherited = || {
-                let global = SERVER_OPTIONS
-                    .iter()
-                    .any(|known| known.name == option && known.scope.global);
+                let global = server_option(option).is_some_and(|known| known.scope.global);
                 global.then(|| self.source("barman", option)).flatten()
             };
             match of_model {
@@ -104,26 +102,18 @@ impl Settings<'_> {
     }
 }
 
-/// A value as JSON.
+/// A value as JSON: as `show-servers` has it, but for what that writes in words of its own.
 fn shown(option: &str, value: &config::Value) -> Value {
     match value {
-        config::Value::Unset => Value::Null,
-        config::Value::Bool(value) => json!(value),
-        config::Value::Int(value) => json!(value),
-        config::Value::Size(bytes) => json!(bytes),
-        config::Value::Text(text) => secret(option, text),
         config::Value::Interval(interval) => json!(format::interval(*interval)),
-        config::Value::Level(config::CompressionLevel::Number(level)) => json!(level),
-        config::Value::Level(level) => json!(level.to_string()),
         config::Value::Words(words) => json!(words.join(",")),
-        config::Value::List(items) => json!(items),
-        config::Value::Rules(rules) => json!(rules),
+        value => server_option(option).map_or(Value::Null, |option| config::shown::shown(option, value)),
     }
 }
 
 /// A text without what nobody may see.
 fn secret(option: &str, text: &str) -> Value {
-    match config::registry::server_option(option) {
+    match server_option(option) {
         Some(option) => json!(config::shown::without_secrets(option, text)),
         None => json!(text),
     }
