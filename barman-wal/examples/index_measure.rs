@@ -1,6 +1,8 @@
-//! What the benchmarks run: summaries of segments, and questions to an index of as many segments as one likes.
+//! What the benchmarks run: files read and nothing else, summaries of segments, and questions to an index of as many
+//! segments as one likes.
 //!
 //! ```text
+//! cargo run --release --example index_measure -- read FILE...
 //! cargo run --release --example index_measure -- summary TIMES SEGMENT...
 //! cargo run --release --example index_measure -- make INDEX COUNT SEGMENT
 //! cargo run --release --example index_measure -- time INDEX COUNT NUMBER
@@ -12,6 +14,7 @@
 #![allow(clippy::disallowed_macros, reason = "a program that prints")]
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
 use barman_wal::history::TimelineHistory;
@@ -19,8 +22,9 @@ use barman_wal::index::{Route, SegmentState, SegmentSummary, TimeTarget, WalInde
 use barman_wal::record::WalTime;
 use barman_wal::{SegmentName, SegmentNumber, SegmentSize, TimelineId};
 
-const USAGE: &str =
-    "usage: index_measure summary TIMES SEGMENT... | make INDEX COUNT SEGMENT | time INDEX COUNT NUMBER";
+const USAGE: &str = "usage: index_measure read FILE... | summary TIMES SEGMENT... | make INDEX COUNT SEGMENT | time INDEX COUNT NUMBER";
+/// Bytes read at a time: the quickest of what was tried.
+const READ: usize = 256 << 10;
 /// Of the segments, in the index.
 const SECOND: i64 = 1_000_000;
 
@@ -28,6 +32,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
+        ["read", files @ ..] => {
+            let mut buffer = vec![0; READ];
+            for path in files {
+                let mut file = fs::File::open(path)?;
+                while file.read(&mut buffer)? > 0 {}
+            }
+        }
         ["summary", times, segments @ ..] => {
             for path in segments {
                 let bytes = fs::read(path)?;

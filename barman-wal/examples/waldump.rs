@@ -115,7 +115,8 @@ impl Dump<'_> {
 }
 
 /// A file in memory without a copy of it: to copy segments takes nearly as long as to decode them. Whoever truncates
-/// the file meanwhile ends this program with a signal; a program that must live on reads instead.
+/// the file meanwhile ends this program with a signal; a program that must live on reads instead. All of it is mapped at
+/// once, which is cheaper than page by page.
 struct Mapped {
     start: std::ptr::NonNull<u8>,
     length: usize,
@@ -136,7 +137,7 @@ impl Mapped {
                 std::ptr::null_mut(),
                 length,
                 ProtFlags::READ,
-                MapFlags::PRIVATE,
+                MapFlags::PRIVATE | MapFlags::POPULATE,
                 file,
                 0,
             )

@@ -4,7 +4,7 @@
 //! is the only place of this project that renames and syncs files, and [`lock`] takes the `flock` locks that Barman
 //! takes.
 //!
-//! By default there is no C code and no codec; the cargo feature `gzip` adds the gzip family to [`codec`] (in Rust).
+//! By default there is no C code and no codec; the cargo feature `gzip` adds the gzip family to [`codec`].
 //! Nothing here talks to a network, reads a configuration or the environment, prints, or panics on bytes that
 //! somebody else wrote.
 //!

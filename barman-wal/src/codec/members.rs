@@ -19,6 +19,9 @@ pub(super) struct Members<R> {
     algorithm: Algorithm,
     engine: Engine,
     state: State,
+    /// The number of the member that must follow: what was read is one of several.
+    #[cfg(feature = "gzip")]
+    awaited: Option<u32>,
 }
 
 enum State {
@@ -164,12 +167,20 @@ impl<R: Read> Members<R> {
             algorithm: algorithm.format(),
             engine: Engine::new(algorithm)?,
             state: State::Start,
+            #[cfg(feature = "gzip")]
+            awaited: None,
         })
     }
 
     /// Looks whether a member begins here, at `first` or later.
     fn begin(&mut self, first: bool) -> io::Result<Result<State, Fault>> {
         if !first && let Some(fault) = self.skip_padding()? {
+            return Ok(Err(fault));
+        }
+        #[cfg(feature = "gzip")]
+        if self.algorithm == Algorithm::Gzip
+            && let Some(fault) = self.follow_labels()?
+        {
             return Ok(Err(fault));
         }
         let magic = self.algorithm.magic();
@@ -216,6 +227,29 @@ impl<R: Read> Members<R> {
             _ if at_end => Some(Fault::Truncated),
             _ => Some(Fault::TrailingGarbage),
         })
+    }
+
+    /// Whether the next member, or the end, is what the members before it ask for.
+    #[cfg(feature = "gzip")]
+    fn follow_labels(&mut self) -> io::Result<Option<Fault>> {
+        use super::gzip::Label;
+        let head = self.input.peek(Label::HEADER)?;
+        let cut = head.len() < Label::HEADER;
+        let label = Label::of(head);
+        let fault = match (self.awaited, label) {
+            (Some(_), None) if cut => Some(Fault::Truncated),
+            (Some(number), label) if label.is_none_or(|label| label.number != number) => {
+                Some(Fault::Corrupt(format!("its part {number} is missing")))
+            }
+            (None, Some(label)) if label.number != 0 => {
+                Some(Fault::Corrupt("its beginning is missing".to_owned()))
+            }
+            _ => None,
+        };
+        self.awaited = label
+            .filter(|label| !label.last)
+            .and_then(|label| label.number.checked_add(1));
+        Ok(fault)
     }
 
     fn fail(&mut self, what: Fault) -> io::Error {

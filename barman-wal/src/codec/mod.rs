@@ -25,6 +25,8 @@
 
 mod algorithm;
 mod error;
+#[cfg(feature = "gzip")]
+mod gzip;
 #[cfg(any(
     feature = "gzip",
     feature = "bzip2",
@@ -39,8 +41,6 @@ mod lz4;
 #[cfg(any(feature = "gzip", feature = "bzip2", feature = "xz", feature = "zstd"))]
 mod members;
 mod openpgp;
-#[cfg(feature = "pigz")]
-mod pigz;
 mod read;
 #[cfg(feature = "snappy")]
 mod snappy;

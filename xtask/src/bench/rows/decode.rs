@@ -10,6 +10,8 @@ use super::super::world::World;
 use super::super::{data, measure, peers};
 
 const WALDUMP: &str = "pg_waldump";
+/// The same bytes read and not looked at: what no decoder can be quicker than by much.
+const READING: &str = "reading alone";
 
 pub fn rows() -> Vec<Row> {
     [
@@ -17,19 +19,25 @@ pub fn rows() -> Vec<Row> {
             "decode/image-rich",
             "WAL full of page images, decoded with CRC by one thread",
             data::Load::Images,
+            1.25,
         ),
         (
             "decode/small-records",
             "WAL of small records, decoded with CRC by one thread",
             data::Load::SmallRecords,
+            2.0,
         ),
     ]
     .into_iter()
-    .map(|(id, what, load)| {
+    .map(|(id, what, load, of_reading)| {
         Row::new(
             id,
             what,
-            [wall_of(WALDUMP, 0.5), cpu_of(WALDUMP, 0.5)],
+            [
+                wall_of(WALDUMP, 0.5),
+                cpu_of(WALDUMP, 0.5),
+                wall_of(READING, of_reading),
+            ],
             move |world| contest(world, load),
         )
     })
@@ -114,6 +122,10 @@ fn contest(world: &mut World, load: data::Load) -> Result<Contest> {
         ensure!(done.code == Some(0), "{done}");
         Ok(sample)
     });
+    let reader = world.ours("index_measure");
+    let mut files = vec![PathBuf::from("read")];
+    files.extend(segments.iter().cloned());
+    let reading = Side::new(READING, move || Ok(measure::run(&reader, files.clone())?.0));
     let range = [PathBuf::from("--quiet"), first.clone(), last.clone()];
     let theirs = peers::postgres(data::MAJOR, WALDUMP).map(|program| {
         Side::new(WALDUMP, move || {
@@ -123,6 +135,7 @@ fn contest(world: &mut World, load: data::Load) -> Result<Contest> {
     });
     Ok(Contest::of(ours)
         .against_or_missing(WALDUMP, theirs)
+        .against(reading)
         .at_least(11)
         .note(format!(
             "{} segments of 16 MiB; ours maps the files into memory, `pg_waldump` reads them by 8 KiB",
