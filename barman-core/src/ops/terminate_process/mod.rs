@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::config::ServerConfig;
 use crate::context::{Context, Level};
-use crate::failure::{Class, Failure};
-use crate::host::process::{self, TaskProcess, Termination};
+use crate::failure::{Class, Failure, nearest};
+use crate::host::process::{self, TASKS, TaskProcess, Termination};
 use crate::ops::list_processes::{self, ListProcessesError};
 
 /// Name under which the log records it.
@@ -64,23 +64,20 @@ impl Failure for TerminateProcessError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::NoSuchProcess { task, .. } if !TASKS.contains(&task.as_str()) => {
+                Some(match nearest(task, TASKS) {
+                    Some(meant) => format!("there is no task of this name; did you mean '{meant}'?"),
+                    None => format!(
+                        "there is no task of this name; the tasks are: {}",
+                        TASKS.join(", ")
+                    ),
+                })
+            }
             Self::NoSuchProcess { running, server, .. } if running.is_empty() => {
                 Some(format!("no process of server '{server}' is running"))
             }
             Self::NoSuchProcess { running, .. } => Some(format!("running are: {}", running.join(", "))),
-            Self::Refused { process, reason } => Some(match reason {
-                Termination::Denied => format!("process {} belongs to another user", process.pid),
-                Termination::Stranger => format!(
-                    "process {} does not have the lock {} open, so it was left alone; try again in a moment",
-                    process.pid,
-                    process.lock.display()
-                ),
-                Termination::Stopped | Termination::StillRunning => {
-                    "it was asked to end (SIGINT) and is still there after ten seconds; \
-                     'barman list-processes' shows when it has gone"
-                        .to_owned()
-                }
-            }),
+            Self::Refused { process, reason } => reason.explained(process),
             Self::List(error) => error.hint(),
             Self::Interrupted { .. } => None,
         }
