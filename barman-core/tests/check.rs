@@ -402,6 +402,28 @@ fn an_empty_archive_is_given_what_waits() {
     assert!(layout.wals_directory.join("00000002.history").exists());
 }
 
+/// What waits is archived by the check itself: neither a long queue nor a hook that hangs may take longer than the checks.
+#[test]
+fn the_time_limit_holds_for_what_the_check_archives() {
+    let host = Host::new();
+    let layout = Layout::new("main", host.home());
+    std::fs::create_dir_all(&layout.incoming_wals_directory).unwrap();
+    let waiting = layout.incoming_wals_directory.join("00000002.history");
+    std::fs::write(&waiting, "1\t0/3000000\tno recovery target\n").unwrap();
+    let mut server = host.server(
+        "conninfo = host=127.0.0.1 port=1\narchiver = on\nbackup_method = postgres\ncheck_timeout = 1\n\
+         pre_archive_script = sleep 120\n",
+    );
+    let start = Instant::now();
+    let report = run(&mut server);
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert_eq!(
+        lines(&report),
+        ["check timeout: FAILED (barman check command timed out)"]
+    );
+    assert!(waiting.exists(), "it is archived another time");
+}
+
 #[test]
 fn an_empty_archive_makes_the_server_switch() {
     let host = Host::new();
