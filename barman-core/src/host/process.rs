@@ -296,7 +296,7 @@ fn has_ended(handle: &OwnedFd, ctx: &Context<'_>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::context::{Cancel, Silent, SystemClock};
     use barman_wal::lock::Lock;
@@ -359,7 +359,7 @@ mod tests {
     }
 
     /// A process whose standard input is the lock file, locked, with its id in it; as `script` of the shell.
-    fn holder_of(lock: &Path, script: &str) -> std::process::Child {
+    pub(crate) fn holder_of(lock: &Path, script: &str) -> std::process::Child {
         let file = std::fs::File::create(lock).unwrap();
         rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
         let mut child = Command::new("/bin/sh")

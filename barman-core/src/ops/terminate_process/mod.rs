@@ -132,3 +132,63 @@ pub fn run(
         None => Ok(report),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::context::{Cancel, SystemClock};
+    use crate::host::process::tests::holder_of;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<String>>);
+
+    impl crate::Progress for Told {
+        fn message(&self, message: crate::Message<'_>) {
+            self.0.lock().unwrap().push(message.text.to_owned());
+        }
+    }
+
+    /// Barman stops the first one only.
+    #[test]
+    fn all_processes_of_a_task_are_stopped() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("c");
+        let text = format!(
+            "[barman]\nbarman_home = {}\n[pg]\nactive = off\n",
+            home.path().display()
+        );
+        std::fs::write(&path, text).unwrap();
+        let config = Config::load(&path, None).unwrap();
+        let server = config.server("pg").unwrap();
+        let mut children = ["20261121T044724", "20261121T044725"].map(|id| {
+            let lock = home.path().join(format!(".pg-{id}-sync-backup.lock"));
+            holder_of(&lock, "trap 'exit 0' INT")
+        });
+        let mut other = holder_of(&home.path().join(".pg-cron.lock"), ":");
+        let (told, cancel) = (Told::default(), Cancel::new());
+        let ctx = Context {
+            progress: &told,
+            cancel: &cancel,
+            clock: &SystemClock,
+        };
+        let report = run(server, "sync-backup", &ctx).unwrap();
+        let mut stopped: Vec<u32> = report.stopped.iter().map(|process| process.pid).collect();
+        stopped.sort_unstable();
+        let mut wanted = children.each_ref().map(std::process::Child::id);
+        wanted.sort_unstable();
+        assert_eq!(stopped, wanted);
+        let mut lines = told.0.into_inner().unwrap();
+        lines.sort_unstable();
+        let mut expected = wanted.map(|pid| format!("Stopped process sync-backup({pid})"));
+        expected.sort_unstable();
+        assert_eq!(lines, expected);
+        assert!(other.try_wait().unwrap().is_none(), "another task was stopped");
+        other.kill().unwrap();
+        other.wait().unwrap();
+        for child in &mut children {
+            child.wait().unwrap();
+        }
+    }
+}
