@@ -382,7 +382,13 @@ fn a_log_file_that_takes_nothing() {
     );
     let home = Home::new("", SERVERS);
     let fifo = home.path().join("fifo");
-    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
     let stuck = Home::new(&format!("log_file = {}", fifo.display()), SERVERS);
     let run = stuck.run(&["list-servers", "--minimal"]);
     assert_eq!(
@@ -394,6 +400,39 @@ fn a_log_file_that_takes_nothing() {
         "{}",
         run.stderr
     );
+}
+
+/// An archive that nobody can look at is not an empty one: `check-wal-archive` must not call it fit for a new server.
+#[test]
+fn an_archive_that_cannot_be_looked_at_is_not_empty() {
+    let home = Home::new("", "");
+    fs::write(home.path().join("file"), "").unwrap();
+    let wals = home.path().join("file/wals");
+    let home = Home::new(
+        "",
+        &format!(
+            "{SERVERS}[bad]\nconninfo = host=pg\narchiver = on\nbackup_method = postgres\nwals_directory = {}\n",
+            wals.display()
+        ),
+    );
+    for line in [
+        &["check-wal-archive", "bad"][..],
+        &["check-wal-archive", "--timeline", "2", "bad"],
+    ] {
+        let run = home.run(line);
+        assert!(
+            run.stderr.starts_with("ERROR: ") && run.stderr.contains("Not a directory"),
+            "{}",
+            run.stderr
+        );
+        assert!(
+            !run.stdout.contains("passed") && run.code == Some(1),
+            "{}",
+            run.stdout
+        );
+    }
+    let missing = home.run(&["check-wal-archive", "main"]);
+    assert_eq!(missing.code, Some(0), "{}", missing.stderr);
 }
 
 /// Whoever mistypes a task is told which one was meant; whoever does not, what runs.
@@ -441,6 +480,33 @@ fn colours() {
     assert!(!colored(&[], "never") && !colored(&[], "auto"));
 }
 
+/// On a terminal, which `script` makes.
+#[test]
+fn colours_on_a_terminal() {
+    let home = Home::new("", SERVERS);
+    let config = home.config();
+    let coloured = |variables: &[(&str, &str)], option: &str| {
+        let line = format!(
+            "{} -c {} {option} delete main x",
+            env!("CARGO_BIN_EXE_barman"),
+            config.display()
+        );
+        let output = std::process::Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .env_remove("NO_COLOR")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("ERROR: Unknown backup 'x'"), "{text}");
+        text.contains("\u{1b}[31mERROR: ")
+    };
+    assert!(coloured(&[], "") && coloured(&[("NO_COLOR", "")], "--color auto"));
+    assert!(!coloured(&[("NO_COLOR", "1")], "") && !coloured(&[], "--color never"));
+}
+
 #[test]
 fn a_full_disk_is_a_failure() {
     let home = Home::new("", SERVERS);
@@ -486,12 +552,15 @@ fn an_unreachable_server_says_why() {
                  known about slot 'barman'\n"
             ),
         ),
+        (&["-q", "check", "main"], String::new()),
+        (&["-q", "status", "main"], String::new()),
         (&["-f", "json", "check", "main"], String::new()),
         (&["check", "--nagios", "main"], String::new()),
     ] {
         let run = home.run(arguments);
         assert_eq!(run.stderr, stderr, "{arguments:?}");
-        assert!(matches!(run.code, Some(1 | 2)), "{arguments:?}");
+        let fails = !arguments.contains(&"status");
+        assert!(matches!(run.code, Some(1 | 2)) == fails, "{arguments:?}");
     }
     let backup = home.run(&["backup", "main"]);
     assert!(
@@ -707,6 +776,38 @@ fn two_hundred_dead_servers_cost_the_time_of_one() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.stdout, b"BARMAN CRITICAL - Global configuration errors\n");
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// Whoever needs nothing of PostgreSQL does not connect to it, be it a standby with a primary or a bandwidth limit.
+#[test]
+fn commands_that_need_no_connection_make_none() {
+    let (listener, _) = silent_server();
+    let port = listener.local_addr().unwrap().port();
+    let conninfo = format!("host=127.0.0.1 port={port} user=u");
+    let home = Home::new(
+        "",
+        &format!(
+            "[main]\nconninfo = {conninfo}\nstreaming_conninfo = {conninfo}\nprimary_conninfo = {conninfo}\n\
+             bandwidth_limit = 0\nbackup_compression = gzip\n{COMMON}"
+        ),
+    );
+    for line in [
+        &["list-servers"][..],
+        &["list-backups", "main"],
+        &["show-backup", "main", "latest"],
+        &["archive-wal", "main"],
+        &["list-processes", "main"],
+        &["get-wal", "main", "000000010000000000000001"],
+        &["delete", "main", "latest"],
+        &["config-switch", "main", "nosuch"],
+        &["lock-directory-cleanup"],
+    ] {
+        let run = home.run(line);
+        assert!(matches!(run.code, Some(0 | 1)), "{line:?}: {}", run.stderr);
+    }
+    listener.set_nonblocking(true).unwrap();
+    let nobody = listener.accept().unwrap_err();
+    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[test]

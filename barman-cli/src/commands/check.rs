@@ -52,6 +52,6 @@ fn render(app: &App<'_>, report: CheckReport) {
         }
     }
     for reason in reasons {
-        app.output.hint(&reason);
+        app.output.line_hint(&reason);
     }
 }

@@ -38,12 +38,12 @@ fn render(app: &App<'_>, report: &StatusReport) {
     match &report.postgres {
         Some(Postgres::Unreachable { reason: Some(reason) }) => {
             app.output
-                .hint(&format!("{}: PostgreSQL: {reason}", report.server));
+                .line_hint(&format!("{}: PostgreSQL: {reason}", report.server));
         }
         Some(Postgres::Answered {
             incomplete: Some(reason),
             ..
-        }) => app.output.hint(&format!(
+        }) => app.output.line_hint(&format!(
             "{}: PostgreSQL: not everything is known: {reason}",
             report.server
         )),

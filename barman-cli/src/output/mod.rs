@@ -269,6 +269,13 @@ impl Output {
         }
     }
 
+    /// As [`hint`](Self::hint), about the lines before it: dropped where they are.
+    pub fn line_hint(&self, text: &str) {
+        if !self.settings.quiet {
+            self.hint(text);
+        }
+    }
+
     /// Reports an error of an operation in the way its class asks for.
     pub fn failure(&self, target: &str, failure: &dyn Failure) {
         // The text is exact; what is behind it belongs to the hint or the log.
