@@ -236,6 +236,51 @@ fn a_standby() {
     );
 }
 
+/// A library archives without a command; a command that has only failed archives nothing.
+#[test]
+fn archiving_by_a_library_and_archiving_that_only_fails() {
+    for (setting, value, expected) in [
+        // Nothing has failed yet.
+        (
+            "archive_library",
+            "somebody",
+            &["archive_command: OK", "continuous archiving: OK"][..],
+        ),
+        (
+            "archive_command",
+            "false",
+            &["archive_command: OK", "continuous archiving: FAILED"],
+        ),
+    ] {
+        let cluster = Cluster::builder(17)
+            .conf("archive_mode", "on")
+            .conf(setting, value)
+            .start()
+            .unwrap();
+        if setting == "archive_command" {
+            cluster.switch_wal().unwrap();
+            testkit::wait_until("archiving has failed", Duration::from_secs(60), || {
+                Ok(cluster.sql_value("SELECT failed_count > 0 FROM pg_stat_archiver")? == "t")
+            })
+            .unwrap();
+        }
+        let host = Host::new();
+        host.with_wal();
+        let mut server = host.server(&format!(
+            "conninfo = {}\nstreaming_conninfo = {}\nbackup_method = postgres\narchiver = on\n",
+            cluster.conninfo(),
+            cluster.streaming_conninfo()
+        ));
+        let shown = lines(&run(&mut server));
+        let about: Vec<&str> = shown
+            .iter()
+            .map(String::as_str)
+            .filter(|line| line.starts_with("archive_command") || line.starts_with("continuous"))
+            .collect();
+        assert_eq!(about, expected, "{shown:#?}");
+    }
+}
+
 #[test]
 fn wal_by_other_connections() {
     let one = Cluster::start_new(16).unwrap();
