@@ -370,7 +370,7 @@ fn the_log_file() {
 #[test]
 fn a_log_file_that_takes_nothing() {
     let full = Home::new("log_file = /dev/full", SERVERS);
-    let run = full.run(&["--log-level", "DEBUG", "-f", "json", "list-servers"]);
+    let run = full.run(&["--log-level", "DEBUG", "-f", "json", "check", "inact"]);
     assert_eq!(
         run.stderr,
         "WARNING: cannot write to the log file '/dev/full', records are lost: No space left on device (os error 28)\n"
