@@ -1,6 +1,5 @@
 //! Asking several servers at the same time: one that hangs does not keep the others waiting.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +30,7 @@ pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync, mut ta
     }
     let next = AtomicUsize::new(0);
     let (sender, results) = mpsc::channel();
-    let worker = |sender: mpsc::Sender<(usize, Result<R, Box<dyn Any + Send>>)>| {
+    let worker = |sender: mpsc::Sender<(usize, thread::Result<R>)>| {
         while let Some((at, item)) = following(items, &next) {
             if sender
                 .send((at, catch_unwind(AssertUnwindSafe(|| work(item)))))
