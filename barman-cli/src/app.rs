@@ -8,6 +8,7 @@ use barman_catalog::{BackupId, BackupInfo, Catalog};
 use barman_core::Server;
 use barman_core::config::{Config, ConfigWarning, Selected, ServerConfig};
 use barman_core::context::SystemClock;
+use barman_core::failure::nearest;
 use barman_core::{Cancel, Class, Context, Failure, Level, Message, Progress};
 use std::ops::ControlFlow;
 
@@ -156,13 +157,13 @@ impl App<'_> {
         }
     }
 
-    /// Runs a multi-server command that asks all its servers at the same time, and shows what it found in the order of
-    /// names.
+    /// Runs a multi-server command that asks all its servers at the same time, and shows what it finds in the order of
+    /// names, each as soon as those before it are shown. `ask` gets the servers, and hands over one answer for each.
     pub fn for_all<T>(
         &self,
         command: &str,
         names: &[String],
-        ask: impl FnOnce(&[&ServerConfig]) -> Vec<T>,
+        ask: impl FnOnce(&[&ServerConfig], &mut dyn FnMut(T)),
         mut show: impl FnMut(T) -> ControlFlow<()>,
     ) {
         let chosen = self.choose(command, names);
@@ -173,20 +174,27 @@ impl App<'_> {
                 Chosen::Refused(_) | Chosen::Unknown(_) => None,
             })
             .collect();
-        let mut answers = ask(&servers).into_iter();
-        if self.stop_requested() {
-            return;
-        }
-        for chosen in chosen {
-            match chosen {
-                Chosen::Server(_) => {
-                    if answers.next().is_some_and(|answer| show(answer).is_break()) {
-                        return;
-                    }
+        let mut rest = chosen.iter();
+        // What stands before the next server, or at the end.
+        let mut errors_in_between = || {
+            for chosen in rest.by_ref() {
+                match chosen {
+                    Chosen::Server(_) => return,
+                    Chosen::Refused(errors) => self.errors(errors),
+                    Chosen::Unknown(name) => self.unknown_server(name),
                 }
-                Chosen::Refused(errors) => self.errors(&errors),
-                Chosen::Unknown(name) => self.unknown_server(name),
             }
+        };
+        let mut ended = false;
+        ask(&servers, &mut |answer| {
+            ended = ended || self.stop_requested();
+            if !ended {
+                errors_in_between();
+                ended = show(answer).is_break();
+            }
+        });
+        if !ended {
+            errors_in_between();
         }
     }
 
@@ -306,7 +314,7 @@ impl App<'_> {
         }
         // A shortcut that found nothing was no typing error.
         let words = known.iter().copied().chain(SHORTCUTS);
-        match select::suggestion(argument, words).filter(|meant| meant != argument) {
+        match nearest(argument, words).filter(|meant| meant != argument) {
             Some(meant) => self.output.hint(&format!("did you mean '{meant}'?")),
             None => self.output.hint(&format!(
                 "'barman list-backups {}' shows the backups",
@@ -328,7 +336,7 @@ impl App<'_> {
     fn unknown_server(&self, name: &str) {
         self.output.error(CLI, &format!("Unknown server '{name}'"));
         let known = self.config.servers.iter().map(|server| server.name.as_str());
-        match select::suggestion(name, known) {
+        match nearest(name, known) {
             Some(meant) => self.output.hint(&format!("did you mean '{meant}'?")),
             None => self
                 .output

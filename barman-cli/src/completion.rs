@@ -8,49 +8,69 @@ use std::fmt::Write as _;
 /// The words that select a backup, offered behind the ids (`cli.md` 18).
 const SHORTCUTS: &str = "latest last oldest first last-failed latest-full last-full auto";
 
-const HEAD: &str = "\
-# Completion of barman for bash. Load it with:  source <(barman completion bash)
+const HEAD: &str = r#"# Completion of barman for bash. Load it with:  source <(barman completion bash)
 _barman() {
-    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command= at word
-    local -a config=() given=()
+    local program=${COMP_WORDS[0]/#\~\//$HOME/} current=${COMP_WORDS[COMP_CWORD]} previous= command= kind word
+    local -a words=() config=() given=()
     COMPREPLY=()
-    for ((at = 1; at < COMP_CWORD; at++)); do
-        word=${COMP_WORDS[at]}
-        if [[ -n $command ]]; then
-            if _barman_takes_value \"$command\" \"$word\"; then ((at++)); elif [[ $word != -* ]]; then given+=(\"$word\"); fi
-        elif [[ $word == -c || $word == --config ]]; then
-            config=(-c \"${COMP_WORDS[++at]}\")
-        elif _barman_takes_value '' \"$word\"; then
-            ((at++))
-        elif [[ $word != -* ]]; then
+    # '--format=json' comes as three words: it is the same as '--format json'.
+    [[ $current == = ]] && current=
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        [[ $word == = ]] || words+=("$word")
+    done
+    for word in "${words[@]}"; do
+        if [[ -n $previous ]]; then
+            if [[ -z $command && ( $previous == -c || $previous == --config ) ]]; then
+                config=(-c "${word/#\~\//$HOME/}")
+            fi
+            previous=
+        elif _barman_takes_value "$command" "$word"; then
+            previous=$word
+        elif [[ -z $command && $word == -c* ]]; then
+            config=(-c "${word#-c}")
+        elif [[ $word == -* ]]; then
+            :
+        elif [[ -z $command ]]; then
             command=$word
+        else
+            given+=("$word")
         fi
     done
-    local kind
-    if _barman_takes_value \"$command\" \"$previous\"; then
-        kind=$(_barman_choices \"$command\" \"$previous\")
+    if [[ -n $previous ]]; then
+        kind=$(_barman_choices "$command" "$previous")
     elif [[ $current == -* ]]; then
-        kind=\"words $(_barman_options \"$command\")\"
+        kind="words $(_barman_options "$command")"
     elif [[ -z $command ]]; then
-        kind=\"words $(_barman_commands)\"
+        kind="words $(_barman_commands)"
     else
-        kind=$(_barman_positional \"$command\" ${#given[@]})
+        kind=$(_barman_positional "$command" ${#given[@]})
     fi
     case $kind in
-        words*) COMPREPLY=($(compgen -W \"${kind#words}\" -- \"$current\")) ;;
-        server*)
-            local servers=$(barman \"${config[@]}\" list-servers --minimal 2>/dev/null </dev/null)
-            [[ $kind == servers && ${#given[@]} -eq 0 ]] && servers+=' all'
-            for word in \"${given[@]}\"; do servers=${servers//$word/}; done
-            COMPREPLY=($(compgen -W \"$servers\" -- \"$current\")) ;;
-        backup)
-            local backups=$(barman \"${config[@]}\" list-backups --minimal \"${given[0]}\" 2>/dev/null </dev/null)
-            [[ -n $backups ]] && backups+=' {SHORTCUTS}'
-            COMPREPLY=($(compgen -W \"$backups\" -- \"$current\")) ;;
-        file) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- \"$current\")) ;;
+        words*) _barman_offer < <(printf '%s\n' ${kind#words}) ;;
+        server*) _barman_offer < <(
+            "$program" "${config[@]}" list-servers --minimal 2>/dev/null </dev/null
+            [[ $kind == servers && ${#given[@]} -eq 0 ]] && echo all) ;;
+        backup) _barman_offer < <(
+            backups=$("$program" "${config[@]}" list-backups --minimal "${given[0]}" 2>/dev/null </dev/null)
+            [[ -n $backups ]] && printf '%s\n' "$backups" {SHORTCUTS}) ;;
+        file)
+            compopt -o filenames 2>/dev/null
+            mapfile -t COMPREPLY < <(compgen -f -- "${current/#\~\//$HOME/}") ;;
     esac
 }
-";
+# Of the words on its standard input, one a line: those that begin with what was typed and are not there yet.
+_barman_offer() {
+    local word other quoted
+    while IFS= read -r word; do
+        [[ -n $word && $word == "$current"* ]] || continue
+        for other in "${given[@]}"; do
+            [[ $word == "$other" ]] && continue 2
+        done
+        printf -v quoted %q "$word"
+        COMPREPLY+=("$quoted")
+    done
+}
+"#;
 
 /// The script, to be read by bash.
 #[must_use]

@@ -41,27 +41,29 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
     let invocation = match args::parse(words) {
         Ok(invocation) => invocation,
         Err(early) => {
+            if early.exit_code == 0 {
+                return print(&early.text);
+            }
             // A closed stream changes nothing about what was asked.
-            let _ = if early.exit_code == 0 {
-                io::stdout()
-                    .write_all(early.text.as_bytes())
-                    .and_then(|()| io::stdout().flush())
-            } else {
-                io::stderr().write_all(redact::redact(&early.text).as_bytes())
-            };
+            let _ = io::stderr().write_all(redact::redact(&early.text).as_bytes());
             return early.exit_code;
         }
     };
     if let Some(Command::Completion(_)) = invocation.command {
         // Read by shells as they start: no configuration is looked for.
-        let script = completion::bash(&args::grammar());
-        let written = io::stdout().write_all(script.as_bytes());
-        return u8::from(written.and_then(|()| io::stdout().flush()).is_err());
+        return print(&completion::bash(&args::grammar()));
     }
     match startup::start(&invocation).and_then(startup::Started::complete) {
         Ok((output, config)) => run_command(&invocation, &config, &output),
         Err(code) => code,
     }
+}
+
+/// Writes what needs no configuration to standard output, and returns the exit code.
+fn print(text: &str) -> u8 {
+    let output = Output::new(output::Settings::default());
+    output.text(text);
+    output.finish()
 }
 
 fn run_command(invocation: &Invocation, config: &barman_core::config::Config, output: &Output) -> u8 {

@@ -1,7 +1,7 @@
 //! Keeps secrets out of everything that is printed or logged.
 //!
-//! Two shapes are known: `password=<value>` of a connection string (also `sslpassword=`, `PGPASSWORD=`), and the
-//! password of a `postgresql://` or `postgres://` URI. Only the value is replaced; what stands around it stays.
+//! Two shapes are known: `password=<value>` of a connection string (also `sslpassword=`, `PGPASSWORD=` and the names of
+//! other secrets there), and the password of a `postgresql://` or `postgres://` URI. Only the value is replaced; what stands around it stays.
 
 use std::borrow::Cow;
 
@@ -31,13 +31,22 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     Cow::Owned(result)
 }
 
+/// Names of secrets in connection strings, or how they end.
+const KEYS: [&str; 4] = [
+    "password",
+    "client_secret",
+    "scram_client_key",
+    "scram_server_key",
+];
+
 fn password_values(text: &str) -> Vec<(usize, usize)> {
-    const KEY: &str = "password";
     let lower = text.to_ascii_lowercase();
     let mut found = Vec::new();
-    for (at, _) in lower.match_indices(KEY) {
-        let in_uri = at > 0 && matches!(text.as_bytes().get(at - 1), Some(b'?' | b'&'));
-        let after = at + KEY.len();
+    for (at, key) in KEYS.into_iter().flat_map(|key| lower.match_indices(key)) {
+        let name = text.get(..at).unwrap_or_default();
+        let name = name.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        let in_uri = name.ends_with(['?', '&']);
+        let after = at + key.len();
         let Some(rest) = text.get(after..) else { continue };
         let Some(value) = rest.trim_start_matches([' ', '\t']).strip_prefix('=') else {
             continue;
@@ -91,16 +100,30 @@ fn uri_passwords(text: &str) -> Vec<(usize, usize)> {
                 .find(|c: char| c.is_whitespace() || matches!(c, '/' | '\'' | '"'))
                 .unwrap_or(rest.len());
             let authority = rest.get(..authority_end).unwrap_or_default();
-            let Some(at_sign) = authority.rfind('@') else {
-                continue;
-            };
-            let Some(colon) = authority.get(..at_sign).and_then(|user| user.find(':')) else {
-                continue;
-            };
-            found.push((start + colon + 1, start + at_sign));
+            if let Some(at_sign) = authority.rfind('@') {
+                if let Some(colon) = authority.get(..at_sign).and_then(|user| user.find(':')) {
+                    found.push((start + colon + 1, start + at_sign));
+                }
+            } else if let Some((from, to)) = unescaped_password(rest) {
+                found.push((start + from, start + to));
+            }
         }
     }
     found
+}
+
+/// The place of a password with a `/` in it, which should have been `%2F`: the server that is looked for is then another
+/// one, and the error that says so must not tell the secret.
+fn unescaped_password(rest: &str) -> Option<(usize, usize)> {
+    let end = rest
+        .find(|c: char| c.is_whitespace() || matches!(c, '\'' | '"'))
+        .unwrap_or(rest.len());
+    let word = rest.get(..end)?;
+    let (colon, at_sign) = (word.find(':')?, word.rfind('@')?);
+    let is_host = |text: &str| text.contains(['/', '[', ',']);
+    let port = word.get(colon + 1..)?.split([',', '/', '?']).next()?;
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+    (colon < at_sign && !is_port && !is_host(word.get(..colon)?)).then_some((colon + 1, at_sign))
 }
 
 #[cfg(test)]
@@ -145,6 +168,18 @@ mod tests {
             ),
             ("postgresql://u:password=x@h/db", "postgresql://u:*REDACTED*@h/db"),
             ("é password=é é", "é password=*REDACTED* é"),
+            ("postgres://u:p/w@h/db x", "postgres://u:*REDACTED*@h/db x"),
+            ("postgres://h:5432/db?user=a@b", "postgres://h:5432/db?user=a@b"),
+            ("postgres://h:1,i:2/db?user=a@b", "postgres://h:1,i:2/db?user=a@b"),
+            ("postgres://[::1]:1/db?user=a@b", "postgres://[::1]:1/db?user=a@b"),
+            (
+                "oauth_client_secret=x scram_client_key='y z' user=u",
+                "oauth_client_secret=*REDACTED* scram_client_key=*REDACTED* user=u",
+            ),
+            (
+                "postgresql://h/db?sslpassword=x&sslmode=require",
+                "postgresql://h/db?sslpassword=*REDACTED*&sslmode=require",
+            ),
         ];
         for (input, expected) in table {
             assert_eq!(redact(input), expected, "{input}");

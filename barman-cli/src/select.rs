@@ -141,18 +141,6 @@ pub fn judge(state: &State<'_>, rules: Rules, arity: Arity) -> Verdict {
     Verdict::Run
 }
 
-/// The known name that was probably meant.
-#[must_use]
-pub fn suggestion<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known
-        .into_iter()
-        .map(|name| (strsim::jaro_winkler(given, name), name));
-    let best = scored
-        .filter(|(score, _)| *score >= 0.8)
-        .max_by(|one, other| one.0.total_cmp(&other.0));
-    best.map(|(_, name)| name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,11 +252,5 @@ mod tests {
             verdict(&state, "backup"),
             Verdict::Skip("Skipping passive server 's'".into())
         );
-    }
-
-    #[test]
-    fn suggestions() {
-        assert_eq!(suggestion("mian", ["main", "standby"]), Some("main"));
-        assert_eq!(suggestion("x", ["main", "standby"]), None);
     }
 }

@@ -59,3 +59,59 @@ fn commands_options_choices_and_servers() {
         assert_eq!(offered(&home, line), expected, "{line:?}");
     }
 }
+
+/// Names that begin alike, that have blanks, and that bash would expand.
+#[test]
+fn names_are_whole_words() {
+    let settings = "archiver = on\nbackup_method = postgres\nconninfo = host=pg\n";
+    let servers: String = ["pg", "pg-standby", "my server", "$(touch /nosuch/x)"]
+        .map(|name| format!("[{name}]\n{settings}"))
+        .concat();
+    let home = Home::new("", &servers);
+    for (line, expected) in [
+        (
+            &["barman", "check", "pg", ""][..],
+            &["\\$\\(touch\\ /nosuch/x\\)", "my\\ server", "pg-standby"][..],
+        ),
+        (&["barman", "check", "pg", "p"], &["pg-standby"]),
+        (&["barman", "check", "pg-standby", "p"], &["pg"]),
+        (&["barman", "check", "m"], &["my\\ server"]),
+        (&["barman", "check", "$"], &["\\$\\(touch\\ /nosuch/x\\)"]),
+    ] {
+        assert_eq!(offered(&home, line), expected, "{line:?}");
+    }
+}
+
+/// `=` comes as a word of its own, and the configuration file can be named in several ways.
+#[test]
+fn options_in_all_their_forms() {
+    let home = Home::new("", "");
+    let other = Home::new(
+        "",
+        "[there]\narchiver = on\nbackup_method = postgres\nconninfo = host=pg\n",
+    );
+    let config = other.config();
+    let config = config.to_str().unwrap();
+    let joined = format!("-c{config}");
+    for (line, expected) in [
+        (&["barman", "--format", "=", "js"][..], &["json"][..]),
+        (&["barman", "--format", "="], &["console", "json"]),
+        (
+            &["barman", "--format", "=", "json", "verify-"],
+            &["verify-backup"],
+        ),
+        (
+            &["barman", "--config", "=", config, "check", ""],
+            &["there", "all"],
+        ),
+        (&["barman", "-c", config, "check", ""], &["there", "all"]),
+        (&["barman", &joined, "check", ""], &["there", "all"]),
+        (&["barman", "backup", "--jobs", "=", "2", ""], &["all"]),
+    ] {
+        assert_eq!(offered(&home, line), expected, "{line:?}");
+    }
+    std::fs::write(home.path().join("my file"), "").unwrap();
+    let beginning = home.path().join("my");
+    let found = offered(&home, &["barman", "-c", beginning.to_str().unwrap()]);
+    assert_eq!(found, [format!("{} file", beginning.display())]);
+}

@@ -263,6 +263,66 @@ fn a_closed_pipe_is_no_failure() {
     );
 }
 
+/// What needs no configuration is printed as everything else: a reader that went away is no failure, a full disk is one.
+#[test]
+fn help_version_and_completion_on_closed_and_full_streams() {
+    let home = Home::new("", "");
+    for line in [
+        &["--help"][..],
+        &["--version"],
+        &["restore", "--help"],
+        &["completion", "bash"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let closed = home.command().args(line).stdout(writer).output().unwrap();
+        assert_eq!(
+            (closed.status.code(), closed.stderr),
+            (Some(0), vec![]),
+            "{line:?}"
+        );
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let full = home.command().args(line).stdout(full).output().unwrap();
+        assert_eq!(full.status.code(), Some(1), "{line:?}");
+        assert!(
+            String::from_utf8_lossy(&full.stderr).starts_with("EXCEPTION: "),
+            "{line:?}"
+        );
+    }
+}
+
+/// Words that are no UTF-8, as a name of a file may be.
+#[test]
+fn words_that_are_no_text() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let home = Home::new("", SERVERS);
+    let config = home.config();
+    let strange = OsStr::from_bytes(b"x\xff");
+    let run = |words: &[&OsStr]| finish(home.command().arg("-c").arg(&config).args(words));
+    let usage = run(&[OsStr::new("check"), strange]);
+    assert_eq!((usage.stdout.as_str(), usage.code), ("", Some(2)));
+    assert!(
+        usage.stderr.starts_with("Usage: barman check "),
+        "{}",
+        usage.stderr
+    );
+    assert!(
+        usage.stderr.contains("\nbarman check: error: "),
+        "{}",
+        usage.stderr
+    );
+    let command = run(&[strange]);
+    assert_eq!((command.stdout.as_str(), command.code), ("", Some(2)));
+    let path = run(&[
+        OsStr::new("restore"),
+        OsStr::new("main"),
+        OsStr::new("latest"),
+        strange,
+    ]);
+    assert_eq!(path.code, Some(1), "a path is one all the same: {}", path.stderr);
+}
+
 /// Usage errors repeat what was typed, and start-up errors what was configured: without the passwords in it.
 #[test]
 fn secrets_stay_out_of_usage_errors() {
@@ -306,6 +366,98 @@ fn the_log_file() {
     );
 }
 
+/// A full disk under the log is told once, and stops nothing; a FIFO that nobody reads is not waited for.
+#[test]
+fn a_log_file_that_takes_nothing() {
+    let full = Home::new("log_file = /dev/full", SERVERS);
+    let run = full.run(&["--log-level", "DEBUG", "-f", "json", "check", "inact"]);
+    assert_eq!(
+        run.stderr,
+        "WARNING: cannot write to the log file '/dev/full', records are lost: No space left on device (os error 28)\n"
+    );
+    assert!(
+        run.stdout.starts_with("{\"inact\": ") && run.code == Some(0),
+        "{}",
+        run.stdout
+    );
+    let home = Home::new("", SERVERS);
+    let fifo = home.path().join("fifo");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let stuck = Home::new(&format!("log_file = {}", fifo.display()), SERVERS);
+    let run = stuck.run(&["list-servers", "--minimal"]);
+    assert_eq!(
+        (run.stdout.as_str(), run.code),
+        ("inact\nmain\npas\nplain\n", Some(0))
+    );
+    assert!(
+        run.stderr.contains("Failed opening the requested log file"),
+        "{}",
+        run.stderr
+    );
+}
+
+/// An archive that nobody can look at is not an empty one: `check-wal-archive` must not call it fit for a new server.
+#[test]
+fn an_archive_that_cannot_be_looked_at_is_not_empty() {
+    let home = Home::new("", "");
+    fs::write(home.path().join("file"), "").unwrap();
+    let wals = home.path().join("file/wals");
+    let home = Home::new(
+        "",
+        &format!(
+            "{SERVERS}[bad]\nconninfo = host=pg\narchiver = on\nbackup_method = postgres\nwals_directory = {}\n",
+            wals.display()
+        ),
+    );
+    for line in [
+        &["check-wal-archive", "bad"][..],
+        &["check-wal-archive", "--timeline", "2", "bad"],
+    ] {
+        let run = home.run(line);
+        assert!(
+            run.stderr.starts_with("ERROR: ") && run.stderr.contains("Not a directory"),
+            "{}",
+            run.stderr
+        );
+        assert!(
+            !run.stdout.contains("passed") && run.code == Some(1),
+            "{}",
+            run.stdout
+        );
+    }
+    let missing = home.run(&["check-wal-archive", "main"]);
+    assert_eq!(missing.code, Some(0), "{}", missing.stderr);
+}
+
+/// Whoever mistypes a task is told which one was meant; whoever does not, what runs.
+#[test]
+fn tasks_that_are_none() {
+    let home = Home::new("", SERVERS);
+    for (task, hint) in [
+        (
+            "receive-wall",
+            "there is no task of this name; did you mean 'receive-wal'?",
+        ),
+        (
+            "x",
+            "there is no task of this name; the tasks are: receive-wal, sync-backup, backup, cron, archive-wal, \
+             sync-wal",
+        ),
+        ("receive-wal", "no process of server 'main' is running"),
+    ] {
+        let run = home.run(&["terminate-process", "main", task]);
+        let error =
+            format!("ERROR: Termination of {task} failed: no such process for server main\nHINT: {hint}\n");
+        assert_eq!((run.stderr, run.stdout.as_str(), run.code), (error, "", Some(1)));
+    }
+}
+
 /// Colours only when they are asked for or both streams are terminals; `NO_COLOR` is for the second case.
 #[test]
 fn colours() {
@@ -326,6 +478,33 @@ fn colours() {
     };
     assert!(colored(&[], "always") && colored(&[("NO_COLOR", "1")], "always"));
     assert!(!colored(&[], "never") && !colored(&[], "auto"));
+}
+
+/// On a terminal, which `script` makes.
+#[test]
+fn colours_on_a_terminal() {
+    let home = Home::new("", SERVERS);
+    let config = home.config();
+    let coloured = |variables: &[(&str, &str)], option: &str| {
+        let line = format!(
+            "{} -c {} {option} delete main x",
+            env!("CARGO_BIN_EXE_barman"),
+            config.display()
+        );
+        let output = std::process::Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .env_remove("NO_COLOR")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("ERROR: Unknown backup 'x'"), "{text}");
+        text.contains("\u{1b}[31mERROR: ")
+    };
+    assert!(coloured(&[], "") && coloured(&[("NO_COLOR", "")], "--color auto"));
+    assert!(!coloured(&[("NO_COLOR", "1")], "") && !coloured(&[], "--color never"));
 }
 
 #[test]
@@ -373,12 +552,15 @@ fn an_unreachable_server_says_why() {
                  known about slot 'barman'\n"
             ),
         ),
+        (&["-q", "check", "main"], String::new()),
+        (&["-q", "status", "main"], String::new()),
         (&["-f", "json", "check", "main"], String::new()),
         (&["check", "--nagios", "main"], String::new()),
     ] {
         let run = home.run(arguments);
         assert_eq!(run.stderr, stderr, "{arguments:?}");
-        assert!(matches!(run.code, Some(1 | 2)), "{arguments:?}");
+        let fails = !arguments.contains(&"status");
+        assert!(matches!(run.code, Some(1 | 2)) == fails, "{arguments:?}");
     }
     let backup = home.run(&["backup", "main"]);
     assert!(
@@ -499,6 +681,133 @@ fn signals_end_the_wait_for_a_silent_server() {
     let (stdout, _, status) = interrupted(&["check", "--nagios", "main"], &[SIGINT]);
     assert_eq!(stdout, "BARMAN CRITICAL - Global configuration errors\n");
     assert_eq!(status.code(), Some(2));
+}
+
+/// A server that hangs does not hide what is known of those before it, not even when the user gives up.
+#[test]
+fn servers_are_shown_while_others_hang() {
+    let (listener, _) = silent_server();
+    let port = listener.local_addr().unwrap().port();
+    let silent = format!("conninfo = host=127.0.0.1 port={port} user=u sslmode=disable\n");
+    let home = Home::new(
+        "check_timeout = 0",
+        &format!("[a]\n{CLOSED}{COMMON}[b]\n{silent}{COMMON}[c]\n{CLOSED}{COMMON}"),
+    );
+    let config = home.config();
+    for command in ["check", "status", "replication-status"] {
+        let mut child = home
+            .command()
+            .args(["-c", config.to_str().unwrap(), command, "nosuch", "c", "b", "a"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _connection = listener.accept().unwrap();
+        // The first server is told on this stream, of which the other commands have something to read.
+        let mut start = [0u8; 1];
+        match command {
+            "replication-status" => child.stderr.as_mut().unwrap().read_exact(&mut start).unwrap(),
+            _ => child.stdout.as_mut().unwrap().read_exact(&mut start).unwrap(),
+        }
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&child),
+            rustix::process::Signal::INT,
+        )
+        .unwrap();
+        let output = child.wait_with_output().unwrap();
+        let (stdout, stderr) = (
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        );
+        assert_eq!(output.status.code(), Some(1), "{command}: {stderr}");
+        assert!(
+            stderr.contains("Process interrupted by user"),
+            "{command}: {stderr}"
+        );
+        // In the order of names: neither the one that hangs nor what stands behind it.
+        for text in ["erver b", "erver c", "nosuch"] {
+            assert!(
+                !stdout.contains(text) && !stderr.contains(text),
+                "{command}: {stdout}{stderr}"
+            );
+        }
+    }
+}
+
+const COMMON: &str = "backup_method = postgres\narchiver = on\n";
+const CLOSED: &str = "conninfo = host=127.0.0.1 port=1 user=u\n";
+
+/// Two hundred servers that take a connection and never say a word: all are asked at the same time.
+#[test]
+fn two_hundred_dead_servers_cost_the_time_of_one() {
+    let (listener, _) = silent_server();
+    let port = listener.local_addr().unwrap().port();
+    let servers: String = (0..200)
+        .map(|n| format!("[s{n:03}]\nconninfo = host=127.0.0.1 port={port} user=u sslmode=disable\n{COMMON}"))
+        .collect();
+    let home = Home::new("check_timeout = 0", &servers);
+    let config = home.config();
+    let child = home
+        .command()
+        .args(["-c", config.to_str().unwrap(), "check", "--nagios", "all"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let held: Vec<_> = (0..200).map(|_| listener.accept().unwrap().0).collect();
+    // None of them was given up meanwhile.
+    for connection in &held {
+        connection.set_nonblocking(true).unwrap();
+        let mut byte = [0u8; 1];
+        let open = loop {
+            match connection.peek(&mut byte) {
+                Ok(0) => break false,
+                Ok(_) => break true,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                Err(_) => break false,
+            }
+        };
+        assert!(open);
+    }
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&child),
+        rustix::process::Signal::INT,
+    )
+    .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.stdout, b"BARMAN CRITICAL - Global configuration errors\n");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// Whoever needs nothing of PostgreSQL does not connect to it, be it a standby with a primary or a bandwidth limit.
+#[test]
+fn commands_that_need_no_connection_make_none() {
+    let (listener, _) = silent_server();
+    let port = listener.local_addr().unwrap().port();
+    let conninfo = format!("host=127.0.0.1 port={port} user=u");
+    let home = Home::new(
+        "",
+        &format!(
+            "[main]\nconninfo = {conninfo}\nstreaming_conninfo = {conninfo}\nprimary_conninfo = {conninfo}\n\
+             bandwidth_limit = 0\nbackup_compression = gzip\n{COMMON}"
+        ),
+    );
+    for line in [
+        &["list-servers"][..],
+        &["list-backups", "main"],
+        &["show-backup", "main", "latest"],
+        &["archive-wal", "main"],
+        &["list-processes", "main"],
+        &["get-wal", "main", "000000010000000000000001"],
+        &["delete", "main", "latest"],
+        &["config-switch", "main", "nosuch"],
+        &["lock-directory-cleanup"],
+    ] {
+        let run = home.run(line);
+        assert!(matches!(run.code, Some(0 | 1)), "{line:?}: {}", run.stderr);
+    }
+    listener.set_nonblocking(true).unwrap();
+    let nobody = listener.accept().unwrap_err();
+    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[test]

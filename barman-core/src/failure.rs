@@ -28,3 +28,27 @@ pub trait Failure: std::error::Error + Send + Sync + 'static {
         1
     }
 }
+
+/// The known name that was probably meant, for hints.
+#[must_use]
+pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = known
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(given, name), name));
+    let best = scored
+        .filter(|(score, _)| *score >= 0.8)
+        .max_by(|one, other| one.0.total_cmp(&other.0));
+    best.map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name() {
+        assert_eq!(nearest("mian", ["main", "standby"]), Some("main"));
+        assert_eq!(nearest("x", ["main", "standby"]), None);
+        assert_eq!(nearest("", ["main"]), None);
+    }
+}

@@ -236,6 +236,51 @@ fn a_standby() {
     );
 }
 
+/// A library archives without a command; a command that has only failed archives nothing.
+#[test]
+fn archiving_by_a_library_and_archiving_that_only_fails() {
+    for (setting, value, expected) in [
+        // Nothing has failed yet.
+        (
+            "archive_library",
+            "somebody",
+            &["archive_command: OK", "continuous archiving: OK"][..],
+        ),
+        (
+            "archive_command",
+            "false",
+            &["archive_command: OK", "continuous archiving: FAILED"],
+        ),
+    ] {
+        let cluster = Cluster::builder(17)
+            .conf("archive_mode", "on")
+            .conf(setting, value)
+            .start()
+            .unwrap();
+        if setting == "archive_command" {
+            cluster.switch_wal().unwrap();
+            testkit::wait_until("archiving has failed", Duration::from_secs(60), || {
+                Ok(cluster.sql_value("SELECT failed_count > 0 FROM pg_stat_archiver")? == "t")
+            })
+            .unwrap();
+        }
+        let host = Host::new();
+        host.with_wal();
+        let mut server = host.server(&format!(
+            "conninfo = {}\nstreaming_conninfo = {}\nbackup_method = postgres\narchiver = on\n",
+            cluster.conninfo(),
+            cluster.streaming_conninfo()
+        ));
+        let shown = lines(&run(&mut server));
+        let about: Vec<&str> = shown
+            .iter()
+            .map(String::as_str)
+            .filter(|line| line.starts_with("archive_command") || line.starts_with("continuous"))
+            .collect();
+        assert_eq!(about, expected, "{shown:#?}");
+    }
+}
+
 #[test]
 fn wal_by_other_connections() {
     let one = Cluster::start_new(16).unwrap();
@@ -400,6 +445,28 @@ fn an_empty_archive_is_given_what_waits() {
         lines(&report)
     );
     assert!(layout.wals_directory.join("00000002.history").exists());
+}
+
+/// What waits is archived by the check itself: neither a long queue nor a hook that hangs may take longer than the checks.
+#[test]
+fn the_time_limit_holds_for_what_the_check_archives() {
+    let host = Host::new();
+    let layout = Layout::new("main", host.home());
+    std::fs::create_dir_all(&layout.incoming_wals_directory).unwrap();
+    let waiting = layout.incoming_wals_directory.join("00000002.history");
+    std::fs::write(&waiting, "1\t0/3000000\tno recovery target\n").unwrap();
+    let mut server = host.server(
+        "conninfo = host=127.0.0.1 port=1\narchiver = on\nbackup_method = postgres\ncheck_timeout = 1\n\
+         pre_archive_script = sleep 120\n",
+    );
+    let start = Instant::now();
+    let report = run(&mut server);
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert_eq!(
+        lines(&report),
+        ["check timeout: FAILED (barman check command timed out)"]
+    );
+    assert!(waiting.exists(), "it is archived another time");
 }
 
 #[test]

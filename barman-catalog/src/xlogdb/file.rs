@@ -9,7 +9,7 @@ use barman_wal::lock::{Lock, LockError};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 /// Why the WAL catalogue could not be used.
@@ -78,9 +78,11 @@ pub fn read(
     LockedXlogDb::open(layout, custom, cancel)?.read()
 }
 
-/// Whether there is neither a catalogue nor an archive to make it from.
+/// Whether there is neither a catalogue nor an archive to make it from. One that cannot be looked at (permissions, a file
+/// system that has gone away) is somewhere.
 fn is_nowhere(layout: &Layout) -> bool {
-    !layout.xlogdb().exists() && !layout.wals_directory.exists()
+    let is_missing = |path: &Path| matches!(path.try_exists(), Ok(false));
+    is_missing(&layout.xlogdb()) && is_missing(&layout.wals_directory)
 }
 
 impl<'a> LockedXlogDb<'a> {

@@ -5,6 +5,7 @@ pub mod values;
 
 pub use commands::Command;
 
+use barman_core::failure::nearest;
 use clap::builder::styling::Styles;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
@@ -256,7 +257,16 @@ fn usage_error(error: &clap::Error, words: &[OsString]) -> String {
                 "'{argument}' is an option of barman itself: put it before the command"
             )],
         ),
+        None if error.kind() == ErrorKind::InvalidUtf8 => (not_text(words), Vec::new()),
         None => (reason(error), suggestions(error)),
+    };
+    let hints = match misspelled_elsewhere(&argument, words) {
+        Some(hint) if unknown && hints.is_empty() => vec![hint],
+        _ => hints,
+    };
+    let hints = match of_help(&argument, words) {
+        Some(hint) if unknown => vec![hint],
+        _ => hints,
     };
     let mut text = format!("{usage}\n{program}: error: {reason}\n");
     for hint in hints {
@@ -296,6 +306,34 @@ fn misread(argument: &str, words: &[OsString]) -> Option<Misread> {
         }
         let elsewhere = command.get_name() != root.get_name() && !candidates(root).is_empty();
         elsewhere.then_some(Misread::Misplaced)
+    })
+}
+
+/// Which word is no text, where one is needed.
+fn not_text(words: &[OsString]) -> String {
+    match words.iter().find(|word| word.to_str().is_none()) {
+        Some(word) => format!("invalid UTF-8 in the argument '{}'", word.to_string_lossy()),
+        None => "invalid UTF-8 in the arguments".to_owned(),
+    }
+}
+
+/// A misspelled option of the program behind a command.
+fn misspelled_elsewhere(argument: &str, words: &[OsString]) -> Option<String> {
+    let given = argument.strip_prefix("--")?;
+    with_command(words, |root, command| {
+        let known = root.get_arguments().filter(|known| !known.is_hide_set());
+        let meant = nearest(given, known.filter_map(clap::Arg::get_long))?;
+        (command.get_name() != root.get_name()).then(|| {
+            format!("did you mean --{meant}? It is an option of barman itself: put it before the command")
+        })
+    })
+}
+
+/// `barman help COMMAND` is not a way to ask for it: there is another.
+fn of_help(argument: &str, words: &[OsString]) -> Option<String> {
+    with_command(words, |root, command| {
+        let about_command = command.get_name() == "help" && root.find_subcommand(argument).is_some();
+        about_command.then(|| format!("'barman {argument} --help' explains the command"))
     })
 }
 

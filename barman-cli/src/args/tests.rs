@@ -282,6 +282,7 @@ fn typing_errors_get_a_hint() {
             "HINT: did you mean --immediate-checkpoint?",
         ),
         ("-f jsn list-servers", "HINT: did you mean json?"),
+        ("help check", "HINT: 'barman check --help' explains the command"),
         ("-f JSON list-servers", "HINT: did you mean json?"),
         ("--log-level info list-servers", "HINT: did you mean INFO?"),
         (
@@ -325,6 +326,12 @@ fn options_that_exist_but_were_misread() {
             "Usage: barman list-backups [OPTIONS] <SERVER>...\n\
              barman list-backups: error: unrecognized arguments: --format\n\
              HINT: '--format' is an option of barman itself: put it before the command\n",
+        ),
+        (
+            "check main --formt json",
+            "Usage: barman check [OPTIONS] <SERVER>...\n\
+             barman check: error: unrecognized arguments: --formt\n\
+             HINT: did you mean --format? It is an option of barman itself: put it before the command\n",
         ),
         (
             "check --nonsense main",

@@ -14,7 +14,7 @@ pub(super) fn run(app: &App<'_>, args: &CheckArgs) {
     app.for_all(
         "check",
         &args.servers,
-        |servers| check::run_all(servers, &options, &app.context()),
+        |servers, found| check::run_each(servers, &options, &app.context(), found),
         |checked| match checked {
             Ok(report) => {
                 render(app, report);
@@ -52,6 +52,6 @@ fn render(app: &App<'_>, report: CheckReport) {
         }
     }
     for reason in reasons {
-        app.output.hint(&reason);
+        app.output.line_hint(&reason);
     }
 }

@@ -49,7 +49,7 @@ fn render(app: &App<'_>, report: &ListBackupsReport, detail: Detail) {
             Detail::Full => line(backup),
         });
         if backup.being_deleted {
-            app.output.hint(&format!(
+            app.output.line_hint(&format!(
                 "the deletion of backup {0} was interrupted: 'barman delete {1} {0}' completes it",
                 backup.backup_id, report.server
             ));

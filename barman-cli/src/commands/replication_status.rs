@@ -23,22 +23,20 @@ pub(super) fn run(app: &App<'_>, args: &ReplicationStatusArgs) {
     app.for_all(
         "replication-status",
         &args.servers,
-        |servers| {
+        |servers, found| {
             if source == Source::WalHost {
                 for overrides in servers.iter().filter_map(|server| server.wal_overrides()) {
                     app.output.info(CLI, &overrides);
                 }
             }
-            let answers = replication_status::run(servers, &options, &app.context());
-            let names = servers.iter().map(|server| server.name.clone());
-            names.zip(answers).collect()
+            replication_status::run_each(servers, &options, &app.context(), found);
         },
-        |(server, answer)| {
+        |answer| {
             match answer {
                 Ok(report) if args.minimal => minimal(app, &report, title),
                 Ok(report) => full(app, &report, title),
                 Err(error) => {
-                    app.output.member(&server, json!({}));
+                    app.output.member(error.server(), json!({}));
                     return app.failure(&error);
                 }
             }

@@ -38,7 +38,7 @@ fn render(app: &App<'_>, report: &ShowBackupReport) {
     }
     if report.being_deleted {
         let (server, id) = (&report.backup.server_name, report.backup.id);
-        app.output.hint(&format!(
+        app.output.line_hint(&format!(
             "the deletion of this backup was interrupted: 'barman delete {server} {id}' completes it"
         ));
     }

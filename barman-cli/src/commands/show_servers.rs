@@ -11,7 +11,11 @@ pub(super) fn run(app: &App<'_>, options: &ServersArgs) {
     app.for_all(
         "show-servers",
         &options.servers,
-        |servers| show_servers::run(servers, &app.context()),
+        |servers, found| {
+            show_servers::run(servers, &app.context())
+                .into_iter()
+                .for_each(found);
+        },
         |shown| {
             match shown {
                 Ok(shown) => render(app, shown),

@@ -3,7 +3,6 @@
 use crate::app::{App, CLI};
 use crate::args::commands::ServersArgs;
 use crate::format;
-use crate::redact::redact;
 use barman_core::ops::status::{self, Archiving, Backups, Counters, Postgres, StatusReport};
 use jiff::Zoned;
 use serde_json::{Map, Value, json};
@@ -13,7 +12,7 @@ pub(super) fn run(app: &App<'_>, args: &ServersArgs) {
     app.for_all(
         "status",
         &args.servers,
-        |servers| status::run(servers, &app.context()),
+        |servers, found| status::run_each(servers, &app.context(), found),
         |report| {
             render(app, &report);
             ControlFlow::Continue(())
@@ -29,7 +28,7 @@ fn render(app: &App<'_>, report: &StatusReport) {
         app.output.line(&format!("\t{label}: {message}"));
         document.insert(
             key.to_owned(),
-            json!({ "description": label, "message": redact(&message) }),
+            json!({ "description": label, "message": message }),
         );
     }
     app.output.member(&report.server, Value::Object(document));
@@ -39,12 +38,12 @@ fn render(app: &App<'_>, report: &StatusReport) {
     match &report.postgres {
         Some(Postgres::Unreachable { reason: Some(reason) }) => {
             app.output
-                .hint(&format!("{}: PostgreSQL: {reason}", report.server));
+                .line_hint(&format!("{}: PostgreSQL: {reason}", report.server));
         }
         Some(Postgres::Answered {
             incomplete: Some(reason),
             ..
-        }) => app.output.hint(&format!(
+        }) => app.output.line_hint(&format!(
             "{}: PostgreSQL: not everything is known: {reason}",
             report.server
         )),

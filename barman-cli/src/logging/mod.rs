@@ -7,9 +7,10 @@ use crate::output::LogStreams;
 use crate::redact::redact;
 use layout::{Layout, Record};
 use log::{LevelFilter, Log, Metadata};
+use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -145,6 +146,10 @@ struct Destination {
     path: PathBuf,
     file: File,
     id: (u64, u64),
+    /// Only the beginning of the last record could be written.
+    torn: bool,
+    /// That records are lost was told.
+    told: bool,
 }
 
 impl Destination {
@@ -153,7 +158,15 @@ impl Destination {
             if let Some(directory) = path.parent() {
                 std::fs::create_dir_all(directory)?;
             }
-            let file = OpenOptions::new().append(true).create(true).open(path)?;
+            // Opening a FIFO that nobody reads would wait for a reader.
+            let no_wait = OFlags::NONBLOCK | OFlags::NOCTTY;
+            let file = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .custom_flags(no_wait.bits().cast_signed())
+                .open(path)?;
+            let flags = rustix::fs::fcntl_getfl(&file)?;
+            rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
             let metadata = file.metadata()?;
             Ok((file, (metadata.dev(), metadata.ino())))
         };
@@ -162,6 +175,8 @@ impl Destination {
             path: path.to_owned(),
             file,
             id,
+            torn: false,
+            told: false,
         })
     }
 
@@ -172,10 +187,44 @@ impl Destination {
         if current != Some(self.id)
             && let Ok(reopened) = Self::open(&self.path)
         {
-            *self = reopened;
+            *self = Self {
+                told: self.told,
+                ..reopened
+            };
         }
-        // One write of a whole record: several processes append to this file.
-        let _ = self.file.write_all(line.as_bytes());
+        if let Err(error) = self.append(line)
+            && !self.told
+        {
+            self.told = true;
+            let text = format!(
+                "WARNING: cannot write to the log file '{}', records are lost: {error}\n",
+                self.path.display()
+            );
+            let _ = io::stderr().write_all(text.as_bytes());
+        }
+    }
+
+    /// One write of a whole record: several processes append to this file.
+    fn append(&mut self, line: &str) -> io::Result<()> {
+        let text = if self.torn {
+            format!("\n{line}")
+        } else {
+            line.to_owned()
+        };
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            match self.file.write(rest) {
+                Ok(count) if count > 0 => {
+                    rest = rest.get(count..).unwrap_or_default();
+                    // What was cut off before has its line end now, at least.
+                    self.torn = !rest.is_empty();
+                }
+                Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 

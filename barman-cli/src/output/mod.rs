@@ -269,6 +269,13 @@ impl Output {
         }
     }
 
+    /// As [`hint`](Self::hint), about the lines before it: dropped where they are.
+    pub fn line_hint(&self, text: &str) {
+        if !self.settings.quiet {
+            self.hint(text);
+        }
+    }
+
     /// Reports an error of an operation in the way its class asks for.
     pub fn failure(&self, target: &str, failure: &dyn Failure) {
         // The text is exact; what is behind it belongs to the hint or the log.
@@ -300,7 +307,9 @@ impl Output {
     /// A member of the JSON document, at the top level.
     pub fn member(&self, key: &str, value: Value) {
         if self.settings.format == Format::Json {
-            self.state().document.insert(key.to_owned(), value);
+            self.state()
+                .document
+                .insert(key.to_owned(), without_secrets(value));
         }
     }
 
@@ -313,7 +322,7 @@ impl Output {
                 .entry(key.to_owned())
                 .or_insert_with(|| Value::Object(Map::new()));
             if let Value::Object(members) = slot {
-                members.insert(member.to_owned(), value);
+                members.insert(member.to_owned(), without_secrets(value));
             }
         }
     }
@@ -335,7 +344,7 @@ impl Output {
             };
             self.line(&format!("\t{}: {status}{hint}", result.name));
         } else if self.settings.format == Format::Json {
-            let entry = json!({ "hint": redact(&result.hint), "status": result.status() });
+            let entry = json!({ "hint": result.hint, "status": result.status() });
             self.nested_member(&line.server, &result.key(), entry);
         }
         let mut state = self.state();
@@ -578,6 +587,19 @@ impl Progress for Output {
         if let Some(bar) = self.state().bar.take() {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// The same, with every text in it redacted.
+fn without_secrets(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(redact(&text).into_owned()),
+        Value::Array(items) => items.into_iter().map(without_secrets).collect(),
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(key, member)| (key, without_secrets(member)))
+            .collect(),
+        other => other,
     }
 }
 

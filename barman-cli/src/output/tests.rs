@@ -197,3 +197,30 @@ fn a_closed_pipe_is_no_failure_and_a_full_disk_is_one() {
         assert_eq!(stderr.text().is_empty(), code == 0, "{errno}: {}", stderr.text());
     }
 }
+
+#[test]
+fn secrets_in_the_document() {
+    let settings = Settings {
+        format: Format::Json,
+        ..Settings::default()
+    };
+    expect![[r#"
+        stdout: "{\"error\": \"a password=*REDACTED*\", \"main\": {\"list\": [\"postgres://u:*REDACTED*@h\", {\"k\": \"password=*REDACTED*\"}]}}"
+        stderr: ""
+        exit: 0"#]]
+    .assert_eq(&run(settings, |output| {
+        output.member("error", json!("a password=x"));
+        output.nested_member("main", "list", json!(["postgres://u:x@h", {"k": "password=x"}]));
+    }));
+}
+
+/// Whatever fails afterwards: scripts know what the first code means.
+#[test]
+fn the_first_exit_code_stays() {
+    let text = run(Settings::default(), |output| {
+        output.exit_with(3);
+        output.exit_with(143);
+        output.error("barman.cli", "e");
+    });
+    assert!(text.ends_with("exit: 3"), "{text}");
+}

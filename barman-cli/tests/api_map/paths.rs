@@ -115,6 +115,10 @@ pub(crate) fn references() {
     }
     {
         #[allow(unused_imports)]
+        use barman_core::ops::check::run_each as _;
+    }
+    {
+        #[allow(unused_imports)]
         use barman_core::ops::check::streaming_preflight as _;
     }
     {

@@ -84,6 +84,16 @@ pub struct TaskProcess {
     pub lock: PathBuf,
 }
 
+/// The tasks that processes are known by.
+pub const TASKS: [&str; 6] = [
+    "receive-wal",
+    "sync-backup",
+    "backup",
+    "cron",
+    "archive-wal",
+    "sync-wal",
+];
+
 /// The task that a lock file name of this very server stands for. `pg` never matches the locks of `pg-standby`.
 #[must_use]
 pub fn task_of_lock(server: &str, file_name: &str) -> Option<&'static str> {
@@ -95,9 +105,9 @@ pub fn task_of_lock(server: &str, file_name: &str) -> Option<&'static str> {
     if let Some(id) = middle.strip_suffix("-sync-backup") {
         return is_backup_id(id).then_some("sync-backup");
     }
-    ["receive-wal", "backup", "cron", "archive-wal", "sync-wal"]
+    TASKS
         .into_iter()
-        .find(|task| *task == middle)
+        .find(|task| *task != "sync-backup" && *task == middle)
 }
 
 fn is_backup_id(text: &str) -> bool {
@@ -167,6 +177,37 @@ pub enum Termination {
     Stranger,
     /// It belongs to another user.
     Denied,
+}
+
+impl Termination {
+    /// The line that says so where there is no place for a hint; what Barman knows of is told in its words alone.
+    #[must_use]
+    pub fn refusal(self, process: &TaskProcess) -> String {
+        let text = format!("Cannot terminate process {}({})", process.name, process.pid);
+        match self.explained(process) {
+            Some(why) if self != Self::StillRunning => format!("{text}: {why}"),
+            _ => text,
+        }
+    }
+
+    /// Why `process` still runs, and what to do about it; nothing if it does not.
+    #[must_use]
+    pub fn explained(self, process: &TaskProcess) -> Option<String> {
+        match self {
+            Self::Stopped => None,
+            Self::StillRunning => Some(
+                "it was asked to end (SIGINT) and is still there after ten seconds; \
+                 'barman list-processes' shows when it has gone"
+                    .to_owned(),
+            ),
+            Self::Denied => Some(format!("process {} belongs to another user", process.pid)),
+            Self::Stranger => Some(format!(
+                "process {} does not have the lock {} open, so it was left alone; try again in a moment",
+                process.pid,
+                process.lock.display()
+            )),
+        }
+    }
 }
 
 /// How long a process may take to end after it was asked to.
@@ -255,7 +296,7 @@ fn has_ended(handle: &OwnedFd, ctx: &Context<'_>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::context::{Cancel, Silent, SystemClock};
     use barman_wal::lock::Lock;
@@ -318,7 +359,7 @@ mod tests {
     }
 
     /// A process whose standard input is the lock file, locked, with its id in it; as `script` of the shell.
-    fn holder_of(lock: &Path, script: &str) -> std::process::Child {
+    pub(crate) fn holder_of(lock: &Path, script: &str) -> std::process::Child {
         let file = std::fs::File::create(lock).unwrap();
         rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
         let mut child = Command::new("/bin/sh")

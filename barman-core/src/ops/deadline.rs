@@ -2,7 +2,7 @@
 //! wait looks at.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -26,32 +26,37 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Deadline {
     at: Option<Instant>,
-    cancel: Cancel,
-    flag: Arc<AtomicBool>,
+    user: Cancel,
+    over: Cancel,
     stop: Option<mpsc::Sender<()>>,
     watcher: Option<JoinHandle<()>>,
 }
 
 impl Deadline {
     /// Starts the clock; `None` = no limit.
-    pub fn start(limit: Option<Duration>, cancel: Cancel) -> Self {
+    pub fn start(limit: Option<Duration>, user: Cancel) -> Self {
         let at = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let flag = Arc::new(AtomicBool::new(cancel.is_requested()));
+        let over = Cancel::new();
+        if let Some(cause) = user.cause() {
+            over.request(cause);
+        }
         let (stop, stopped) = mpsc::channel();
         let watcher = {
-            let (flag, cancel) = (Arc::clone(&flag), cancel.clone());
+            let (over, user) = (over.clone(), user.clone());
             std::thread::spawn(move || {
                 while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-                    if cancel.is_requested() || at.is_some_and(|at| Instant::now() >= at) {
-                        flag.store(true, Ordering::SeqCst);
+                    if let Some(cause) = user.cause() {
+                        over.request(cause);
+                    } else if at.is_some_and(|at| Instant::now() >= at) {
+                        over.request(CancelCause::Interrupt);
                     }
                 }
             })
         };
         Self {
             at,
-            cancel,
-            flag,
+            user,
+            over,
             stop: Some(stop),
             watcher: Some(watcher),
         }
@@ -59,12 +64,17 @@ impl Deadline {
 
     /// Raised when waits must end.
     pub fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.flag)
+        self.over.flag()
+    }
+
+    /// The same for operations that are a part of the work: asked to stop when the time is over, or by the user.
+    pub fn cancel(&self) -> &Cancel {
+        &self.over
     }
 
     /// Why nothing further may be asked, if so.
     pub fn ended(&self) -> Option<Ended> {
-        if let Some(cause) = self.cancel.cause() {
+        if let Some(cause) = self.user.cause() {
             return Some(Ended::Cancelled(cause));
         }
         self.at

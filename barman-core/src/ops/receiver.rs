@@ -50,13 +50,7 @@ pub fn restart(config: &ServerConfig, barman: &SelfCommand, ctx: &Context<'_>) -
                 outcome = Restart::Stopped;
             }
             stays @ (Termination::StillRunning | Termination::Stranger | Termination::Denied) => {
-                let reason = match stays {
-                    Termination::Stranger => ": its lock file names a process that does not have it open",
-                    Termination::Denied => ": it belongs to another user",
-                    _ => "",
-                };
-                let text = format!("Cannot terminate process receive-wal({}){reason}", receiver.pid);
-                ctx.say(Level::Error, TARGET, &text);
+                ctx.say(Level::Error, TARGET, &stays.refusal(&receiver));
                 return Restart::Failed;
             }
         }

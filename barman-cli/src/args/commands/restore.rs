@@ -1,8 +1,9 @@
 //! `restore`, the command with the most options.
 
 use super::{CopyArgs, RATE};
-use crate::args::values::{TargetTimeline, target_timeline};
+use crate::args::values::{TargetTimeline, path, target_timeline};
 use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 
 const RECOVERY_TARGET: &str = "Recovery target";
 const WAL_FILES: &str = "WAL files";
@@ -52,8 +53,8 @@ pub struct RestoreArgs {
     #[arg(value_name = "BACKUP_ID")]
     pub backup_id: String,
     /// Where the data directory will be
-    #[arg(value_name = "DESTINATION_DIRECTORY")]
-    pub destination_directory: String,
+    #[arg(value_name = "DESTINATION_DIRECTORY", value_parser = path())]
+    pub destination_directory: PathBuf,
 
     /// Timeline: current, latest or a number
     #[arg(long, value_name = "TLI", value_parser = target_timeline, help_heading = RECOVERY_TARGET)]

@@ -50,14 +50,27 @@ pub fn run(
 }
 
 /// Checks several servers at the same time, as [`run`] does one; the reports are in their order. What a check has to say
-/// to the user is told server by server in that order, once all are done.
+/// to the user is told server by server in that order.
 #[must_use]
 pub fn run_all(
     servers: &[&ServerConfig],
     options: &CheckOptions,
     ctx: &Context<'_>,
 ) -> Vec<Result<CheckReport, CheckInterrupted>> {
-    let checked = parallel::map(servers, |config| {
+    let mut reports = Vec::with_capacity(servers.len());
+    run_each(servers, options, ctx, |report| reports.push(report));
+    reports
+}
+
+/// As [`run_all`], but each report is handed over as soon as it and those before it are there: a server that hangs does
+/// not hide what is known of others.
+pub fn run_each(
+    servers: &[&ServerConfig],
+    options: &CheckOptions,
+    ctx: &Context<'_>,
+    mut found: impl FnMut(Result<CheckReport, CheckInterrupted>),
+) {
+    let work = |config: &&ServerConfig| {
         let said = Said::default();
         let quiet = Context {
             progress: &said,
@@ -65,13 +78,11 @@ pub fn run_all(
         };
         let mut server = Server::new((*config).clone());
         (run(&mut server, options, &quiet), said)
-    });
-    let mut reports = Vec::with_capacity(checked.len());
-    for (report, said) in checked {
+    };
+    parallel::each(servers, work, |(report, said)| {
         said.tell(ctx);
-        reports.push(report);
-    }
-    reports
+        found(report);
+    });
 }
 
 /// Messages that are kept until it is their turn.

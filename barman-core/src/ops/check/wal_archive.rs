@@ -46,11 +46,11 @@ fn is_waited_for(facts: &mut Facts<'_, '_>) -> Result<bool, String> {
 
 /// Archives what waits, without a word to the user; whether the archive holds anything now.
 fn archive(facts: &mut Facts<'_, '_>) -> bool {
-    let outer = facts.ctx();
+    // A long queue, or a hook that hangs, must not take longer than the checks may.
     let ctx = Context {
         progress: &Silent,
-        cancel: outer.cancel,
-        clock: outer.clock,
+        cancel: facts.deadline().cancel(),
+        clock: facts.ctx().clock,
     };
     let options = ArchiveOptions {
         occasion: Occasion::Implicit,

@@ -215,8 +215,8 @@ impl Turn<'_, '_> {
         let Some(receiver) = self.receiver() else { return };
         match process::terminate(&receiver, self.ctx) {
             Termination::Stopped => self.say(&format!("Stopped process receive-wal({})", receiver.pid)),
-            Termination::StillRunning | Termination::Stranger | Termination::Denied => {
-                self.error(&format!("Cannot terminate process receive-wal({})", receiver.pid));
+            stays @ (Termination::StillRunning | Termination::Stranger | Termination::Denied) => {
+                self.error(&stays.refusal(&receiver));
             }
         }
     }

@@ -183,6 +183,18 @@ pub enum ReplicationStatusError {
     },
 }
 
+impl ReplicationStatusError {
+    /// The server that was asked.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        match self {
+            Self::Unreachable { server, .. } | Self::Query { server, .. } | Self::Interrupted { server } => {
+                server
+            }
+        }
+    }
+}
+
 impl Failure for ReplicationStatusError {
     fn class(&self) -> Class {
         match self {
@@ -208,7 +220,19 @@ pub fn run(
     options: &ReplicationStatusOptions,
     ctx: &Context<'_>,
 ) -> Vec<Result<ReplicationStatusReport, ReplicationStatusError>> {
-    parallel::map(servers, |config| {
+    let mut answers = Vec::with_capacity(servers.len());
+    run_each(servers, options, ctx, |answer| answers.push(answer));
+    answers
+}
+
+/// As [`run`], but each answer is handed over as soon as it and those before it are there.
+pub fn run_each(
+    servers: &[&ServerConfig],
+    options: &ReplicationStatusOptions,
+    ctx: &Context<'_>,
+    found: impl FnMut(Result<ReplicationStatusReport, ReplicationStatusError>),
+) {
+    let work = |config: &&ServerConfig| {
         let mut server = Server::new((*config).clone());
         if options.source == Source::WalHost {
             server.use_wal_connections();
@@ -217,7 +241,8 @@ pub fn run(
         deadline::within(&mut server, limit, ctx, |server, deadline| {
             ask(server, options.target, deadline)
         })
-    })
+    };
+    parallel::each(servers, work, found);
 }
 
 fn ask(

@@ -129,7 +129,14 @@ fn named<S: serde::Serializer>(
 /// waiting: what was not asked by then is as if it could not be reached.
 #[must_use]
 pub fn run(servers: &[&ServerConfig], ctx: &Context<'_>) -> Vec<StatusReport> {
-    parallel::map(servers, |config| of(config, ctx))
+    let mut reports = Vec::with_capacity(servers.len());
+    run_each(servers, ctx, |report| reports.push(report));
+    reports
+}
+
+/// As [`run`], but each report is handed over as soon as it and those before it are there.
+pub fn run_each(servers: &[&ServerConfig], ctx: &Context<'_>, found: impl FnMut(StatusReport)) {
+    parallel::each(servers, |config| of(config, ctx), found);
 }
 
 fn of(config: &ServerConfig, ctx: &Context<'_>) -> StatusReport {

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::config::ServerConfig;
 use crate::context::{Context, Level};
-use crate::failure::{Class, Failure};
-use crate::host::process::{self, TaskProcess, Termination};
+use crate::failure::{Class, Failure, nearest};
+use crate::host::process::{self, TASKS, TaskProcess, Termination};
 use crate::ops::list_processes::{self, ListProcessesError};
 
 /// Name under which the log records it.
@@ -64,23 +64,20 @@ impl Failure for TerminateProcessError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::NoSuchProcess { task, .. } if !TASKS.contains(&task.as_str()) => {
+                Some(match nearest(task, TASKS) {
+                    Some(meant) => format!("there is no task of this name; did you mean '{meant}'?"),
+                    None => format!(
+                        "there is no task of this name; the tasks are: {}",
+                        TASKS.join(", ")
+                    ),
+                })
+            }
             Self::NoSuchProcess { running, server, .. } if running.is_empty() => {
                 Some(format!("no process of server '{server}' is running"))
             }
             Self::NoSuchProcess { running, .. } => Some(format!("running are: {}", running.join(", "))),
-            Self::Refused { process, reason } => Some(match reason {
-                Termination::Denied => format!("process {} belongs to another user", process.pid),
-                Termination::Stranger => format!(
-                    "process {} does not have the lock {} open, so it was left alone; try again in a moment",
-                    process.pid,
-                    process.lock.display()
-                ),
-                Termination::Stopped | Termination::StillRunning => {
-                    "it was asked to end (SIGINT) and is still there after ten seconds; \
-                     'barman list-processes' shows when it has gone"
-                        .to_owned()
-                }
-            }),
+            Self::Refused { process, reason } => reason.explained(process),
             Self::List(error) => error.hint(),
             Self::Interrupted { .. } => None,
         }
@@ -133,5 +130,65 @@ pub fn run(
     match failure {
         Some(failure) => Err(failure),
         None => Ok(report),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::context::{Cancel, SystemClock};
+    use crate::host::process::tests::holder_of;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<String>>);
+
+    impl crate::Progress for Told {
+        fn message(&self, message: crate::Message<'_>) {
+            self.0.lock().unwrap().push(message.text.to_owned());
+        }
+    }
+
+    /// Barman stops the first one only.
+    #[test]
+    fn all_processes_of_a_task_are_stopped() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("c");
+        let text = format!(
+            "[barman]\nbarman_home = {}\n[pg]\nactive = off\n",
+            home.path().display()
+        );
+        std::fs::write(&path, text).unwrap();
+        let config = Config::load(&path, None).unwrap();
+        let server = config.server("pg").unwrap();
+        let mut children = ["20261121T044724", "20261121T044725"].map(|id| {
+            let lock = home.path().join(format!(".pg-{id}-sync-backup.lock"));
+            holder_of(&lock, "trap 'exit 0' INT")
+        });
+        let mut other = holder_of(&home.path().join(".pg-cron.lock"), ":");
+        let (told, cancel) = (Told::default(), Cancel::new());
+        let ctx = Context {
+            progress: &told,
+            cancel: &cancel,
+            clock: &SystemClock,
+        };
+        let report = run(server, "sync-backup", &ctx).unwrap();
+        let mut stopped: Vec<u32> = report.stopped.iter().map(|process| process.pid).collect();
+        stopped.sort_unstable();
+        let mut wanted = children.each_ref().map(std::process::Child::id);
+        wanted.sort_unstable();
+        assert_eq!(stopped, wanted);
+        let mut lines = told.0.into_inner().unwrap();
+        lines.sort_unstable();
+        let mut expected = wanted.map(|pid| format!("Stopped process sync-backup({pid})"));
+        expected.sort_unstable();
+        assert_eq!(lines, expected);
+        assert!(other.try_wait().unwrap().is_none(), "another task was stopped");
+        other.kill().unwrap();
+        other.wait().unwrap();
+        for child in &mut children {
+            child.wait().unwrap();
+        }
     }
 }
