@@ -163,6 +163,7 @@ fn bootstrap_replica_and_callback() {
             r#"{"operation_id":"20261121T050225"}"#,
         )],
         poll: vec![ok(r#"{"status":"DONE"}"#)],
+        cancel: Vec::new(),
     };
     let service = Service::start(&script, None).unwrap();
     let (client, peer) = (PortLease::take().unwrap(), PortLease::take().unwrap());
