@@ -46,6 +46,11 @@ fn of_recover() {
     negative.script.poll.insert(0, ok("{}"));
     compare(vec![
         row("no command", &[], 255),
+        row(
+            "a number without measure",
+            &[&["--max-retries=99999999999999999999"][..], &NEEDED].concat(),
+            0,
+        ),
         row("an empty log file", &[&["--log-file="][..], &NEEDED].concat(), 0),
         row(
             "empty certificates",

@@ -564,6 +564,7 @@ fn urls() {
     .map(|name| (name, "http://127.0.0.1:1".into()))
     .to_vec();
     compare(vec![
+        Row::new("blanks before", good(), done()).url(" \n\thttp://127.0.0.1:{port}"),
         Row::new("slash", good(), done()).url("http://127.0.0.1:{port}/"),
         Row::new("user and password", good(), done()).url("http://u:hunter2@127.0.0.1:{port}"),
         Row::new("upper case", good(), done()).url("HTTP://LOCALHOST:{port}"),
