@@ -20,7 +20,7 @@ pub struct Journal {
 }
 
 /// How long a signal waits for the service to end an operation. Patroni waits for ten seconds, then it kills.
-const CANCELLATION: Duration = Duration::from_secs(3);
+const CANCELLATION: Duration = Duration::from_secs(5);
 
 /// How long the writing of a line may take before nobody seems to read the log.
 const LINE_MILLISECONDS: u32 = 200;
@@ -242,5 +242,19 @@ mod tests {
             .parse()
             .unwrap();
         assert!(format_line(&early, Level::Error, &"x").starts_with("2026-11-21 05:02:25,007 ERROR: x"));
+    }
+
+    /// Otherwise the exit code would sometimes be the command's: what a signal ends on the Barman host has failed.
+    #[test]
+    fn nothing_goes_on_behind_a_signal() {
+        let journal = std::sync::Arc::new(Journal::new(Box::new(io::sink())));
+        journal.interrupted("SIGTERM");
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            (&mut &*journal).tell(&Event::Creating { what: "recovery" });
+            let _ = sender.send(());
+        });
+        let told = receiver.recv_timeout(Duration::from_millis(200));
+        assert_eq!(told, Err(mpsc::RecvTimeoutError::Timeout));
     }
 }

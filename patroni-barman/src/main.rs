@@ -13,7 +13,7 @@ use signal_hook::low_level::emulate_default_handler;
 
 /// How long a signal may take to end the program: the service is asked to end a restore, and the log gets a line. Less
 /// than the ten seconds of Patroni.
-const LAST_WORDS: Duration = Duration::from_secs(4);
+const LAST_WORDS: Duration = Duration::from_secs(6);
 
 fn main() -> ExitCode {
     let journal = Arc::new(Journal::new(Box::new(io::stderr())));

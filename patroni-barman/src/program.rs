@@ -112,7 +112,8 @@ fn run_config_switch(global: &Global, command: args::ConfigSwitch, journal: &Jou
 
 /// A restore that nobody waits for any more must not fill the directory on.
 fn cancel_when_interrupted(global: &Global, server: &str, journal: &Journal) {
-    let deadline = Duration::from_secs(1);
+    // The whole has a limit of its own.
+    let deadline = Duration::from_secs(4);
     let options = ApiOptions {
         tls: tls(global),
         deadlines: Deadlines {

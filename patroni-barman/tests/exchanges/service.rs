@@ -147,7 +147,7 @@ fn accept(listener: TcpListener, shared: &Arc<Shared>, tls: Option<&SslAcceptor>
         workers.push(thread::spawn(move || match tls {
             None => {
                 let raw = stream.try_clone();
-                serve(&mut { stream }, &shared);
+                serve(&mut { stream }, raw.as_ref().ok(), &shared);
                 // An end that the peer sees at once.
                 let _ = raw.map(|raw| raw.shutdown(Shutdown::Both));
             }
@@ -163,7 +163,7 @@ fn accept(listener: TcpListener, shared: &Arc<Shared>, tls: Option<&SslAcceptor>
                     let _ = stream
                         .get_ref()
                         .set_read_timeout(Some(Duration::from_millis(200)));
-                    serve(&mut stream, &shared);
+                    serve(&mut stream, None, &shared);
                     let _ = stream.shutdown();
                 }
             }
@@ -175,7 +175,8 @@ fn accept(listener: TcpListener, shared: &Arc<Shared>, tls: Option<&SslAcceptor>
     }
 }
 
-fn serve(stream: &mut dyn Stream, shared: &Shared) {
+/// `socket` is the one below, if nothing is between.
+fn serve(stream: &mut dyn Stream, socket: Option<&TcpStream>, shared: &Shared) {
     let mut buffer = Vec::new();
     while let Some(seen) = read_request(stream, &mut buffer, shared) {
         let kind = match seen.line.split(' ').collect::<Vec<_>>()[..] {
@@ -229,6 +230,8 @@ fn serve(stream: &mut dyn Stream, shared: &Shared) {
                 return;
             }
             Act::Raw(bytes) => {
+                // The end goes with the bytes: whoever has read them sees it, and nothing depends on who is faster.
+                let _ = socket.map(|socket| rustix::net::sockopt::set_tcp_cork(socket, true));
                 let _ = stream.write_all(&bytes);
                 return;
             }
