@@ -391,7 +391,12 @@ fn number(matches: &mut Matches, name: &str) -> Option<i64> {
 
 /// What stands before the sub-command counts before what stands behind it.
 fn global_options(early: &mut Matches, late: &mut Matches) -> Global {
-    let mut path = |name| text(early, name).or_else(|| text(late, name)).map(PathBuf::from);
+    // An empty path is none, as in the original, and none before the sub-command leaves the one behind it.
+    let given = |matches: &mut Matches, name| text(matches, name).filter(|path| !path.is_empty());
+    let mut path = |name| {
+        let path = given(early, name).or_else(|| given(late, name));
+        path.map(PathBuf::from)
+    };
     let [cert_file, key_file, ca_file, log_file] =
         ["--cert-file", "--key-file", "--ca-file", "--log-file"].map(&mut path);
     let mut seconds = |name, default| {

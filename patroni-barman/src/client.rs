@@ -12,9 +12,10 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::events::{Event, Host};
-use crate::protocol::{self, NewOperation, OperationStatus, Unfit};
+use crate::protocol::{self, NewOperation, Progress, Unfit};
+use crate::secrets::Secrets;
 use crate::tls::TlsOptions;
-use crate::transport::{Deadlines, Exchanger, Reply, TransportError, TransportErrorKind};
+use crate::transport::{Ask, Deadlines, Exchanger, Reply, TransportError, TransportErrorKind};
 use crate::url::{HttpUrl, UrlError, segment};
 
 /// How often one request is repeated: connections that failed, redirects and waits that were asked for, together.
@@ -138,6 +139,24 @@ impl ApiError {
             _ => Hope::None,
         }
     }
+
+    /// Whether the service may have done what it was asked for by a POST, though there is no answer that says so.
+    pub fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Transport {
+                method: "POST",
+                error,
+                ..
+            } => error.kind == TransportErrorKind::Broken,
+            // A proxy that gave up waiting, or an answer that makes no sense.
+            Self::Answer {
+                method: "POST",
+                status,
+                ..
+            } => matches!(status, 0..300 | 502 | 504),
+            _ => false,
+        }
+    }
 }
 
 /// A `pg-backup-api` service.
@@ -157,6 +176,7 @@ pub struct PgBackupApi {
     base: HttpUrl,
     exchanger: Exchanger,
     attempts: Attempts,
+    secrets: Secrets,
 }
 
 /// A request and its answer.
@@ -176,6 +196,7 @@ impl PgBackupApi {
             base: HttpUrl::parse(api_url)?,
             exchanger: Exchanger::new(options.tls, options.deadlines),
             attempts: options.attempts,
+            secrets: Secrets::default(),
         })
     }
 
@@ -197,14 +218,14 @@ impl PgBackupApi {
                 example: example.as_str(),
             });
         }
-        let exchange = self.request("status", None, host)?;
+        let exchange = self.request("status", Ask::Get, host)?;
         match protocol::read_health(&exchange.reply.body) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(answer)) => Err(ApiError::NotOk {
                 url: self.base.as_str().to_owned(),
                 answer: protocol::excerpt(answer.as_bytes()),
             }),
-            Err(unfit) => Err(exchange.unfit(&unfit, &[])),
+            Err(unfit) => Err(exchange.unfit(&unfit, &self.secrets)),
         }
     }
 
@@ -220,33 +241,43 @@ impl PgBackupApi {
     ) -> Result<String, ApiError> {
         let path = format!("servers/{}/operations", segment(server));
         let body = operation.to_json();
-        let secrets: Vec<&str> = match operation {
-            NewOperation::Recovery {
-                remote_ssh_command, ..
-            } => vec![remote_ssh_command],
-            NewOperation::Model(_) | NewOperation::Reset => Vec::new(),
-        };
+        self.secrets.of(operation);
         let call = format!("create the {} operation", operation.name());
         self.attempt(&call, host, |host| {
-            let exchange = self.request(&path, Some(&body), host)?;
-            protocol::read_created(&exchange.reply.body).map_err(|unfit| exchange.unfit(&unfit, &secrets))
+            let exchange = self.request(&path, Ask::Post(&body), host)?;
+            protocol::read_created(&exchange.reply.body)
+                .map_err(|unfit| exchange.unfit(&unfit, &self.secrets))
         })
     }
 
-    /// Asks for the state of an operation (`GET servers/<server>/operations/<id>`).
+    /// Asks for the state of an operation (`GET servers/<server>/operations/<id>`). What the service tells of its output
+    /// has no ssh command that this client has sent.
     ///
     /// # Errors
     /// The service does not say in all attempts.
-    pub fn status(&self, server: &str, id: &str, host: &mut dyn Host) -> Result<OperationStatus, ApiError> {
-        let path = format!("servers/{}/operations/{}", segment(server), segment(id));
+    pub fn status(&self, server: &str, id: &str, host: &mut dyn Host) -> Result<Progress, ApiError> {
+        let path = operation_path(server, id);
         let call = format!(
             "learn the state of operation {}",
             protocol::excerpt(id.as_bytes())
         );
         self.attempt(&call, host, |host| {
-            let exchange = self.request(&path, None, host)?;
-            protocol::read_status(&exchange.reply.body).map_err(|unfit| exchange.unfit(&unfit, &[]))
+            let exchange = self.request(&path, Ask::Get, host)?;
+            let mut progress = protocol::read_progress(&exchange.reply.body)
+                .map_err(|unfit| exchange.unfit(&unfit, &self.secrets))?;
+            progress.output = progress.output.map(|output| self.secrets.hide(&output));
+            Ok(progress)
         })
+    }
+
+    /// Asks to end an operation (`DELETE servers/<server>/operations/<id>`), and tells whether the service does: the
+    /// original knows no such request.
+    ///
+    /// # Errors
+    /// The service cannot be asked.
+    pub fn cancel(&self, server: &str, id: &str, host: &mut dyn Host) -> Result<bool, ApiError> {
+        let exchange = self.request(&operation_path(server, id), Ask::Delete, host)?;
+        Ok(matches!(exchange.reply.status, 200 | 202 | 204))
     }
 
     /// Repeats a call while there is hope and an attempt left.
@@ -272,7 +303,7 @@ impl PgBackupApi {
                 Hope::Soon => wait,
                 Hope::Later => {
                     let pause = backoff;
-                    backoff = (backoff * 2).min(LONGEST_BACKOFF.max(wait));
+                    backoff = backoff.saturating_mul(2).min(LONGEST_BACKOFF.max(wait));
                     pause
                 }
             };
@@ -291,20 +322,20 @@ impl PgBackupApi {
     }
 
     /// Sends one request until it has an answer that is neither a redirect nor a wish to wait.
-    fn request(&self, path: &str, body: Option<&str>, host: &mut dyn Host) -> Result<Exchange, ApiError> {
+    fn request(&self, path: &str, ask: Ask<'_>, host: &mut dyn Host) -> Result<Exchange, ApiError> {
         let mut url = self.base.join(path)?;
-        let mut body = body;
+        let mut ask = ask;
         let mut left = REPEATS;
         loop {
-            let method = if body.is_some() { "POST" } else { "GET" };
+            let method = ask.method();
             let here = url.as_str().to_owned();
-            let reply = match self.exchanger.exchange(&url, body) {
+            let reply = match self.exchanger.exchange(&url, ask) {
                 Ok(reply) => reply,
                 Err(error) => {
                     let repeatable = match error.kind {
                         TransportErrorKind::NotConnected => true,
                         // The service may have acted on a POST.
-                        TransportErrorKind::Broken => body.is_none(),
+                        TransportErrorKind::Broken => !ask.is_post(),
                         TransportErrorKind::Hopeless => false,
                     };
                     if !repeatable || left == 0 {
@@ -320,6 +351,8 @@ impl PgBackupApi {
                         cause: &error.text,
                         path: url.path(),
                     });
+                    // Nothing to wait for, but whoever runs the command may have had enough.
+                    rest(host, Duration::ZERO)?;
                     continue;
                 }
             };
@@ -347,7 +380,7 @@ impl PgBackupApi {
                     to: target.as_str(),
                 });
                 if reply.status == 303 {
-                    body = None;
+                    ask = Ask::Get;
                 }
                 url = target;
                 continue;
@@ -356,7 +389,7 @@ impl PgBackupApi {
                 .retry_after
                 .as_deref()
                 .and_then(|text| retry_after(text, Timestamp::now()))
-                .filter(|_| matches!(reply.status, 413 | 429 | 503) && body.is_none() && left > 0);
+                .filter(|_| matches!(reply.status, 413 | 429 | 503) && !ask.is_post() && left > 0);
             if let Some(time) = asked {
                 left -= 1;
                 host.tell(&Event::ToldToWait {
@@ -374,6 +407,10 @@ impl PgBackupApi {
             });
         }
     }
+}
+
+fn operation_path(server: &str, id: &str) -> String {
+    format!("servers/{}/operations/{}", segment(server), segment(id))
 }
 
 pub(crate) fn rest(host: &mut dyn Host, time: Duration) -> Result<(), ApiError> {
@@ -398,20 +435,22 @@ fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
 
 impl Exchange {
     /// The error for an answer that is not what was asked for.
-    fn unfit(&self, unfit: &Unfit, secrets: &[&str]) -> ApiError {
+    fn unfit(&self, unfit: &Unfit, secrets: &Secrets) -> ApiError {
         let status = self.reply.status;
         let success = (200..300).contains(&status);
-        let shown = excerpt(&self.reply.body, secrets);
+        let shown = |text: &str| protocol::excerpt(secrets.hide(text).as_bytes());
+        let body = shown(&String::from_utf8_lossy(&self.reply.body));
         let reason = if status == 404
             && let Some(reason) = protocol::read_not_found(&self.reply.body)
         {
-            excerpt(reason.as_bytes(), secrets)
-        } else if !success && !shown.is_empty() {
-            shown
-        } else if shown.is_empty() {
+            shown(&reason)
+        } else if body.is_empty() {
             "the answer is empty".to_owned()
+        } else if success {
+            let unfit = shown(&unfit.to_string());
+            format!("the answer cannot be used, {unfit}; it begins with {body}")
         } else {
-            format!("the answer cannot be used, {unfit}; it begins with {shown}")
+            body
         };
         ApiError::Answer {
             method: self.method,
@@ -433,25 +472,13 @@ fn hope(method: &str, status: u16, unfit: &Unfit) -> Hope {
         // may run, and must not be started twice.
         ("POST", 500 | 503) => Hope::Later,
         (_, 400..) => Hope::None,
+        // It says that it did something, and not what: once more may be twice.
+        ("POST", _) => Hope::None,
         _ => match unfit {
             Unfit::Malformed(_) => Hope::Soon,
             Unfit::Nonsense(_) => Hope::None,
         },
     }
-}
-
-/// The begin of an answer without what was sent in confidence.
-fn excerpt(body: &[u8], secrets: &[&str]) -> String {
-    let mut text = String::from_utf8_lossy(body).into_owned();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        let quoted = serde_json::to_string(secret).unwrap_or_default();
-        let quoted = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-        text = text.replace(secret, "***");
-        if let Some(quoted) = quoted.filter(|quoted| !quoted.is_empty()) {
-            text = text.replace(quoted, "***");
-        }
-    }
-    protocol::excerpt(text.as_bytes())
 }
 
 #[cfg(test)]
@@ -480,7 +507,7 @@ mod tests {
         let malformed = Unfit::Malformed(String::new());
         let nonsense = Unfit::Nonsense(String::new());
         for (method, status, unfit, expected) in [
-            ("POST", 202, &malformed, Hope::Soon),
+            ("POST", 202, &malformed, Hope::None),
             ("POST", 202, &nonsense, Hope::None),
             ("GET", 200, &malformed, Hope::Soon),
             ("GET", 200, &nonsense, Hope::None),
@@ -499,11 +526,5 @@ mod tests {
                 "{method} {status} {unfit:?}"
             );
         }
-    }
-
-    #[test]
-    fn what_was_sent_in_confidence_is_not_shown() {
-        let shown = excerpt(br#"no: "ssh -i \"k\"" and ssh -i "k""#, &["ssh -i \"k\"", ""]);
-        assert_eq!(shown, "no: \"***\" and ***");
     }
 }

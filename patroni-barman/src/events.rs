@@ -12,7 +12,7 @@ pub trait Host {
     /// Something has happened.
     fn tell(&mut self, event: &Event<'_>);
 
-    /// Waits. [`ControlFlow::Break`] ends the command with [`ApiError::Cancelled`].
+    /// Waits; for nothing, where something is repeated at once. [`ControlFlow::Break`] ends the command with [`ApiError::Cancelled`].
     fn pause(&mut self, time: Duration) -> ControlFlow<()>;
 }
 
@@ -54,6 +54,12 @@ impl fmt::Display for Level {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
+    /// The service is asked to create an operation; [`Event::Created`] or [`Event::NotCreated`] follows. No line of the
+    /// log.
+    Creating {
+        /// What it is asked for.
+        what: &'static str,
+    },
     /// The service has created an operation.
     Created {
         /// What was asked for.
@@ -81,6 +87,8 @@ pub enum Event<'a> {
         what: &'static str,
         /// Its id.
         id: &'a str,
+        /// The end of what Barman printed, if the service tells that.
+        output: Option<&'a str>,
     },
     /// Nothing to do for this role.
     Skipped {
@@ -175,7 +183,8 @@ impl Event<'_> {
     /// How much it matters.
     pub fn level(&self) -> Level {
         match self {
-            Self::Created { .. }
+            Self::Creating { .. }
+            | Self::Created { .. }
             | Self::InProgress { .. }
             | Self::Done { .. }
             | Self::Skipped { .. }
@@ -197,13 +206,20 @@ impl Event<'_> {
 impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Creating { what } => write!(f, "Creating the {what} operation"),
             Self::Created { what, id } => write!(f, "Created the {what} operation {id}"),
             Self::InProgress { what, id } => write!(f, "The {what} operation {id} is still in progress"),
             Self::Done { what, id } => write!(f, "The {what} operation {id} finished successfully"),
-            Self::Failed { what, id } => write!(
-                f,
-                "The {what} operation {id} failed; its output is on the Barman host, in <barman_home>/<server>/output/{id}.json"
-            ),
+            Self::Failed { what, id, output } => {
+                write!(f, "The {what} operation {id} failed")?;
+                if let Some(output) = output.filter(|output| !output.is_empty()) {
+                    write!(f, ", Barman said: {output}")?;
+                }
+                write!(
+                    f,
+                    "; its output is on the Barman host, in <barman_home>/<server>/output/{id}.json"
+                )
+            }
             Self::Skipped { role, switch_when } => write!(
                 f,
                 "Nothing to switch on this node (role={role}, switch_when={switch_when})"
@@ -227,7 +243,15 @@ impl fmt::Display for Event<'_> {
                 why,
             } => write!(f, "Attempt {attempt} of {max} to {call} failed: {why}"),
             Self::ApiUnusable { error } => write!(f, "{error}"),
-            Self::NotCreated { what, error } => write!(f, "Could not create the {what} operation: {error}"),
+            Self::NotCreated { what, error } => {
+                write!(f, "Could not create the {what} operation: {error}")?;
+                if error.leaves_doubt() {
+                    f.write_str(
+                        "; it may run all the same: look on the Barman host before you ask for another one",
+                    )?;
+                }
+                Ok(())
+            }
             Self::Lost { what, id, error } => write!(
                 f,
                 "Could not learn the state of the {what} operation {id}, which may still be running on the Barman host: {error}"

@@ -1,10 +1,11 @@
 //! An operation from its creation to its end; both commands do this.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::client::{ApiError, PgBackupApi, rest};
 use crate::events::{Event, Host};
-use crate::protocol::{NewOperation, OperationStatus};
+use crate::protocol::{self, NewOperation, OperationStatus};
 
 /// How an operation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub(crate) fn follow(
     host: &mut dyn Host,
 ) -> End {
     let what = operation.name();
+    host.tell(&Event::Creating { what });
     let id = match api.create(server, operation, host) {
         Ok(id) => id,
         Err(error) => {
@@ -41,23 +43,35 @@ pub(crate) fn follow(
         }
     };
     // It comes from the network, and goes into lines.
-    let shown = crate::protocol::excerpt(id.as_bytes());
+    let shown = protocol::excerpt(id.as_bytes());
     host.tell(&Event::Created { what, id: &shown });
-    let start = Instant::now();
+    let mut host = Limited {
+        host,
+        limit: patience.limit,
+        start: Instant::now(),
+        over: false,
+    };
     loop {
-        let next = match api.status(server, &id, host) {
-            Ok(OperationStatus::Done) => {
+        let answer = api.status(server, &id, &mut host);
+        let next = match answer.map(|progress| (progress.status, progress.output)) {
+            Ok((OperationStatus::Done, _)) => {
                 host.tell(&Event::Done { what, id: &shown });
                 return End::Done;
             }
-            Ok(OperationStatus::Failed) => {
-                host.tell(&Event::Failed { what, id: &shown });
+            Ok((OperationStatus::Failed, output)) => {
+                let output = output.map(|output| protocol::end_of(&output));
+                host.tell(&Event::Failed {
+                    what,
+                    id: &shown,
+                    output: output.as_deref(),
+                });
                 return End::Failed;
             }
-            Ok(OperationStatus::InProgress) => {
+            Ok((OperationStatus::InProgress, _)) => {
                 host.tell(&Event::InProgress { what, id: &shown });
-                wait(patience, start.elapsed(), host)
+                host.wait(patience.pause)
             }
+            Err(ApiError::Cancelled) => Err(host.reason()),
             Err(error) => Err(error),
         };
         if let Err(error) = next {
@@ -71,13 +85,52 @@ pub(crate) fn follow(
     }
 }
 
-fn wait(patience: Patience, passed: Duration, host: &mut dyn Host) -> Result<(), ApiError> {
-    let Some(limit) = patience.limit else {
-        return rest(host, patience.pause);
-    };
-    let left = limit.saturating_sub(passed);
-    if left.is_zero() {
-        return Err(ApiError::TooLong(limit));
+/// A host whose pauses, also those between attempts and those that a service asks for, end with the time that there is.
+struct Limited<'a> {
+    host: &'a mut dyn Host,
+    limit: Option<Duration>,
+    start: Instant,
+    /// The time has passed in a pause.
+    over: bool,
+}
+
+impl Limited<'_> {
+    /// What is left of the time, if it has an end.
+    fn left(&self) -> Option<Duration> {
+        self.limit.map(|limit| limit.saturating_sub(self.start.elapsed()))
     }
-    rest(host, patience.pause.min(left))
+
+    /// Waits for the next question. The last one is asked when the time is over.
+    fn wait(&mut self, pause: Duration) -> Result<(), ApiError> {
+        match self.left() {
+            Some(left) if left.is_zero() => Err(self.reason()),
+            left => rest(self.host, left.map_or(pause, |left| pause.min(left))),
+        }
+    }
+
+    /// Why there is no further question.
+    fn reason(&self) -> ApiError {
+        match self.limit {
+            Some(limit) if self.over || self.start.elapsed() >= limit => ApiError::TooLong(limit),
+            _ => ApiError::Cancelled,
+        }
+    }
+}
+
+impl Host for Limited<'_> {
+    fn tell(&mut self, event: &Event<'_>) {
+        self.host.tell(event);
+    }
+
+    fn pause(&mut self, time: Duration) -> ControlFlow<()> {
+        match self.left() {
+            Some(left) if left.is_zero() || left < time => {
+                // Nothing is asked when it has passed.
+                self.host.pause(left)?;
+                self.over = true;
+                ControlFlow::Break(())
+            }
+            _ => self.host.pause(time),
+        }
+    }
 }

@@ -34,6 +34,7 @@ mod parser;
 mod program;
 pub mod protocol;
 mod recover;
+mod secrets;
 mod tls;
 mod transport;
 mod url;

@@ -3,12 +3,17 @@
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use patroni_barman::Journal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
+
+/// How long a signal may take to end the program: the service is asked to end a restore, and the log gets a line. Less
+/// than the ten seconds of Patroni.
+const LAST_WORDS: Duration = Duration::from_secs(6);
 
 fn main() -> ExitCode {
     let journal = Arc::new(Journal::new(Box::new(io::stderr())));
@@ -23,21 +28,29 @@ fn main() -> ExitCode {
     ))
 }
 
-/// Ends the program on the first signal, as the signal would have ended it, after one line that says so.
+/// Ends the program on the first signal, as the signal would have ended it, after one line that says so. A second signal
+/// ends it at once.
 fn watch(mut signals: Signals, journal: Arc<Journal>) {
-    std::thread::spawn(move || {
+    thread::spawn(move || {
+        let mut last_words = None;
         for signal in signals.forever() {
-            // Whoever does not read our log does not keep us alive either.
-            std::thread::spawn(move || {
-                std::thread::sleep(Duration::from_secs(1));
+            if last_words.is_some() {
                 let _ = emulate_default_handler(signal);
-            });
-            journal.interrupted(match signal {
-                SIGTERM => "SIGTERM",
-                SIGINT => "SIGINT",
-                _ => "SIGHUP",
-            });
-            let _ = emulate_default_handler(signal);
+            }
+            let journal = journal.clone();
+            last_words = Some(thread::spawn(move || {
+                // Whoever does not read our log does not keep us alive either.
+                thread::spawn(move || {
+                    thread::sleep(LAST_WORDS);
+                    let _ = emulate_default_handler(signal);
+                });
+                journal.interrupted(match signal {
+                    SIGTERM => "SIGTERM",
+                    SIGINT => "SIGINT",
+                    _ => "SIGHUP",
+                });
+                let _ = emulate_default_handler(signal);
+            }));
         }
     });
 }

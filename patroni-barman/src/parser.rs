@@ -357,7 +357,8 @@ fn is_number(text: &str) -> bool {
     digits(whole) && digits(fraction) && !fraction.is_empty() && (!whole.is_empty() || text.starts_with('.'))
 }
 
-/// An integer with optional sign, blanks around it and `_` between digits.
+/// An integer with optional sign, blanks around it and `_` between digits. The original knows no largest one; here the
+/// largest stands for all that are larger.
 pub fn integer(text: &str) -> Option<i64> {
     let trimmed = text.trim();
     let (negative, digits) = match trimmed.strip_prefix('-') {
@@ -371,9 +372,10 @@ pub fn integer(text: &str) -> Option<i64> {
         return None;
     }
     let plain = digits.replace('_', "");
-    if negative {
-        format!("-{plain}").parse().ok()
+    // Digits only: nothing can fail but for want of room.
+    Some(if negative {
+        format!("-{plain}").parse().unwrap_or(i64::MIN)
     } else {
-        plain.parse().ok()
-    }
+        plain.parse().unwrap_or(i64::MAX)
+    })
 }

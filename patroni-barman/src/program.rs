@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::args::{self, Command, Global, Parsed};
 use crate::client::{ApiError, ApiOptions, Attempts, PgBackupApi};
 use crate::config_switch::{ConfigSwitchExit, ConfigSwitchOptions, Decision, decide, switch};
-use crate::events::{Event, Host};
+use crate::events::{Event, Host, Silent};
 use crate::journal::Journal;
 use crate::recover::{RecoverExit, RecoverOptions, recover};
 use crate::tls::TlsOptions;
@@ -47,8 +47,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, stdout: &mut dyn Write
                 return NO_LOG;
             }
             match command {
-                Command::Recover(command) => run_recover(global, command, journal),
-                Command::ConfigSwitch(command) => run_config_switch(global, command, journal),
+                Command::Recover(command) => run_recover(&global, command, journal),
+                Command::ConfigSwitch(command) => run_config_switch(&global, command, journal),
             }
         }
         Err(usage) => {
@@ -74,7 +74,7 @@ fn open_log(global: &Global, journal: &Journal) -> bool {
     }
 }
 
-fn run_recover(global: Global, command: args::Recover, journal: &Journal) -> u8 {
+fn run_recover(global: &Global, command: args::Recover, journal: &Journal) -> u8 {
     let options = RecoverOptions {
         barman_server: command.barman_server,
         backup_id: command.backup_id,
@@ -83,13 +83,14 @@ fn run_recover(global: Global, command: args::Recover, journal: &Journal) -> u8 
         loop_wait: pause("--loop-wait", command.loop_wait, 10, journal),
         timeout: limit(command.timeout),
     };
+    cancel_when_interrupted(global, &options.barman_server, journal);
     match connect(global, journal) {
         Ok(api) => recover(&api, &options, &mut &*journal).code(),
         Err(error) => refusal(&error, RecoverExit::HttpError.code(), journal),
     }
 }
 
-fn run_config_switch(global: Global, command: args::ConfigSwitch, journal: &Journal) -> u8 {
+fn run_config_switch(global: &Global, command: args::ConfigSwitch, journal: &Journal) -> u8 {
     let options = ConfigSwitchOptions {
         barman_server: command.barman_server,
         barman_model: command.barman_model,
@@ -109,14 +110,37 @@ fn run_config_switch(global: Global, command: args::ConfigSwitch, journal: &Jour
     }
 }
 
-/// A client of a service that says that it is well.
-fn connect(global: Global, journal: &Journal) -> Result<PgBackupApi, ApiError> {
+/// A restore that nobody waits for any more must not fill the directory on.
+fn cancel_when_interrupted(global: &Global, server: &str, journal: &Journal) {
+    // The whole has a limit of its own.
+    let deadline = Duration::from_secs(4);
     let options = ApiOptions {
-        tls: TlsOptions {
-            cert_file: global.cert_file,
-            key_file: global.key_file,
-            ca_file: global.ca_file,
+        tls: tls(global),
+        deadlines: Deadlines {
+            connect: deadline,
+            answer: deadline,
         },
+        attempts: Attempts::default(),
+    };
+    let (url, server) = (global.api_url.clone(), server.to_owned());
+    journal.on_interruption(move |id| {
+        let api = PgBackupApi::new(&url, options);
+        api.is_ok_and(|api| api.cancel(&server, id, &mut Silent).unwrap_or(false))
+    });
+}
+
+fn tls(global: &Global) -> TlsOptions {
+    TlsOptions {
+        cert_file: global.cert_file.clone(),
+        key_file: global.key_file.clone(),
+        ca_file: global.ca_file.clone(),
+    }
+}
+
+/// A client of a service that says that it is well.
+fn connect(global: &Global, journal: &Journal) -> Result<PgBackupApi, ApiError> {
+    let options = ApiOptions {
+        tls: tls(global),
         deadlines: Deadlines::default(),
         attempts: Attempts {
             max: global.max_retries,

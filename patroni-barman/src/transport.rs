@@ -18,13 +18,23 @@ use ureq::unversioned::transport::{
 use crate::tls::{TlsConnector, TlsOptions, TlsRefusal};
 use crate::url::HttpUrl;
 
+/// The most that the head of an answer may have.
+const MAX_HEAD: usize = 64 << 10;
+
+/// The longest deadline: more cannot be added to every time.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a connection is kept that is not used. Services close such connections after some seconds; a request that
+/// meets that fails.
+const KEPT: Duration = Duration::from_secs(1);
+
 /// The most that an answer may have. The longest one that means something has some dozen bytes.
 const MAX_ANSWER: u64 = 1 << 20;
 
 /// What the requests call themselves.
 const USER_AGENT: &str = concat!("patroni_barman/", env!("CARGO_PKG_VERSION"));
 
-/// How long is waited for the network.
+/// How long is waited for the network; a day at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
     /// For the name, for the connection, and for the TLS handshake, each.
@@ -39,6 +49,29 @@ impl Default for Deadlines {
             connect: Duration::from_secs(10),
             answer: Duration::from_secs(60),
         }
+    }
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask<'a> {
+    Get,
+    /// With a body, which is JSON.
+    Post(&'a str),
+    Delete,
+}
+
+impl Ask<'_> {
+    pub(crate) fn method(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post(_) => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    pub(crate) fn is_post(self) -> bool {
+        matches!(self, Self::Post(_))
     }
 }
 
@@ -72,13 +105,13 @@ pub enum TransportErrorKind {
     Hopeless,
 }
 
-/// Makes exchanges. Connections are kept for the next one where the service allows it, but not for a POST: a service may
-/// close a kept connection at any time, a POST that meets that cannot be repeated, as it may have been acted on, and
-/// nobody can tell before.
+/// Makes exchanges, one at a time. Connections are kept for the next one where the service allows it, but for a moment
+/// only, and not for a POST: a service may close a kept connection at any time, a POST that meets that cannot be
+/// repeated, as it may have been acted on, and nobody can tell before.
 #[derive(Debug)]
 pub(crate) struct Exchanger {
     tls: TlsOptions,
-    /// Holds the connection that the last exchange left.
+    /// Holds the connection that the last exchange left. Locked while one runs: what [`Witness`] notes is of that one.
     agent: Mutex<Agent>,
     sent: Arc<AtomicBool>,
     deadlines: Deadlines,
@@ -87,6 +120,10 @@ pub(crate) struct Exchanger {
 impl Exchanger {
     pub(crate) fn new(tls: TlsOptions, deadlines: Deadlines) -> Self {
         let sent = Arc::new(AtomicBool::new(false));
+        let deadlines = Deadlines {
+            connect: deadlines.connect.min(LONGEST_DEADLINE),
+            answer: deadlines.answer.min(LONGEST_DEADLINE),
+        };
         Self {
             agent: Mutex::new(agent(&tls, deadlines, &sent)),
             tls,
@@ -95,27 +132,22 @@ impl Exchanger {
         }
     }
 
-    /// What makes the next exchange: with a connection of its own or one that was kept.
-    fn agent(&self, fresh: bool) -> Agent {
+    /// Sends a request and reads the answer.
+    pub(crate) fn exchange(&self, url: &HttpUrl, ask: Ask<'_>) -> Result<Reply, TransportError> {
         let mut kept = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
-        if fresh {
+        if ask.is_post() {
             *kept = agent(&self.tls, self.deadlines, &self.sent);
         }
-        kept.clone()
-    }
-
-    /// Sends a request and reads the answer. With a body it is a POST.
-    pub(crate) fn exchange(&self, url: &HttpUrl, body: Option<&str>) -> Result<Reply, TransportError> {
         self.sent.store(false, Ordering::Relaxed);
-        self.attempt(url, body)
+        Self::attempt(&kept, url, ask)
             .map_err(|error| describe(&error, self.sent.load(Ordering::Relaxed), self.deadlines))
     }
 
-    fn attempt(&self, url: &HttpUrl, body: Option<&str>) -> Result<Reply, ureq::Error> {
-        let agent = self.agent(body.is_some());
-        let mut response = match body {
-            None => agent.run(Request::get(url.as_str()).body(())?),
-            Some(body) => agent.run(
+    fn attempt(agent: &Agent, url: &HttpUrl, ask: Ask<'_>) -> Result<Reply, ureq::Error> {
+        let mut response = match ask {
+            Ask::Get => agent.run(Request::get(url.as_str()).body(())?),
+            Ask::Delete => agent.run(Request::delete(url.as_str()).body(())?),
+            Ask::Post(body) => agent.run(
                 Request::post(url.as_str())
                     .header("Content-Type", "application/json")
                     .body(body)?,
@@ -158,9 +190,11 @@ fn agent(tls: &TlsOptions, deadlines: Deadlines, sent: &Arc<AtomicBool>) -> Agen
         .accept(AutoHeaderValue::None)
         .accept_encoding(AutoHeaderValue::Provided(Arc::new("identity".to_owned())))
         // Answers are small, and so is this program.
-        .input_buffer_size(8 << 10)
+        // The head of an answer must fit in, and one byte more, so that one that is too long is seen.
+        .input_buffer_size(MAX_HEAD + 1)
         .output_buffer_size(8 << 10)
-        .max_response_header_size(64 << 10)
+        .max_response_header_size(MAX_HEAD)
+        .max_idle_age(KEPT)
         .timeout_resolve(Some(connect))
         .timeout_connect(Some(connect))
         .timeout_send_request(Some(answer))

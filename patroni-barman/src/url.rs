@@ -29,7 +29,7 @@ pub enum UrlError {
 }
 
 impl HttpUrl {
-    /// Reads an absolute URL. Characters that no URL may contain are escaped; a user and a password are passed over,
+    /// Reads an absolute URL. Blanks around it do not count. Characters that no URL may contain are escaped; a user and a password are passed over,
     /// as they always were.
     ///
     /// # Errors
@@ -43,6 +43,8 @@ impl HttpUrl {
     /// assert!(HttpUrl::parse("barman:7480").is_err());
     /// ```
     pub fn parse(text: &str) -> Result<Self, UrlError> {
+        // A blank of a quoted or folded value.
+        let text = text.trim_matches(|character: char| character.is_ascii_control() || character == ' ');
         let unusable = |reason: &str| UrlError::Unusable {
             url: without_password(text),
             reason: reason.to_owned(),

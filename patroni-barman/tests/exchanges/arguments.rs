@@ -8,6 +8,7 @@ fn script() -> Script {
         health: vec![ok("\"OK\"")],
         create: vec![ok(r#"{"operation_id":"20261121T050225"}"#)],
         poll: vec![ok(r#"{"status":"DONE"}"#)],
+        cancel: Vec::new(),
     }
 }
 
@@ -40,11 +41,25 @@ fn of_recover() {
         &[&["--retry-wait=-1"][..], &NEEDED].concat(),
         0,
     )
-    .ours_is(outcome(0, "S C C P", "WWII"))
-    .original("patroni-16", outcome(1, "S C", "W"));
-    negative.script.create.insert(0, ok("{}"));
+    .ours_is(outcome(0, "S C P P", "WIWI"))
+    .original("patroni-16", outcome(1, "S C P", "IW"));
+    negative.script.poll.insert(0, ok("{}"));
     compare(vec![
         row("no command", &[], 255),
+        row(
+            "a number without measure",
+            &[&["--max-retries=99999999999999999999"][..], &NEEDED].concat(),
+            0,
+        ),
+        row("an empty log file", &[&["--log-file="][..], &NEEDED].concat(), 0),
+        row(
+            "empty certificates",
+            &[&["--cert-file=", "--key-file="][..], &NEEDED].concat(),
+            0,
+        ),
+        row("no URL", &[&["--api-url="][..], &NEEDED].concat(), 2)
+            .ours_is(outcome(2, "", "E"))
+            .original("patroni-1", outcome(1, "", "WWW")),
         row("unknown command", &["restore"], 2),
         row("two dashes", &["--", "recover"], 2),
         row("a word of an unknown option", &["--foo", "bar", "recover"], 2),

@@ -24,6 +24,13 @@ impl Pair {
         self.certificate.to_pem().unwrap()
     }
 
+    pub fn encrypted_key_pem(&self) -> Vec<u8> {
+        let cipher = openssl::symm::Cipher::aes_256_cbc();
+        self.key
+            .private_key_to_pem_pkcs8_passphrase(cipher, b"pass phrase")
+            .unwrap()
+    }
+
     pub fn key_pem(&self) -> Vec<u8> {
         self.key.private_key_to_pem_pkcs8().unwrap()
     }
@@ -34,6 +41,8 @@ pub struct Certificates {
     pub authority: Pair,
     /// For 127.0.0.1 and localhost.
     pub server: Pair,
+    /// As `server`, until yesterday.
+    pub expired: Pair,
     /// For another host.
     pub stranger: Pair,
     /// Signed by itself, for 127.0.0.1.
@@ -44,19 +53,24 @@ pub struct Certificates {
 pub fn all() -> &'static Certificates {
     static ALL: OnceLock<Certificates> = OnceLock::new();
     ALL.get_or_init(|| {
-        let authority = make("authority", None, None);
-        let signed = |name, host| make(name, host, Some(&authority));
+        let valid = || [0, 2].map(|days| Asn1Time::days_from_now(days).unwrap());
+        let authority = make("authority", None, None, valid());
+        let signed = |name, host| make(name, host, Some(&authority), valid());
+        let now = std::time::SystemTime::now();
+        let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+        let past = [20, 1].map(|days| Asn1Time::from_unix(now - days * 86400).unwrap());
         Certificates {
             server: signed("server", Some("127.0.0.1")),
             stranger: signed("stranger", Some("127.0.0.2")),
-            own: make("own", Some("127.0.0.1"), None),
+            expired: make("expired", Some("127.0.0.1"), Some(&authority), past),
+            own: make("own", Some("127.0.0.1"), None, valid()),
             client: signed("client", None),
             authority,
         }
     })
 }
 
-fn make(name: &str, address: Option<&str>, issuer: Option<&Pair>) -> Pair {
+fn make(name: &str, address: Option<&str>, issuer: Option<&Pair>, [from, to]: [Asn1Time; 2]) -> Pair {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
     let mut subject = X509NameBuilder::new().unwrap();
@@ -76,12 +90,8 @@ fn make(name: &str, address: Option<&str>, issuer: Option<&Pair>) -> Pair {
         .set_issuer_name(issuer.map_or(&*subject, |issuer| issuer.certificate.subject_name()))
         .unwrap();
     builder.set_pubkey(&key).unwrap();
-    builder
-        .set_not_before(&Asn1Time::days_from_now(0).unwrap())
-        .unwrap();
-    builder
-        .set_not_after(&Asn1Time::days_from_now(2).unwrap())
-        .unwrap();
+    builder.set_not_before(&from).unwrap();
+    builder.set_not_after(&to).unwrap();
     if issuer.is_none() {
         builder
             .append_extension(BasicConstraints::new().critical().ca().build().unwrap())

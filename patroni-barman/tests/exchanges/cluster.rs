@@ -121,9 +121,15 @@ fn template(dir: &TestDir) -> PathBuf {
     let copy = dir.join("template");
     copy_tree(cluster.data_dir(), &copy);
     // The node's own settings come from Patroni.
-    for name in ["postgresql.conf", "postgresql.auto.conf"] {
-        fs::write(copy.join(name), "").unwrap();
-    }
+    fs::write(copy.join("postgresql.conf"), "").unwrap();
+    // What Barman's restore leaves for the recovery.
+    fs::write(
+        copy.join("postgresql.auto.conf"),
+        "restore_command = 'false'\nrecovery_end_command = 'touch recovered'\n",
+    )
+    .unwrap();
+    fs::write(copy.join("recovery.signal"), "").unwrap();
+    user::give_data_directory(&copy).unwrap();
     copy
 }
 
@@ -163,6 +169,7 @@ fn bootstrap_replica_and_callback() {
             r#"{"operation_id":"20261121T050225"}"#,
         )],
         poll: vec![ok(r#"{"status":"DONE"}"#)],
+        cancel: Vec::new(),
     };
     let service = Service::start(&script, None).unwrap();
     let (client, peer) = (PortLease::take().unwrap(), PortLease::take().unwrap());
@@ -200,6 +207,8 @@ fn bootstrap_replica_and_callback() {
     wait_until("the primary", PATIENCE, || is_primary(&nodes[0]))
         .unwrap_or_else(|error| panic!("{error}\n{}", nodes[0].logs()));
     assert_eq!(nodes[0].sql(world.bin, "SELECT answer FROM t").unwrap(), "42");
+    // `keep_existing_recovery_conf`: with the settings of the restore.
+    assert!(nodes[0].data.join("recovered").exists(), "{}", nodes[0].logs());
     nodes[1].start(&dir);
     wait_until("the replica", PATIENCE, || {
         Ok(nodes[0].sql(world.bin, "SELECT count(*) FROM pg_stat_replication")? == "1")

@@ -1,18 +1,22 @@
 //! Services that say nothing. The original waits for ever.
 
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use patroni_barman::protocol::NewOperation;
 use patroni_barman::{
-    ApiError, ApiOptions, Deadlines, Event, Host, PgBackupApi, RecoverExit, RecoverOptions, TlsOptions,
-    TransportErrorKind, recover,
+    ApiError, ApiOptions, Deadlines, Event, Host, PgBackupApi, RecoverExit, RecoverOptions, Silent,
+    TlsOptions, TransportErrorKind, recover,
 };
 use rustix::process::Signal;
-use testkit::{Program, wait_until};
+use testkit::{Background, Program, TestDir, wait_until};
 
-use crate::service::{Act, Script, Service, ok};
+use crate::certificates::{acceptor, all};
+use crate::run::file;
+use crate::service::{Act, Script, Service, drip, ok, status, with};
 
 /// Keeps the messages, and the waits instead of waiting.
 #[derive(Default)]
@@ -28,7 +32,9 @@ impl Host for Notes {
     }
 
     fn pause(&mut self, time: Duration) -> ControlFlow<()> {
-        self.waited.push(time.as_secs());
+        if !time.is_zero() {
+            self.waited.push(time.as_secs());
+        }
         if self.waited.len() > self.patience {
             return ControlFlow::Break(());
         }
@@ -54,6 +60,7 @@ fn started(act: Act) -> (Service, String) {
         health: vec![act.clone()],
         create: vec![act.clone()],
         poll: vec![act],
+        cancel: Vec::new(),
     };
     let service = Service::start(&script, None).unwrap();
     let url = format!("http://127.0.0.1:{}", service.port());
@@ -86,6 +93,162 @@ fn silence_ends() {
         );
         assert_eq!(service.seen().len(), 5);
     }
+}
+
+/// Pause between two bytes of a trickle.
+const NOW_AND_THEN: Duration = Duration::from_millis(20);
+
+/// What a POST to a service comes to that answers like this.
+fn trickle(head: &[u8], again: &'static [u8], tls: bool, authority: &Path) -> ApiError {
+    let script = Script {
+        create: vec![Act::Drip(head.to_vec(), again, NOW_AND_THEN)],
+        ..Script::default()
+    };
+    let service = Service::start(&script, tls.then(|| acceptor(&all().server, false))).unwrap();
+    let scheme = if tls { "https" } else { "http" };
+    let mut options = ApiOptions {
+        deadlines: Deadlines {
+            connect: Duration::from_secs(30),
+            answer: Duration::from_secs(1),
+        },
+        ..ApiOptions::default()
+    };
+    options.tls.ca_file = Some(authority.to_path_buf());
+    let api = PgBackupApi::new(&format!("{scheme}://127.0.0.1:{}", service.port()), options).unwrap();
+    api.create("main", &NewOperation::Reset, &mut Notes::default())
+        .unwrap_err()
+}
+
+/// One byte now and then keeps nobody waiting longer than silence does, on either side of TLS.
+#[test]
+fn trickles_end() {
+    let dir = TestDir::new().unwrap();
+    let authority = file(&dir, "authority.pem", &all().authority.certificate_pem());
+    let trickles = [
+        (&b"HTTP/1.1 200 OK\r\nX: "[..], &b"x"[..]),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b" "),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n", b" "),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"1\r\n \r\n",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+            b"X: y\r\n",
+        ),
+    ];
+    std::thread::scope(|scope| {
+        for (head, again) in trickles {
+            for tls in [false, true] {
+                let authority = &authority;
+                scope.spawn(move || {
+                    let error = trickle(head, again, tls, authority);
+                    assert!(
+                        error.to_string().contains("no answer within 1 seconds") && error.leaves_doubt(),
+                        "{again:?} {tls}: {error:?}"
+                    );
+                });
+            }
+        }
+    });
+    // Inside the handshake, where a record of 16 KiB never becomes whole.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let dripping = std::thread::spawn(move || {
+        for _ in 0..4 {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"\x16\x03\x03\x40\x00\x02").unwrap();
+            drip(&mut stream, b"\0", NOW_AND_THEN, || false);
+        }
+    });
+    let error = api(&format!("https://{address}"), 300)
+        .check(&mut Notes::default())
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("could not be made within 0.3 seconds"),
+        "{error}"
+    );
+    dripping.join().unwrap();
+}
+
+/// What has no end is not read to its end, nor kept.
+#[test]
+fn floods_end() {
+    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (head, again, why) in [
+        (
+            &b"HTTP/1.1 200 OK\r\nX: "[..],
+            &b"xxxxxxxx"[..],
+            "the head of the answer has more than 65536 bytes",
+        ),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", "the answer is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"        ", "more than 1048576 bytes"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n",
+            b"        ",
+            "more than 1048576 bytes",
+        ),
+        (chunked, b"8\r\n        \r\n", "more than 1048576 bytes"),
+        (
+            chunked,
+            b"ffffffffffffffff\r\n        ",
+            "more than 1048576 bytes",
+        ),
+        (chunked, b"0000000000000000000", ""),
+        (chunked, b"1;xxxxxxxxxxxxxxxxxxxxxx\r\n", ""),
+    ] {
+        let (_service, url) = started(Act::Drip(head.to_vec(), again, Duration::ZERO));
+        let error = api(&url, 20_000)
+            .create("main", &NewOperation::Reset, &mut Notes::default())
+            .unwrap_err();
+        assert!(error.to_string().contains(why), "{again:?}: {error}");
+        assert!(
+            !error.to_string().contains("no answer within"),
+            "{again:?}: {error}"
+        );
+    }
+}
+
+/// Nobody knows whether a service is just closing the connection that it has kept.
+#[test]
+fn a_post_has_a_connection_of_its_own() {
+    let (service, url) = started(ok(r#"{"operation_id":"x","status":"DONE"}"#));
+    let api = api(&url, 5000);
+    let mut notes = Notes::default();
+    for _ in 0..3 {
+        api.status("main", "x", &mut notes).unwrap();
+        let before = service.connections();
+        api.create("main", &NewOperation::Reset, &mut notes).unwrap();
+        assert_eq!(service.connections(), before + 1);
+    }
+}
+
+/// Services close a connection that is not used, some after the very time that is between two questions.
+#[test]
+fn no_connection_is_kept_over_a_pause() {
+    let script = Script {
+        health: vec![ok("\"OK\"")],
+        create: vec![ok(r#"{"operation_id":"x"}"#)],
+        poll: vec![
+            ok(r#"{"status":"IN_PROGRESS"}"#),
+            ok(r#"{"status":"IN_PROGRESS"}"#),
+            ok(r#"{"status":"DONE"}"#),
+        ],
+        cancel: Vec::new(),
+    };
+    let service = Service::start(&script, None).unwrap();
+    let options = RecoverOptions {
+        loop_wait: Duration::from_secs(1),
+        timeout: None,
+        ..options()
+    };
+    let api = api(&format!("http://127.0.0.1:{}", service.port()), 5000);
+    assert_eq!(recover(&api, &options, &mut Silent), RecoverExit::RecoveryDone);
+    // One for the creation, where the first question comes at once, and one for each of the others.
+    assert_eq!(service.seen().len(), 4);
+    assert!(service.connections() >= 3, "{}", service.connections());
 }
 
 #[test]
@@ -158,15 +321,12 @@ fn a_limit_for_the_whole() {
         health: vec![ok("\"OK\"")],
         create: vec![ok(r#"{"operation_id":"x"}"#)],
         poll: vec![ok(r#"{"status":"IN_PROGRESS"}"#)],
+        cancel: Vec::new(),
     };
     let service = Service::start(&script, None).unwrap();
     let options = RecoverOptions {
-        barman_server: "main".to_owned(),
-        backup_id: "latest".to_owned(),
-        ssh_command: "ssh".to_owned(),
-        data_directory: "/x".to_owned(),
-        loop_wait: Duration::from_secs(10),
         timeout: Some(Duration::from_nanos(1)),
+        ..options()
     };
     let mut notes = Notes {
         patience: 10,
@@ -182,42 +342,132 @@ fn a_limit_for_the_whole() {
     assert!(notes.waited.is_empty());
 }
 
-/// A signal ends the program at once, as the signal does, and the log says what goes on.
+/// The limit counts also where the service asks to wait, and while answers that cannot be used are asked for again.
+#[test]
+fn a_limit_for_all_waits() {
+    for (poll, before) in [
+        (with(503, "Retry-After", "100", "{}"), 0),
+        (status(500, "ill"), 3),
+    ] {
+        let script = Script {
+            create: vec![ok(r#"{"operation_id":"x"}"#)],
+            poll: vec![poll],
+            ..Script::default()
+        };
+        let service = Service::start(&script, None).unwrap();
+        let options = RecoverOptions {
+            timeout: Some(Duration::from_secs(12)),
+            ..options()
+        };
+        let mut notes = Notes {
+            patience: 10,
+            ..Notes::default()
+        };
+        let api = api(&format!("http://127.0.0.1:{}", service.port()), 5000);
+        assert_eq!(recover(&api, &options, &mut notes), RecoverExit::HttpError);
+        let last = notes.messages.last().unwrap();
+        assert!(
+            last.starts_with("ERROR") && last.contains("--operation-timeout"),
+            "{last}"
+        );
+        // 2, 4, 8 seconds between attempts, which pass at once here; then there is less than the next pause.
+        let (end, pauses) = notes.waited.split_last().unwrap();
+        assert!(pauses.len() == before && *end <= 12, "{:?}", notes.waited);
+    }
+}
+
+fn options() -> RecoverOptions {
+    RecoverOptions {
+        barman_server: "main".to_owned(),
+        backup_id: "latest".to_owned(),
+        ssh_command: "ssh".to_owned(),
+        data_directory: "/x".to_owned(),
+        loop_wait: Duration::from_secs(10),
+        timeout: None,
+    }
+}
+
+/// A running `recover`, when its service has seen so many requests.
+fn running(script: &Script, requests: usize) -> (Service, Background) {
+    let service = Service::start(script, None).unwrap();
+    let url = format!("http://127.0.0.1:{}", service.port());
+    let running = Program::new(env!("CARGO_BIN_EXE_patroni_barman"))
+        .spawn([
+            "--api-url",
+            &url,
+            "recover",
+            "--barman-server=main",
+            "--ssh-command=x",
+            "--datadir=/x",
+        ])
+        .unwrap();
+    wait_until("the question", Duration::from_secs(20), || {
+        Ok(service.seen().len() == requests)
+    })
+    .unwrap();
+    (service, running)
+}
+
+/// A signal ends the program, as the signal does. A restore is ended on the Barman host if the service can do that; the
+/// log says what goes on.
 #[test]
 fn signals() {
-    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
-        for act in [ok(r#"{"status":"IN_PROGRESS"}"#), Act::Silence] {
-            let script = Script {
-                health: vec![ok("\"OK\"")],
-                create: vec![ok(r#"{"operation_id":"20261121T050225"}"#)],
-                poll: vec![act],
-            };
-            let service = Service::start(&script, None).unwrap();
-            let url = format!("http://127.0.0.1:{}", service.port());
-            let mut running = Program::new(env!("CARGO_BIN_EXE_patroni_barman"))
-                .spawn([
-                    "--api-url",
-                    &url,
-                    "recover",
-                    "--barman-server=main",
-                    "--ssh-command=x",
-                    "--datadir=/x",
-                ])
-                .unwrap();
-            wait_until("the question", Duration::from_secs(20), || {
-                Ok(service.seen().len() == 3)
-            })
-            .unwrap();
-            running.signal(signal).unwrap();
-            let finished = running.wait(Duration::from_secs(20)).unwrap();
-            assert_eq!(finished.signal, Some(signal.as_raw()), "{finished}");
-            let last = finished.stderr.lines().last().unwrap();
-            assert!(
-                last.ends_with(&format!(
-                    "ERROR: Ended by {name}; the recovery operation 20261121T050225 goes on on the Barman host"
-                )),
-                "{last}"
-            );
-        }
+    let goes_on = "; the recovery operation 20261121T050225 goes on on the Barman host";
+    let ended = "; the recovery operation 20261121T050225 is ended on the Barman host too";
+    let asked = ok(r#"{"status":"IN_PROGRESS"}"#);
+    for (signal, name, poll, cancel, expected) in [
+        (
+            Signal::TERM,
+            "SIGTERM",
+            asked.clone(),
+            status(405, "<h1>no</h1>"),
+            goes_on,
+        ),
+        (Signal::INT, "SIGINT", Act::Silence, status(404, "{}"), goes_on),
+        (Signal::HUP, "SIGHUP", asked.clone(), Act::Close, goes_on),
+        (Signal::TERM, "SIGTERM", Act::Silence, Act::Silence, goes_on),
+        (Signal::TERM, "SIGTERM", Act::Silence, status(202, "{}"), ended),
+        (Signal::INT, "SIGINT", asked, status(200, ""), ended),
+    ] {
+        let script = Script {
+            health: vec![ok("\"OK\"")],
+            create: vec![ok(r#"{"operation_id":"20261121T050225"}"#)],
+            poll: vec![poll],
+            cancel: vec![cancel],
+        };
+        let (service, mut running) = running(&script, 3);
+        running.signal(signal).unwrap();
+        let finished = running.wait(Duration::from_secs(20)).unwrap();
+        assert_eq!(finished.signal, Some(signal.as_raw()), "{finished}");
+        let last = finished.stderr.lines().last().unwrap();
+        assert!(
+            last.ends_with(&format!("ERROR: Ended by {name}{expected}")),
+            "{last}"
+        );
+        let seen = service.seen();
+        assert_eq!(
+            seen[3].line,
+            "DELETE /servers/main/operations/20261121T050225 HTTP/1.1"
+        );
     }
+}
+
+/// Before the service has answered nobody knows what it does.
+#[test]
+fn a_signal_while_the_operation_is_created() {
+    let script = Script {
+        health: vec![ok("\"OK\"")],
+        create: vec![Act::Silence],
+        ..Script::default()
+    };
+    let (_service, mut running) = running(&script, 2);
+    running.signal(Signal::TERM).unwrap();
+    let finished = running.wait(Duration::from_secs(20)).unwrap();
+    assert_eq!(finished.signal, Some(Signal::TERM.as_raw()), "{finished}");
+    assert!(
+        finished
+            .stderr
+            .contains("whether the service has created the recovery operation is not known"),
+        "{finished}"
+    );
 }

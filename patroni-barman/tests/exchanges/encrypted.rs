@@ -3,17 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use openssl::ssl::SslAcceptor;
-use testkit::TestDir;
+use testkit::{Program, TestDir, cache};
 
 use crate::certificates::{acceptor, all};
-use crate::run::{Row, compare, file, outcome, recover};
-use crate::service::{Script, ok, with};
+use crate::run::{Row, compare, file, outcome, owned, recover};
+use crate::service::{Script, Service, ok, with};
 
 fn script() -> Script {
     Script {
         health: vec![ok("\"OK\"")],
         create: vec![ok(r#"{"operation_id":"20261121T050225"}"#)],
         poll: vec![ok(r#"{"status":"DONE"}"#)],
+        cancel: Vec::new(),
     }
 }
 
@@ -75,6 +76,18 @@ fn whom_to_believe() {
                 "unable to get local issuer certificate",
             ])
             .original("patroni-7", tried()),
+        row(
+            "an expired certificate",
+            refused(),
+            || acceptor(&all().expired, false),
+            &authority,
+        )
+        .told(&["certificate has expired"])
+        .original("patroni-7", tried()),
+        row("an address by a name", refused(), server, &authority)
+            .url("https://localhost:{port}")
+            .told(&["hostname mismatch"])
+            .original("patroni-7", tried()),
         row("no authority", refused(), server, &nobody).original("patroni-7", tried()),
         row(
             "another host's",
@@ -110,6 +123,8 @@ fn who_we_are() {
     key_alone
         .arguments
         .splice(0..0, ["--key-file".to_owned(), key.display().to_string()]);
+    let undemanding: fn() -> SslAcceptor = || acceptor(&all().server, false);
+    let undemanding = crate::encrypted::row("empty paths, nothing demanded", done(), undemanding, &authority);
     let mut plain = Row::new("nothing is read for http", script(), done());
     plain = with_options(plain, &[&none, &none]);
     compare(vec![
@@ -128,5 +143,37 @@ fn who_we_are() {
             .told(&["none.pem", "No such file"])
             .original("patroni-7", tried()),
         plain,
+        with_options(row("empty paths", refused()), &[&"", &""]).original("patroni-7", tried()),
+        with_options(undemanding, &[&"", &""]),
     ]);
+}
+
+/// Without a terminal nobody can be asked for the pass phrase.
+#[test]
+fn an_encrypted_key_without_a_terminal() {
+    let dir = TestDir::new().unwrap();
+    let authority = file(&dir, "authority.pem", &all().authority.certificate_pem());
+    let certificate = file(&dir, "client.pem", &all().client.certificate_pem());
+    let key = file(&dir, "client.key", &all().client.encrypted_key_pem());
+    let service = Service::start(&script(), Some(acceptor(&all().server, true))).unwrap();
+    let run = |program: PathBuf| {
+        let mut words = owned(&["--wait", program.to_str().unwrap()]);
+        words.push(format!("--api-url=https://127.0.0.1:{}", service.port()));
+        words.push(format!("--cert-file={}", certificate.display()));
+        words.push(format!("--key-file={}", key.display()));
+        words.extend(recover(&[]));
+        Program::new("/usr/bin/setsid")
+            .env("SSL_CERT_FILE", &authority)
+            .run(words)
+            .unwrap()
+    };
+    let ours = run(env!("CARGO_BIN_EXE_patroni_barman").into());
+    assert_eq!(ours.code, Some(2), "{ours}");
+    assert!(
+        ours.stderr.contains("ERROR") && ours.stderr.contains("client.key\" cannot be used"),
+        "{ours}"
+    );
+    let original = run(cache::patroni_program("patroni_barman"));
+    assert_eq!(original.code, Some(1), "{original}");
+    assert_eq!(service.seen(), []);
 }

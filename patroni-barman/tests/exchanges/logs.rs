@@ -41,6 +41,7 @@ fn the_log_is_appended_to_its_file() {
         health: vec![ok("\"OK\"")],
         create: vec![ok(r#"{"operation_id":"20261121T050225"}"#)],
         poll: vec![ok(r#"{"status":"DONE"}"#)],
+        cancel: Vec::new(),
     };
     let service = Service::start(&script, None).unwrap();
     let url = format!("--api-url=http://127.0.0.1:{}", service.port());
@@ -76,6 +77,28 @@ fn the_log_is_appended_to_its_file() {
         .unwrap();
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run}");
     assert_eq!(levels(&file("late")), "II");
+}
+
+/// Nothing ends for want of a log, and nothing is lost: what has no place in the file goes to standard error.
+#[test]
+fn a_log_on_a_full_disk() {
+    let script = Script {
+        health: vec![ok("\"OK\"")],
+        create: vec![ok(r#"{"operation_id":"20261121T050225"}"#)],
+        poll: vec![ok(r#"{"status":"DONE"}"#)],
+        cancel: Vec::new(),
+    };
+    let service = Service::start(&script, None).unwrap();
+    let url = format!("--api-url=http://127.0.0.1:{}", service.port());
+    let [ours, original] = both(|_| words(&[&[url.as_str(), "--log-file=/dev/full"], &RECOVER[..]].concat()));
+    assert_eq!((ours.code, original.code), (Some(0), Some(0)), "{ours}");
+    let (complaint, lines) = ours.stderr.split_once('\n').unwrap();
+    assert_eq!(
+        complaint,
+        "patroni_barman: cannot write to the log file /dev/full: No space left on device (os error 28)"
+    );
+    let levels: Vec<_> = lines.lines().map(level).collect();
+    assert_eq!(levels, [Some('I'), Some('I')], "{ours}");
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub enum Act {
     Silence,
     /// These bytes, then nothing.
     Stall(Vec<u8>),
+    /// These bytes, then these again and again, each byte after a pause; pieces as they are without one.
+    Drip(Vec<u8>, &'static [u8], Duration),
     /// Does something with the body of the request, then answers with the text.
     Do(Arc<dyn Fn(&str) + Send + Sync>, &'static str),
 }
@@ -60,10 +62,11 @@ pub struct Script {
     pub health: Vec<Act>,
     pub create: Vec<Act>,
     pub poll: Vec<Act>,
+    pub cancel: Vec<Act>,
 }
 
 struct Shared {
-    queues: Mutex<[VecDeque<Act>; 3]>,
+    queues: Mutex<[VecDeque<Act>; 4]>,
     seen: Mutex<Vec<Seen>>,
     connections: AtomicUsize,
     stop: AtomicBool,
@@ -82,11 +85,17 @@ impl<T: Read + Write + Send> Stream for T {}
 impl Service {
     /// `{port}` in headers becomes the service's own port.
     pub fn start(script: &Script, tls: Option<SslAcceptor>) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        // All addresses, of both kinds where there are both.
+        let listener = TcpListener::bind("[::]:0").or_else(|_| TcpListener::bind("127.0.0.1:0"))?;
         let port = listener.local_addr()?.port();
         let queue = |acts: &[Act]| acts.iter().cloned().collect();
         let shared = Arc::new(Shared {
-            queues: Mutex::new([queue(&script.health), queue(&script.create), queue(&script.poll)]),
+            queues: Mutex::new([
+                queue(&script.health),
+                queue(&script.create),
+                queue(&script.poll),
+                queue(&script.cancel),
+            ]),
             seen: Mutex::new(Vec::new()),
             connections: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
@@ -138,7 +147,7 @@ fn accept(listener: TcpListener, shared: &Arc<Shared>, tls: Option<&SslAcceptor>
         workers.push(thread::spawn(move || match tls {
             None => {
                 let raw = stream.try_clone();
-                serve(&mut { stream }, &shared);
+                serve(&mut { stream }, raw.as_ref().ok(), &shared);
                 // An end that the peer sees at once.
                 let _ = raw.map(|raw| raw.shutdown(Shutdown::Both));
             }
@@ -154,7 +163,7 @@ fn accept(listener: TcpListener, shared: &Arc<Shared>, tls: Option<&SslAcceptor>
                     let _ = stream
                         .get_ref()
                         .set_read_timeout(Some(Duration::from_millis(200)));
-                    serve(&mut stream, &shared);
+                    serve(&mut stream, None, &shared);
                     let _ = stream.shutdown();
                 }
             }
@@ -166,11 +175,13 @@ fn accept(listener: TcpListener, shared: &Arc<Shared>, tls: Option<&SslAcceptor>
     }
 }
 
-fn serve(stream: &mut dyn Stream, shared: &Shared) {
+/// `socket` is the one below, if nothing is between.
+fn serve(stream: &mut dyn Stream, socket: Option<&TcpStream>, shared: &Shared) {
     let mut buffer = Vec::new();
     while let Some(seen) = read_request(stream, &mut buffer, shared) {
         let kind = match seen.line.split(' ').collect::<Vec<_>>()[..] {
             ["POST", ..] => 1,
+            ["DELETE", ..] => 3,
             [_, path, ..] if path.contains("/operations/") || path.contains("/poll") => 2,
             _ => 0,
         };
@@ -219,6 +230,8 @@ fn serve(stream: &mut dyn Stream, shared: &Shared) {
                 return;
             }
             Act::Raw(bytes) => {
+                // The end goes with the bytes: whoever has read them sees it, and nothing depends on who is faster.
+                let _ = socket.map(|socket| rustix::net::sockopt::set_tcp_cork(socket, true));
                 let _ = stream.write_all(&bytes);
                 return;
             }
@@ -228,10 +241,25 @@ fn serve(stream: &mut dyn Stream, shared: &Shared) {
                 let _ = stream.write_all(&bytes);
                 return hold(shared);
             }
+            Act::Drip(bytes, again, pause) => {
+                let _ = stream.write_all(&bytes);
+                return drip(stream, again, pause, || shared.stop.load(Ordering::SeqCst));
+            }
         };
         if written.is_err() {
             return;
         }
+    }
+}
+
+/// Writes until nobody reads any more.
+pub fn drip(stream: &mut dyn Write, again: &[u8], pause: Duration, stop: impl Fn() -> bool) {
+    let piece = if pause.is_zero() { again.len() } else { 1 };
+    for piece in again.chunks(piece).cycle() {
+        if stop() || stream.write_all(piece).and_then(|()| stream.flush()).is_err() {
+            return;
+        }
+        thread::sleep(pause);
     }
 }
 

@@ -20,6 +20,7 @@ fn script(create: Vec<Act>, poll: Vec<Act>) -> Script {
         health: vec![ok("\"OK\"")],
         create,
         poll,
+        cancel: Vec::new(),
     }
 }
 
@@ -55,6 +56,14 @@ fn the_way_it_should_go() {
             created(vec![state("FAILED")]),
             outcome(1, "S C P", "IE"),
         ),
+        Row::new(
+            "failed, and why",
+            created(vec![ok(
+                r#"{"operation_id":"x","output":"Starting\nERROR: ssh secret@node: no route\n","status":"FAILED"}"#,
+            )]),
+            outcome(1, "S C P", "IE"),
+        )
+        .told(&["failed, Barman said: Starting; ERROR: ***: no route; its output is on the Barman host"]),
         Row::new(
             "switched",
             created(vec![state("DONE")]),
@@ -125,6 +134,14 @@ fn the_way_it_should_go() {
                 )],
                 ..created(vec![state("DONE")])
             },
+            outcome(0, "S C P", "II"),
+        ),
+        Row::new(
+            "a long head",
+            health(vec![raw(&format!(
+                "HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 4\r\nConnection: close\r\n\r\n\"OK\"",
+                "x".repeat(40_000)
+            ))]),
             outcome(0, "S C P", "II"),
         ),
         Row::new(
@@ -291,8 +308,10 @@ fn operations_that_are_not_created() {
         Row::new(
             "an object without an id",
             create(ok("{}")),
-            outcome(2, "S C C", "WWE"),
-        ),
+            outcome(2, "S C", "E"),
+        )
+        .told(&["it may run all the same"])
+        .original("patroni-25", outcome(2, "S C C", "WWE")),
         Row::new("a list", create(ok("[1]")), outcome(2, "S C", "E"))
             .original("patroni-2", outcome(1, "S C", "")),
         Row::new("a string", create(ok("\"x\"")), outcome(2, "S C", "E"))
@@ -305,6 +324,7 @@ fn operations_that_are_not_created() {
         .told(&["***"])
         .original("patroni-3", outcome(2, "S C C", "WWE")),
         Row::new("closed", create(Act::Close), outcome(2, "S C", "E"))
+            .told(&["it may run all the same"])
             .original("patroni-1", outcome(1, "S C", "")),
         Row::new(
             "cut off",
@@ -333,7 +353,7 @@ fn operations_that_are_not_created() {
         Row::new(
             "an id that is a list",
             create(ok("{\"operation_id\":[]}")),
-            outcome(2, "S C C", "WWE"),
+            outcome(2, "S C", "E"),
         )
         .original(
             "patroni-19",
@@ -417,6 +437,18 @@ fn operations_that_are_lost() {
         Row::new(
             "no JSON",
             created(vec![ok("IN_PROGRESS")]),
+            outcome(2, "S C P", "IE"),
+        )
+        .original("patroni-2", outcome(1, "S C P", "I")),
+        Row::new(
+            "an echo of the request",
+            created(vec![ok(r#"{"remote_ssh_command": "ssh secret@node"}"#)]),
+            outcome(2, "S C P P", "IWWE"),
+        )
+        .told(&["***"]),
+        Row::new(
+            "compressed, which nobody asked for, and broken",
+            created(vec![with(200, "Content-Encoding", "gzip", "\u{1f}x")]),
             outcome(2, "S C P", "IE"),
         )
         .original("patroni-2", outcome(1, "S C P", "I")),
@@ -521,10 +553,23 @@ fn redirects() {
 fn urls() {
     let good = || created(vec![state("DONE")]);
     let done = || outcome(0, "S C P", "II");
+    let mut proxies = Row::new("proxies of the environment", good(), done());
+    proxies.environment = [
+        "http_proxy",
+        "HTTP_PROXY",
+        "https_proxy",
+        "all_proxy",
+        "ALL_PROXY",
+    ]
+    .map(|name| (name, "http://127.0.0.1:1".into()))
+    .to_vec();
     compare(vec![
+        Row::new("blanks before", good(), done()).url(" \n\thttp://127.0.0.1:{port}"),
         Row::new("slash", good(), done()).url("http://127.0.0.1:{port}/"),
         Row::new("user and password", good(), done()).url("http://u:hunter2@127.0.0.1:{port}"),
         Row::new("upper case", good(), done()).url("HTTP://LOCALHOST:{port}"),
+        Row::new("an address of IPv6", good(), done()).url("http://[::1]:{port}"),
+        proxies,
         Row::new("path", good(), outcome(0, "GET /a/status POST /a/servers/main/operations GET /a/servers/main/operations/20261121T050225", "II"))
             .url("http://127.0.0.1:{port}/a/?q=1"),
         Row::new("path without slash", good(), outcome(0, "S C P", "WII"))

@@ -1,6 +1,6 @@
 //! What `patroni_barman` reads from the network and from its URL (`patroni-barman`).
 
-use patroni_barman::protocol::{self, Unfit};
+use patroni_barman::protocol::{self, ConfigUpdate, NewOperation, Unfit};
 use patroni_barman::{ApiOptions, HttpUrl, PgBackupApi};
 
 use crate::input::{reached, text};
@@ -12,7 +12,7 @@ pub fn api_answers(bytes: &[u8]) {
         shown.chars().count() <= 201 && !shown.contains(char::is_control),
         "{shown:?}"
     );
-    match (protocol::read_created(bytes), protocol::read_status(bytes)) {
+    match (protocol::read_created(bytes), protocol::read_progress(bytes)) {
         // Whatever is no object is neither.
         (Err(Unfit::Nonsense(_)), status) => assert!(matches!(status, Err(Unfit::Nonsense(_)))),
         (Ok(_) | Err(Unfit::Malformed(_)), status) => {
@@ -24,6 +24,28 @@ pub fn api_answers(bytes: &[u8]) {
     if let Some(reason) = protocol::read_not_found(bytes) {
         reached();
         assert!(protocol::excerpt(reason.as_bytes()).chars().count() <= 201);
+    }
+}
+
+/// Requests to the API: what is read is written and read again as the same, and is one kind only.
+pub fn api_requests(bytes: &[u8]) {
+    let Ok(body) = protocol::read_body(bytes) else {
+        return;
+    };
+    let again = |text: &str| protocol::read_body(text.as_bytes()).expect("what was written is JSON");
+    match (NewOperation::read(&body), ConfigUpdate::read(&body)) {
+        (Ok(_), Ok(_)) => panic!("two kinds: {body}"),
+        (Ok(operation), Err(_)) => {
+            reached();
+            let text = operation.to_json();
+            assert!(text.is_ascii() && !text.contains(char::is_control), "{text}");
+            assert_eq!(NewOperation::read(&again(&text)), Ok(operation));
+        }
+        (Err(_), Ok(update)) => {
+            reached();
+            assert_eq!(ConfigUpdate::read(&again(&update.to_json())), Ok(update));
+        }
+        (Err(refusal), Err(_)) => assert!(!refusal.to_string().contains(char::is_control)),
     }
 }
 

@@ -286,11 +286,16 @@ pub static PARSERS: &[Parser] = &[
         "patroni_barman::config_switch::SwitchWhen::of",
     ]),
     row("patroni", "api_answers", "answers of pg-backup-api", 512, patroni::api_answers, &[
-        "patroni_barman::protocol::read_created",
-        "patroni_barman::protocol::read_status",
-        "patroni_barman::protocol::read_health",
-        "patroni_barman::protocol::read_not_found",
+        "patroni_barman::protocol::answers::read_created",
+        "patroni_barman::protocol::answers::read_progress",
+        "patroni_barman::protocol::answers::read_health",
+        "patroni_barman::protocol::answers::read_not_found",
         "patroni_barman::protocol::excerpt",
+    ]),
+    row("patroni", "api_requests", "requests to pg-backup-api", 512, patroni::api_requests, &[
+        "patroni_barman::protocol::requests::read_body",
+        "patroni_barman::protocol::requests::NewOperation::read",
+        "patroni_barman::protocol::requests::ConfigUpdate::read",
     ]),
     row("patroni", "api_url", "the URL of pg-backup-api and where it redirects to", 256, patroni::api_url, &[
         "patroni_barman::url::HttpUrl::parse",
