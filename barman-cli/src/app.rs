@@ -30,7 +30,7 @@ enum Chosen<'a> {
     /// A server to work on.
     Server(&'a ServerConfig),
     /// A server in a state that the command refuses, and why.
-    Refused(Vec<String>),
+    Refused(&'a ServerConfig, Vec<String>),
     /// Nothing.
     Unknown(&'a str),
 }
@@ -125,7 +125,16 @@ impl App<'_> {
                 });
                 self.warning_hint(warning);
             } else {
-                log::warn!(target: warning.target, "{}", warning.text);
+                let level = match warning.level {
+                    Level::Debug => log::Level::Debug,
+                    Level::Info => log::Level::Info,
+                    Level::Warning => log::Level::Warn,
+                    Level::Error => log::Level::Error,
+                };
+                match &warning.hint {
+                    Some(hint) => log::log!(target: warning.target, level, "{} ({hint})", warning.text),
+                    None => log::log!(target: warning.target, level, "{}", warning.text),
+                }
             }
         }
     }
@@ -150,7 +159,7 @@ impl App<'_> {
             match chosen {
                 Chosen::Server(server) if act(server).is_break() => return,
                 Chosen::Server(_) => {}
-                Chosen::Refused(errors) => self.errors(&errors),
+                Chosen::Refused(server, errors) => self.refused(server, &errors),
                 Chosen::Unknown(name) => self.unknown_server(name),
             }
         }
@@ -170,7 +179,7 @@ impl App<'_> {
             .iter()
             .filter_map(|chosen| match chosen {
                 Chosen::Server(server) => Some(*server),
-                Chosen::Refused(_) | Chosen::Unknown(_) => None,
+                Chosen::Refused(..) | Chosen::Unknown(_) => None,
             })
             .collect();
         let mut answers = ask(&servers).into_iter();
@@ -184,7 +193,7 @@ impl App<'_> {
                         return;
                     }
                 }
-                Chosen::Refused(errors) => self.errors(&errors),
+                Chosen::Refused(server, errors) => self.refused(server, &errors),
                 Chosen::Unknown(name) => self.unknown_server(name),
             }
         }
@@ -210,7 +219,7 @@ impl App<'_> {
                         Verdict::Run => chosen.push(Chosen::Server(server)),
                         Verdict::Skip(text) => self.output.info(CLI, &text),
                         Verdict::Pass => {}
-                        Verdict::Refuse(errors) => chosen.push(Chosen::Refused(errors)),
+                        Verdict::Refuse(errors) => chosen.push(Chosen::Refused(server, errors)),
                     }
                 }
             }
@@ -238,7 +247,7 @@ impl App<'_> {
             Verdict::Run => return Some(server),
             Verdict::Skip(text) => self.output.info(CLI, &text),
             Verdict::Pass => {}
-            Verdict::Refuse(errors) => self.errors(&errors),
+            Verdict::Refuse(errors) => self.refused(server, &errors),
         }
         None
     }
@@ -336,9 +345,15 @@ impl App<'_> {
         }
     }
 
-    fn errors(&self, errors: &[String]) {
+    fn refused(&self, server: &ServerConfig, errors: &[String]) {
         for error in errors {
             self.output.error(CLI, error);
+        }
+        // Only what the configuration has against the server, not its being inactive or passive.
+        if *errors == *server.messages
+            && let Some(advice) = self.config.advice(server)
+        {
+            self.output.hint(&advice);
         }
     }
 }

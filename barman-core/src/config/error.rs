@@ -102,7 +102,9 @@ pub enum ConfigError {
         /// Its value.
         value: String,
         /// Why.
-        reason: String,
+        reason: &'static str,
+        /// File and line.
+        place: String,
     },
     /// A further file changes `[barman]`.
     #[error("FATAL: the configuration file {0} contains a not empty [barman] section")]
@@ -156,6 +158,9 @@ impl Failure for ConfigError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Syntax(error) => Some(error.hint().to_owned()),
+            Self::BadGlobal { place, .. } => Some(format!("{place}: write true or false")),
+            Self::NotEmptyBarman(_) => Some("[barman] can be set in the main file only".to_owned()),
             Self::Interpolation(_) => Some("write a literal '%' as '%%'".to_owned()),
             Self::MissingHome => Some("set barman_home in the [barman] section".to_owned()),
             _ => None,

@@ -29,8 +29,12 @@ impl MergedEntry {
     /// `in '/etc/barman.conf', line 12`
     pub fn place(&self, files: &[PathBuf]) -> String {
         let file = files.get(self.file).map_or(Path::new("?"), PathBuf::as_path);
-        format!("in '{}', line {}", file.display(), self.line)
+        place(file, self.line)
     }
+}
+
+fn place(file: &Path, line: usize) -> String {
+    format!("in '{}', line {line}", file.display())
 }
 
 impl MergedSection {
@@ -39,6 +43,12 @@ impl MergedSection {
             .iter()
             .find(|entry| entry.key == key)
             .and_then(|entry| entry.value.as_deref().ok())
+    }
+
+    /// Where an option is set, if it is.
+    pub fn place(&self, key: &str, files: &[PathBuf]) -> Option<String> {
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        Some(entry.place(files))
     }
 
     /// Pairs of key and value, in order.
@@ -99,7 +109,7 @@ impl Merged {
                 &section.entries,
                 &ini.defaults,
                 home.as_deref(),
-                file,
+                (file, path),
             );
             if section.name == "barman"
                 && let Some(error) = entries.iter().find_map(|entry| entry.value.as_ref().err())
@@ -119,7 +129,7 @@ fn expand_section(
     own: &[Entry],
     defaults: &[Entry],
     home: Option<&str>,
-    file: usize,
+    (file, path): (usize, &Path),
 ) -> Vec<MergedEntry> {
     let find = |key: &str| {
         own.iter()
@@ -148,6 +158,7 @@ fn expand_section(
                     option: entry.key.clone(),
                     raw: shown(entry),
                     reason,
+                    place: place(path, entry.line),
                 }),
             file,
             line: entry.line,

@@ -1,6 +1,6 @@
 //! Changes in the files: tried in memory first, then written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -71,6 +71,8 @@ pub struct Draft {
     /// As it will be.
     pub config: Config,
     overlay: Overlay,
+    /// Files that could not be replaced.
+    stuck: BTreeSet<PathBuf>,
 }
 
 impl Draft {
@@ -79,7 +81,20 @@ impl Draft {
         Self {
             config,
             overlay: Overlay::new(),
+            stuck: BTreeSet::new(),
         }
+    }
+
+    /// Begins again with what is on disk now; nothing is to go into `stuck` files.
+    ///
+    /// # Errors
+    /// The configuration cannot be read again.
+    pub fn without(&self, stuck: BTreeSet<PathBuf>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            config: self.config.reload(Overlay::new())?,
+            overlay: Overlay::new(),
+            stuck,
+        })
     }
 
     /// Decides for each change which file it goes to: the one that sets the option in the section, else, and if that
@@ -106,7 +121,7 @@ impl Draft {
         self.config
             .files()
             .iter()
-            .find(|path| absolute(path) == wanted && replaceable(path))
+            .find(|path| absolute(path) == wanted && !self.stuck.contains(*path) && replaceable(path))
             .cloned()
             .unwrap_or_else(|| self.config.globals.auto_file())
     }
@@ -183,15 +198,28 @@ fn read(path: &Path) -> Result<Vec<u8>, ApplyError> {
     }
 }
 
-/// Whether this user can put another file in the place of this one, with the same owner.
+/// Whether this user can put another file in the place of this one, with the same owner and group.
 fn replaceable(path: &Path) -> bool {
     let Ok(real) = fs::canonicalize(path) else {
         return false;
     };
-    let user = rustix::process::geteuid();
-    let owned = fs::metadata(&real).is_ok_and(|meta| user.is_root() || meta.uid() == user.as_raw());
     let directory = real.parent().unwrap_or(Path::new("/"));
+    let (Ok(file), Ok(above)) = (fs::metadata(&real), fs::metadata(directory)) else {
+        return false;
+    };
+    let user = rustix::process::geteuid();
+    let owned = user.is_root() || file.uid() == user.as_raw() && may_give(file.gid(), &above);
     owned && rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
+/// Whether a new file in a directory can have that group: one of ours, or the one that it inherits.
+fn may_give(group: u32, directory: &fs::Metadata) -> bool {
+    const SET_GROUP_ID: u32 = 0o2000;
+    let inherits = directory.mode() & SET_GROUP_ID != 0 && directory.gid() == group;
+    inherits
+        || rustix::process::getegid().as_raw() == group
+        || rustix::process::getgroups()
+            .is_ok_and(|groups| groups.iter().any(|member| member.as_raw() == group))
 }
 
 /// Puts new content under the name (behind links), with the mode and the owner of the old file.

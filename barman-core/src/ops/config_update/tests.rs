@@ -214,6 +214,18 @@ fn nothing_of_a_bad_update_is_accepted() {
             r#"[{"scope":"server","server_name":"s1","minimum_redundancy":"x"}]"#,
             "not a number",
         ),
+        (
+            r#"[{"scope":"server","server_name":"s1","check_timeout":"-1"}]"#,
+            "must not be less than 0",
+        ),
+        (
+            r#"[{"scope":"server","server_name":"s1","bandwidth_limit":"-1"}]"#,
+            "not a number of kB/s",
+        ),
+        (
+            r#"[{"scope":"server","server_name":"s1","tablespace_bandwidth_limit":"a:1 b"}]"#,
+            "'b' is no rule",
+        ),
         // Two servers in one directory: no command would work.
         (
             r#"[{"scope":"server","server_name":"s1","wals_directory":"/w"},{"scope":"server","server_name":"s2","wals_directory":"/w"}]"#,

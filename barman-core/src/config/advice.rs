@@ -1,0 +1,49 @@
+//! Where the options are set that the messages of a disabled server speak of.
+
+use super::Config;
+use super::registry;
+use super::server::ServerConfig;
+
+impl Config {
+    /// For whoever has to mend the configuration of a disabled server: file, line and section of each option that one of
+    /// its messages names, or that it is set nowhere. `None` if they name none.
+    #[must_use]
+    pub fn advice(&self, server: &ServerConfig) -> Option<String> {
+        let mut options: Vec<&'static str> = Vec::new();
+        for message in &server.messages {
+            for option in options_in(message) {
+                if !options.contains(&option) {
+                    options.push(option);
+                }
+            }
+        }
+        let told: Vec<String> = options
+            .into_iter()
+            .map(|option| self.whereabouts(server, option))
+            .collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
+
+    fn whereabouts(&self, server: &ServerConfig, option: &str) -> String {
+        let inherited = registry::server_option(option).is_some_and(|def| def.scope.global);
+        let sections = [
+            server.active_model.as_deref(),
+            Some(server.name.as_str()),
+            inherited.then_some("barman"),
+        ];
+        let found = sections.into_iter().flatten().find_map(|section| {
+            let place = self.merged.section(section)?.place(option, &self.merged.files)?;
+            Some(format!("{option} is set {place}, section [{section}]"))
+        });
+        found.unwrap_or_else(|| format!("{option} is not set in section [{}]", server.name))
+    }
+}
+
+/// The options that a message names. Some names are words of the language too: those with an underscore are not.
+fn options_in(message: &str) -> impl Iterator<Item = &'static str> {
+    message
+        .split(|c: char| !c.is_ascii_lowercase() && c != '_')
+        .filter(|word| word.contains('_') || *word == "conninfo")
+        .filter_map(registry::server_option)
+        .map(|def| def.name)
+}
