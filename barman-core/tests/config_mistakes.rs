@@ -360,6 +360,11 @@ fn broken_files_tell_what_is_right() {
             "maybe",
             "line 2: write true or false",
         ),
+        (
+            b"[barman]\nbarman_home = /x\n[all]\n",
+            "FATAL: ",
+            "[all] is in '/",
+        ),
         (b"[barman]\n", "barman_home", "set barman_home"),
     ] {
         std::fs::write(files.path("barman.conf"), bytes).unwrap();
@@ -374,7 +379,7 @@ fn broken_files_tell_what_is_right() {
 #[test]
 fn messages_come_with_places() {
     let files = Files::new(&format!(
-        "reuse_backup = link\n[s]\n{GOOD}backup_method = postgres\nnetwork_compression = on\n[none]\n[pct]\n{GOOD}description = 5%\n"
+        "reuse_backup = link\n[s]\n{GOOD}backup_method = postgres\nnetwork_compression = on\n[none]\nssh_command =\n[pct]\n{GOOD}description = 5%\n"
     ));
     let config = files.load();
     let advice = |name: &str| config.advice(config.server(name).unwrap()).unwrap();
@@ -388,9 +393,13 @@ fn messages_come_with_places() {
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
-    assert!(advice("none").starts_with("conninfo is not set in section [none]"));
+    let none = advice("none");
+    assert!(
+        none.starts_with("conninfo is not set in section [none]; ssh_command is empty in '"),
+        "{none}"
+    );
     let message = &config.server("pct").unwrap().messages[0];
-    assert!(message.ends_with("barman.conf', line 15"), "{message}");
+    assert!(message.ends_with("barman.conf', line 16"), "{message}");
     let (_files, config) = loaded(&format!("[s]\n{GOOD}"));
     assert_eq!(config.advice(config.server("s").unwrap()), None);
 }

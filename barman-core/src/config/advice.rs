@@ -1,6 +1,7 @@
 //! Where the options are set that the messages of a disabled server speak of.
 
 use super::Config;
+use super::ini::unquote;
 use super::registry;
 use super::server::ServerConfig;
 
@@ -32,8 +33,11 @@ impl Config {
             inherited.then_some("barman"),
         ];
         let found = sections.into_iter().flatten().find_map(|section| {
-            let place = self.merged.section(section)?.place(option, &self.merged.files)?;
-            Some(format!("{option} is set {place}, section [{section}]"))
+            let section = self.merged.section(section)?;
+            let place = section.place(option, &self.merged.files)?;
+            let empty = section.raw(option).is_some_and(|raw| unquote(raw).is_empty());
+            let state = if empty { "is empty" } else { "is set" };
+            Some(format!("{option} {state} {place}, section [{}]", section.name))
         });
         found.unwrap_or_else(|| format!("{option} is not set in section [{}]", server.name))
     }

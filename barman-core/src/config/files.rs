@@ -10,6 +10,8 @@ use super::interpolation::{self, InterpolationError};
 #[derive(Debug, Clone, Default)]
 pub(super) struct MergedSection {
     pub name: String,
+    /// Index into [`Merged::files`] of the first file that has it.
+    pub file: usize,
     pub entries: Vec<MergedEntry>,
 }
 
@@ -92,6 +94,7 @@ impl Merged {
             if self.section(&section.name).is_none() {
                 self.sections.push(MergedSection {
                     name: section.name.clone(),
+                    file,
                     entries: Vec::new(),
                 });
             }

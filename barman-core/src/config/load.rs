@@ -314,12 +314,9 @@ fn include(
     now.sort();
     before.sort();
     if now != before {
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        return Err(ConfigError::NotEmptyBarman(name));
+        return Err(ConfigError::NotEmptyBarman {
+            file: path.to_owned(),
+        });
     }
     Ok(())
 }
@@ -367,7 +364,8 @@ fn resolve_all(
     let mut drafts = Vec::new();
     for section in merged.sections.iter().filter(|section| section.name != "barman") {
         if section.name == "all" {
-            return Err(ConfigError::ReservedName);
+            let file = merged.files.get(section.file).cloned().unwrap_or_default();
+            return Err(ConfigError::ReservedName { file });
         }
         match model::classify(section, &merged.files) {
             model::Class::Model => {
