@@ -169,6 +169,111 @@ fn files_of_others() {
     assert_eq!(shown.matches("new").count(), 3, "{shown}");
 }
 
+/// The file of changes is the program's own: one that root has made by accident does not hold up changes for ever.
+#[test]
+fn a_file_of_changes_that_belongs_to_somebody_else() {
+    let Some(user) = nobody() else { return };
+    let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+    let home = Home::new("barman_user = nobody", "[main]\nactive = off\n");
+    give(home.path(), uid, gid, 0o755);
+    let auto = home.path().join(".barman.auto.conf");
+    fs::write(&auto, "# by root\n[main]\ndescription = old\n").unwrap();
+    for (owner, group, after) in [(0, 0, 0o604), (uid, 0, 0o604), (uid, gid, 0o644)] {
+        give(&auto, owner, group, 0o644);
+        let text = format!("new {owner} {group}");
+        let change = format!(r#"[{{"scope":"server","server_name":"main","description":"{text}"}}]"#);
+        let run = home.run(&["config-update", &change]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let meta = fs::metadata(&auto).unwrap();
+        assert_eq!(
+            (meta.uid(), meta.gid(), meta.mode() & 0o777),
+            (uid, gid, after),
+            "{owner} {group}"
+        );
+        assert_eq!(
+            fs::read_to_string(&auto).unwrap(),
+            format!("# by root\n[main]\ndescription = {text}\n")
+        );
+    }
+}
+
+/// `config.md` 17: a change that waits is finished from whatever directory the next command is run in.
+#[test]
+fn paths_of_the_queue_are_absolute() {
+    let Some(user) = nobody() else { return };
+    let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+    let home = Home::new("", "");
+    let root = home.path();
+    // The file of changes cannot be written: a change of both files has to wait.
+    let data = root.join("data");
+    fs::create_dir(&data).unwrap();
+    give(&data, 0, 0, 0o755);
+    let text = format!(
+        "[barman]\nbarman_home = {0}/data\nbarman_lock_directory = {0}\nconfig_changes_queue = {0}/queue\n\
+         log_file = {0}/barman.log\nbarman_user = nobody\n[main]\nactive = off\ndescription = old\n",
+        root.display()
+    );
+    fs::write(home.config(), text).unwrap();
+    give(root, uid, gid, 0o755);
+    give(&home.config(), uid, gid, 0o644);
+    let change = r#"[{"scope":"server","server_name":"main","description":"new","slot_name":"s"}]"#;
+    let run = support::finish(home.command().current_dir(root).args([
+        "-c",
+        "barman.conf",
+        "config-update",
+        change,
+    ]));
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let queue: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(root.join("queue")).unwrap()).unwrap();
+    let changes = &queue[0]["changes_set"];
+    assert_eq!(changes[0]["config_file"], home.config().to_str().unwrap());
+    assert_eq!(
+        changes[1]["config_file"],
+        data.join(".barman.auto.conf").to_str().unwrap()
+    );
+    give(&data, uid, gid, 0o755);
+    let run = home.run(&["cron"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(
+        fs::read_to_string(home.config())
+            .unwrap()
+            .contains("description = new\n")
+    );
+    let auto = fs::read_to_string(data.join(".barman.auto.conf")).unwrap();
+    assert_eq!(auto, "[main]\nslot_name = s\n");
+}
+
+/// `config.md` 17: `cron` and `check` make the directories that they need, and `check` only those.
+#[test]
+fn missing_directories_are_made() {
+    for command in [&["cron"][..], &["check", "main"]] {
+        let home = Home::new("", "");
+        let root = home.path().display();
+        let text = format!(
+            "[barman]\nbarman_home = {root}/deep/home\nbarman_lock_directory = {root}/run/locks\n\
+             log_file = {root}/log/barman.log\nbarman_user = {}\n\
+             [main]\nactive = off\ncloud_staging_directory = {root}/staging\n",
+            nix::unistd::User::from_uid(nix::unistd::getuid())
+                .unwrap()
+                .unwrap()
+                .name
+        );
+        fs::write(home.config(), text).unwrap();
+        let run = home.run(command);
+        assert_eq!(run.code, Some(0), "{command:?}: {}{}", run.stdout, run.stderr);
+        let locks = fs::metadata(home.path().join("run/locks")).unwrap();
+        assert!(locks.is_dir(), "{command:?}");
+        assert_eq!(
+            home.path().join("deep/home/main/incoming").is_dir(),
+            command[0] == "check"
+        );
+        assert!(!home.path().join("staging").exists(), "{command:?}");
+        let queue = home.path().join("deep/home/cfg_changes.queue");
+        assert!(!queue.exists(), "{command:?}: a queue of nothing");
+    }
+}
+
 /// A file that is mounted by itself, as containers do, cannot be replaced: it is left as it is, and the change counts.
 #[test]
 fn a_file_that_cannot_be_replaced() {

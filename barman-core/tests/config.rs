@@ -192,6 +192,27 @@ fn values_come_from_the_server_then_from_barman_then_from_the_default() {
             Value::Int(7),
             0,
         ),
+        (
+            "cloud_upload_max_archive_size = 5k",
+            "",
+            "cloud_upload_max_archive_size",
+            Value::Size(5000),
+            0,
+        ),
+        (
+            "cloud_upload_min_chunk_size = 5k",
+            "",
+            "cloud_upload_min_chunk_size",
+            Value::Size(5000),
+            0,
+        ),
+        (
+            "cloud_upload_min_chunk_size = 5k",
+            "cloud_upload_min_chunk_size =",
+            "cloud_upload_min_chunk_size",
+            Value::Unset,
+            0,
+        ),
         ("description = x", "", "description", Value::Unset, 0),
         ("", "disabled = true", "disabled", Value::Bool(false), 0),
         (
@@ -357,7 +378,7 @@ fn messages_disable_a_server() {
         (
             method(
                 "snapshot",
-                "snapshot_instance = i\nsnapshot_provider = gcp\nbandwidth_limit = 0\n",
+                "snapshot_instance = i\nsnapshot_provider = gcp\ngcp_project = p\nbandwidth_limit = 0\n",
             ),
             vec![
                 "bandwidth_limit option is not supported by snapshot backup_method",

@@ -398,6 +398,21 @@ fn messages_come_with_places() {
         none.starts_with("conninfo is not set in section [none]; ssh_command is empty in '"),
         "{none}"
     );
+    let (_files, odd) = loaded(
+        "[c]\nconninfo = host=a\nprimary_conninfo = b c\nstreaming_conninfo = d e\nbackup_method = postgres\nstreaming_archiver = on\n",
+    );
+    let odd = odd.advice(odd.server("c").unwrap()).unwrap();
+    for part in [
+        "primary_conninfo is set in",
+        "streaming_conninfo is set in",
+        "slot_name is not set",
+    ] {
+        assert!(odd.contains(part), "{part}: {odd}");
+    }
+    assert!(
+        !odd.contains("; conninfo") && !odd.starts_with("conninfo"),
+        "{odd}"
+    );
     let message = &config.server("pct").unwrap().messages[0];
     assert!(message.ends_with("barman.conf', line 16"), "{message}");
     let (_files, config) = loaded(&format!("[s]\n{GOOD}"));

@@ -4,6 +4,7 @@ use super::Config;
 use super::ini::unquote;
 use super::registry;
 use super::server::ServerConfig;
+use super::value::Value;
 
 impl Config {
     /// For whoever has to mend the configuration of a disabled server: file, line and section of each option that one of
@@ -12,7 +13,7 @@ impl Config {
     pub fn advice(&self, server: &ServerConfig) -> Option<String> {
         let mut options: Vec<&'static str> = Vec::new();
         for message in &server.messages {
-            for option in options_in(message) {
+            for option in options_in(message).chain(connection_of(message, server)) {
                 if !options.contains(&option) {
                     options.push(option);
                 }
@@ -20,12 +21,13 @@ impl Config {
         }
         let told: Vec<String> = options
             .into_iter()
-            .map(|option| self.whereabouts(server, option))
+            .filter_map(|option| self.whereabouts(server, option))
             .collect();
         (!told.is_empty()).then(|| told.join("; "))
     }
 
-    fn whereabouts(&self, server: &ServerConfig, option: &str) -> String {
+    /// `None` for an option that has its default.
+    fn whereabouts(&self, server: &ServerConfig, option: &str) -> Option<String> {
         let inherited = registry::server_option(option).is_some_and(|def| def.scope.global);
         let sections = [
             server.active_model.as_deref(),
@@ -39,8 +41,22 @@ impl Config {
             let state = if empty { "is empty" } else { "is set" };
             Some(format!("{option} {state} {place}, section [{}]", section.name))
         });
-        found.unwrap_or_else(|| format!("{option} is not set in section [{}]", server.name))
+        found.or_else(|| {
+            let unset = server.value(option).is_none_or(Value::is_unset);
+            unset.then(|| format!("{option} is not set in section [{}]", server.name))
+        })
     }
+}
+
+/// The option behind a connection string that is not valid: the message has the string, not the name.
+fn connection_of(message: &str, server: &ServerConfig) -> Option<&'static str> {
+    let (kind, _) = message.split_once(": Cannot connect to postgres: \"")?;
+    let primary = server.primary_conninfo.as_deref();
+    Some(match kind {
+        "Streaming connection" => "streaming_conninfo",
+        _ if primary.is_some_and(|text| message.contains(text)) => "primary_conninfo",
+        _ => "conninfo",
+    })
 }
 
 /// The options that a message names. Some names are words of the language too: those with an underscore are not.

@@ -179,7 +179,9 @@ impl Draft {
         let mut failed = BTreeMap::new();
         for (path, bytes) in &self.overlay {
             let same = fs::read(path).is_ok_and(|old| old == *bytes);
-            if !same && let Err(error) = replace(path, bytes) {
+            // The file of changes is ours, whoever made it.
+            let adopt = *path == self.config.globals.auto_file();
+            if !same && let Err(error) = replace(path, bytes, adopt) {
                 failed.insert(path.clone(), error);
             }
         }
@@ -222,8 +224,9 @@ fn may_give(group: u32, directory: &fs::Metadata) -> bool {
             .is_ok_and(|groups| groups.iter().any(|member| member.as_raw() == group))
 }
 
-/// Puts new content under the name (behind links), with the mode and the owner of the old file.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), DurableError> {
+/// Puts new content under the name (behind links), with the mode and the owner of the old file. One that is to be
+/// adopted becomes ours if it cannot keep its owner, and nobody's group may read it then.
+fn replace(path: &Path, bytes: &[u8], adopt: bool) -> Result<(), DurableError> {
     let failed = |action: &'static str, path: &Path, source: io::Error| DurableError {
         action,
         path: path.to_owned(),
@@ -251,11 +254,19 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), DurableError> {
                 .map_err(|error| failed("look at", &real, error))?;
             let owner = (meta.uid() != ours.uid()).then(|| Uid::from_raw(meta.uid()));
             let group = (meta.gid() != ours.gid()).then(|| Gid::from_raw(meta.gid()));
+            let mut adopted = false;
             if owner.is_some() || group.is_some() {
-                rustix::fs::fchown(file.file(), owner, group)
-                    .map_err(|error| failed("set the owner of", &real, error.into()))?;
+                match rustix::fs::fchown(file.file(), owner, group) {
+                    Err(rustix::io::Errno::PERM) if adopt => adopted = true,
+                    given => given.map_err(|error| failed("set the owner of", &real, error.into()))?,
+                }
             }
             durable::copy_attributes(&old, file.file(), &real)?;
+            if adopted {
+                let mode = rustix::fs::Mode::from_raw_mode(meta.mode() & 0o707);
+                rustix::fs::fchmod(file.file(), mode)
+                    .map_err(|error| failed("set the mode of", &real, error.into()))?;
+            }
             let now = jiff::Timestamp::now();
             durable::set_times(file.file(), &real, now.as_second(), 0)?;
         }

@@ -328,6 +328,21 @@ fn a_file_of_a_queue_that_is_not_loaded_is_never_touched() {
 }
 
 #[test]
+fn a_queue_of_nothing_is_left_alone() {
+    use std::os::unix::fs::MetadataExt;
+    let world = World::new();
+    let path = world.path("home/cfg_changes.queue");
+    let (failed, told) = world.act(|config, _, ctx| process_queue(config, ctx));
+    assert!(!failed && told.is_empty() && !path.exists(), "{told:?}");
+    fs::write(&path, "[]").unwrap();
+    let inode = || fs::metadata(&path).unwrap().ino();
+    let before = inode();
+    world.act(|config, _, ctx| process_queue(config, ctx));
+    world.update("[]").0.unwrap();
+    assert_eq!(before, inode(), "cron and config-update had nothing to write");
+}
+
+#[test]
 fn two_at_once() {
     let world = World::new();
     let held = Lock::try_acquire(&world.path("home").join(LOCK_FILE)).unwrap();
