@@ -277,11 +277,11 @@ fn missing_directories_are_made() {
 /// A file that is mounted by itself, as containers do, cannot be replaced: it is left as it is, and the change counts.
 #[test]
 fn a_file_that_cannot_be_replaced() {
+    // Not every user may mount.
     let mounts = std::process::Command::new("unshare")
         .args(["-m", "true"])
         .status();
     if !mounts.is_ok_and(|status| status.success()) {
-        eprintln!("no mount name spaces here");
         return;
     }
     let home = Home::new("", "[main]\nactive = off\ndescription = old\n");
