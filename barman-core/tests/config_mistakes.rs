@@ -169,6 +169,42 @@ fn a_number_below_its_range_is_warned_about_and_the_default_counts() {
     assert!(tried >= 15, "{tried}");
 }
 
+/// Each kind of value: section, option, value and reason in the warning, the place and what is right behind it or in it.
+#[test]
+fn values_that_are_not_valid_tell_what_is_right() {
+    for (line, value, right) in [
+        ("archiver = maybe", "'maybe'", "true|t|yes|1|on"),
+        ("check_timeout = 5.0", "'5.0'", "integer"),
+        ("last_wal_maximum_age = 1day", "'1day'", "'4 days'"),
+        ("last_backup_minimum_size = 5K", "'5K'", "k, Ki, M"),
+        ("backup_method = tape", "'tape'", "postgres, local-rsync"),
+        ("compression = none", "'none'", "an empty value means none"),
+        ("staging_location = Remote", "'Remote'", "local, remote"),
+        (
+            "recovery_options = get_wal",
+            "'get_wal'",
+            "delta-restore, get-wal",
+        ),
+        ("wals_directory = ftp://a/b", "'ftp://a/b'", "'s3://BUCKET'"),
+        ("staging_path = x", "'x'", "absolute path"),
+        ("slot_name = bar-man", "'bar-man'", "lower case letters, numbers"),
+        ("snapshot_disks = a,,b", "'a,,b'", "separated by single commas"),
+        ("compression_level = top", "'top'", "low, medium, high"),
+    ] {
+        let (_files, config) = loaded(&format!("[s]\n{GOOD}{line}\n"));
+        let [warning] = config.warnings.as_slice() else {
+            panic!("{line}: {:?}", config.warnings);
+        };
+        let option = line.split(' ').next().unwrap();
+        let start = format!("Ignoring invalid configuration value {value} for key {option} in [s] section: ");
+        assert!(warning.text.starts_with(&start), "{line}: {}", warning.text);
+        let hint = warning.hint.as_deref().unwrap();
+        assert!(hint.contains("barman.conf', line 7"), "{line}: {hint}");
+        let told = format!("{}; {hint}", warning.text);
+        assert!(told.contains(right), "{line}: {told}");
+    }
+}
+
 /// What is converted late is told to the log only, with the place and with what would be right.
 #[test]
 fn late_conversions_tell_where_and_what_is_right() {

@@ -88,6 +88,25 @@ pub fn parse(kind: Kind, text: &str, has_default: bool) -> Result<Parsed, String
     Ok(Parsed::Value(value))
 }
 
+/// What would be right, where the reason of [`parse`] does not say it.
+#[must_use]
+pub fn right(kind: Kind) -> Option<String> {
+    Some(match kind {
+        Kind::Interval => "write it as '36 hours', '4 days', '2 weeks' or '1 month'".to_owned(),
+        Kind::Size => {
+            "write a number of bytes, or one with k, Ki, M, Mi, G, Gi, T or Ti behind it".to_owned()
+        }
+        Kind::Set(words) => format!("write any of {}, separated by commas", words.join(", ")),
+        Kind::WordsOrEmpty(_) => "an empty value means none".to_owned(),
+        Kind::List => "write names, separated by single commas".to_owned(),
+        Kind::Place => {
+            "write a path, or a URL that begins with 's3://BUCKET', 'gs://BUCKET' or 'https://ACCOUNT.blob.core.windows.net/'"
+                .to_owned()
+        }
+        _ => return None,
+    })
+}
+
 /// `true t yes 1 on` and `false f no 0 off`, in any case.
 #[must_use]
 pub fn boolean(text: &str) -> Option<bool> {
