@@ -31,7 +31,7 @@ enum Chosen<'a> {
     /// A server to work on.
     Server(&'a ServerConfig),
     /// A server in a state that the command refuses, and why.
-    Refused(Vec<String>),
+    Refused(&'a ServerConfig, Vec<String>),
     /// Nothing.
     Unknown(&'a str),
 }
@@ -126,7 +126,16 @@ impl App<'_> {
                 });
                 self.warning_hint(warning);
             } else {
-                log::warn!(target: warning.target, "{}", warning.text);
+                let level = match warning.level {
+                    Level::Debug => log::Level::Debug,
+                    Level::Info => log::Level::Info,
+                    Level::Warning => log::Level::Warn,
+                    Level::Error => log::Level::Error,
+                };
+                match &warning.hint {
+                    Some(hint) => log::log!(target: warning.target, level, "{} ({hint})", warning.text),
+                    None => log::log!(target: warning.target, level, "{}", warning.text),
+                }
             }
         }
     }
@@ -151,7 +160,7 @@ impl App<'_> {
             match chosen {
                 Chosen::Server(server) if act(server).is_break() => return,
                 Chosen::Server(_) => {}
-                Chosen::Refused(errors) => self.errors(&errors),
+                Chosen::Refused(server, errors) => self.refused(server, &errors),
                 Chosen::Unknown(name) => self.unknown_server(name),
             }
         }
@@ -171,7 +180,7 @@ impl App<'_> {
             .iter()
             .filter_map(|chosen| match chosen {
                 Chosen::Server(server) => Some(*server),
-                Chosen::Refused(_) | Chosen::Unknown(_) => None,
+                Chosen::Refused(..) | Chosen::Unknown(_) => None,
             })
             .collect();
         let mut rest = chosen.iter();
@@ -180,7 +189,7 @@ impl App<'_> {
             for chosen in rest.by_ref() {
                 match chosen {
                     Chosen::Server(_) => return,
-                    Chosen::Refused(errors) => self.errors(errors),
+                    Chosen::Refused(server, errors) => self.refused(server, errors),
                     Chosen::Unknown(name) => self.unknown_server(name),
                 }
             }
@@ -218,7 +227,7 @@ impl App<'_> {
                         Verdict::Run => chosen.push(Chosen::Server(server)),
                         Verdict::Skip(text) => self.output.info(CLI, &text),
                         Verdict::Pass => {}
-                        Verdict::Refuse(errors) => chosen.push(Chosen::Refused(errors)),
+                        Verdict::Refuse(errors) => chosen.push(Chosen::Refused(server, errors)),
                     }
                 }
             }
@@ -246,7 +255,7 @@ impl App<'_> {
             Verdict::Run => return Some(server),
             Verdict::Skip(text) => self.output.info(CLI, &text),
             Verdict::Pass => {}
-            Verdict::Refuse(errors) => self.errors(&errors),
+            Verdict::Refuse(errors) => self.refused(server, &errors),
         }
         None
     }
@@ -344,9 +353,15 @@ impl App<'_> {
         }
     }
 
-    fn errors(&self, errors: &[String]) {
+    fn refused(&self, server: &ServerConfig, errors: &[String]) {
         for error in errors {
             self.output.error(CLI, error);
+        }
+        // Only what the configuration has against the server, not its being inactive or passive.
+        if *errors == *server.messages
+            && let Some(advice) = self.config.advice(server)
+        {
+            self.output.hint(&advice);
         }
     }
 }

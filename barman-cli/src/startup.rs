@@ -4,6 +4,7 @@ use crate::args::{Color, Command, Invocation, OutputFormat};
 use crate::output::{Format, LogStreams, Output, Settings};
 use crate::redact::redact;
 use crate::{environment, logging, user};
+use barman_core::Failure;
 use barman_core::config::error::{MISSING_PARAMETERS, Shown};
 use barman_core::config::{self, Config, ConfigError, MainFile, Search};
 use std::io::{self, IsTerminal, Write};
@@ -101,13 +102,21 @@ fn late_config_error(output: &Output, error: &ConfigError) -> u8 {
         }
         Shown::Plain => {
             log::error!(target: "barman.config", "{error}");
-            plain(&error.to_string())
+            plain_with_hint(output, &error.to_string(), error)
         }
         Shown::Required => {
             log::error!(target: "barman.cli", "{error}");
-            plain(&format!("ERROR: {error}\n{MISSING_PARAMETERS}"))
+            plain_with_hint(output, &format!("ERROR: {error}\n{MISSING_PARAMETERS}"), error)
         }
     }
+}
+
+fn plain_with_hint(output: &Output, text: &str, error: &ConfigError) -> u8 {
+    let code = plain(text);
+    if let Some(hint) = error.hint() {
+        output.hint(&hint);
+    }
+    code
 }
 
 /// A plain line on standard error, and the exit code for it.

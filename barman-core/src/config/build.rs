@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::error::ConfigWarning;
 use super::globals::GlobalConfig;
+use super::parse;
 use super::resolve::{self, Values};
 use super::server::ServerConfig;
 use super::types;
@@ -14,6 +15,7 @@ use super::types::{
 };
 use super::validate;
 use super::value::Value;
+use crate::context::Level;
 
 /// A server on its way: what the sections said, and what was found wrong so far.
 pub(super) struct Draft {
@@ -41,8 +43,13 @@ pub(super) const CONFLICT_CHECKED: [&str; 6] = [
     "wals_directory",
 ];
 
-/// Finishes a server.
-pub(super) fn finish(draft: Draft, config_path: &Path, globals: &GlobalConfig) -> ServerConfig {
+/// Finishes a server. `place` tells where an option is set.
+pub(super) fn finish(
+    draft: Draft,
+    config_path: &Path,
+    globals: &GlobalConfig,
+    place: &dyn Fn(&str) -> Option<String>,
+) -> ServerConfig {
     let Draft {
         name,
         mut values,
@@ -58,12 +65,13 @@ pub(super) fn finish(draft: Draft, config_path: &Path, globals: &GlobalConfig) -
     empty_directories(&name, &server, &values, &mut messages);
     validate::connections(&server, &mut messages);
     validate::backup_method(&server, &values, &mut messages);
+    super::cloud::storage(&server, &values, &mut messages);
     validate::backup_strategy(&mut server, &mut notices);
     validate::archivers(&server, &mut messages, &mut notices);
     if server.active && !server.is_passive() && !server.archiver && !server.streaming_archiver {
         server.archiver = true;
     }
-    convert_late(&mut server, &mut values, &mut notices);
+    convert_late(&mut server, &mut values, &mut notices, place);
 
     server.disabled = match model_disabled {
         Some(true) => true,
@@ -177,9 +185,10 @@ fn typed(name: &str, values: &[Value], config_path: &Path, globals: &GlobalConfi
         streaming_backup_name: v.text("streaming_backup_name"),
         backup_compression: v.word("backup_compression", BackupCompression::from_word),
         backup_compression_format: v.word("backup_compression_format", CompressionFormat::from_word),
+        // What does not fit is no level of any algorithm, and has to be told so.
         backup_compression_level: v
             .int("backup_compression_level")
-            .and_then(|level| i32::try_from(level).ok()),
+            .map(|level| i32::try_from(level.clamp(i32::MIN.into(), i32::MAX.into())).unwrap_or(i32::MAX)),
         backup_compression_location: v.word("backup_compression_location", CompressionLocation::from_word),
         backup_compression_workers: v.small("backup_compression_workers"),
         encryption: v.word("encryption", Encryption::from_word),
@@ -256,41 +265,87 @@ fn magic(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
+/// What is right for the options that are converted late.
+const RIGHT: &[(&str, &str)] = &[
+    ("bandwidth_limit", "a number of kB/s, 0 for no limit"),
+    (
+        "tablespace_bandwidth_limit",
+        "rules <tablespace>:<kB/s>, separated by blanks",
+    ),
+    ("minimum_redundancy", "a number of backups"),
+    ("retention_policy_mode", "only auto"),
+    ("wal_retention_policy", "only main"),
+    (
+        "retention_policy",
+        "REDUNDANCY n, or RECOVERY WINDOW OF n DAYS, WEEKS or MONTHS",
+    ),
+];
+
+/// What the conversion found wrong with an option of a server: for the log only, as Barman tells it, and where it is.
+fn late_problem(
+    level: Level,
+    option: &str,
+    text: String,
+    place: &dyn Fn(&str) -> Option<String>,
+) -> ConfigWarning {
+    let right = RIGHT.iter().find(|(known, _)| *known == option);
+    let parts = [
+        place(option),
+        right.map(|(_, right)| format!("{option} takes {right}")),
+    ];
+    let hint: Vec<String> = parts.into_iter().flatten().collect();
+    ConfigWarning {
+        level,
+        ..ConfigWarning::log_only("barman.server", text).with_hint(hint.join(": "))
+    }
+}
+
 /// The options that Barman converts when it makes a server object. Problems go to the log.
-fn convert_late(server: &mut ServerConfig, values: &mut [Value], notices: &mut Vec<ConfigWarning>) {
+fn convert_late(
+    server: &mut ServerConfig,
+    values: &mut [Value],
+    notices: &mut Vec<ConfigWarning>,
+    place: &dyn Fn(&str) -> Option<String>,
+) {
     let name = server.name.clone();
     let name = name.as_str();
-    let mut warn = |text: String| notices.push(ConfigWarning::log_only("barman.server", text));
+    let mut tell = |level, option: &str, text: String| notices.push(late_problem(level, option, text, place));
+    let mut warn = |option: &str, text: String| tell(Level::Warning, option, text);
     let late = |values: &[Value], option: &str| Values(values).text(option);
 
     if let Some(text) = late(values, "bandwidth_limit") {
-        let limit = super::parse::integer(&text);
-        match limit {
-            Some(limit) => resolve::set(values, "bandwidth_limit", Value::Int(limit)),
-            None => {
-                warn(format!(
-                    "Invalid bandwidth_limit \"{text}\" for server \"{name}\" (fallback to \"0\")"
-                ));
-                resolve::set(values, "bandwidth_limit", Value::Unset);
+        let number = parse::integer(&text);
+        server.bandwidth_limit = number.and_then(|limit| u64::try_from(limit).ok());
+        let value = match (server.bandwidth_limit, number) {
+            (Some(_), Some(limit)) => Value::Int(limit),
+            (_, number) => {
+                let problem = if number.is_some() {
+                    "Negative value of"
+                } else {
+                    "Invalid"
+                };
+                warn(
+                    "bandwidth_limit",
+                    format!("{problem} bandwidth_limit \"{text}\" for server \"{name}\" (fallback to \"0\")"),
+                );
+                Value::Unset
             }
-        }
-        server.bandwidth_limit = limit.map(|limit| u64::try_from(limit).unwrap_or(0));
+        };
+        resolve::set(values, "bandwidth_limit", value);
     }
 
     if let Some(text) = late(values, "tablespace_bandwidth_limit") {
         for rule in text.split_whitespace() {
-            let parsed = rule.split_once(':').and_then(|(tablespace, limit)| {
-                Some((
-                    tablespace.to_owned(),
-                    u64::try_from(super::parse::integer(limit)?).unwrap_or(0),
-                ))
-            });
-            match parsed {
+            match parse::bandwidth_rule(rule) {
                 Some((_, limit)) if Some(limit) == server.bandwidth_limit => {}
                 Some((tablespace, limit)) => {
-                    server.tablespace_bandwidth_limit.insert(tablespace, limit);
+                    let rules = &mut server.tablespace_bandwidth_limit;
+                    rules.insert(tablespace.to_owned(), limit);
                 }
-                None => warn(format!("Invalid tablespace_bandwidth_limit rule '{rule}'")),
+                None => warn(
+                    "tablespace_bandwidth_limit",
+                    format!("Invalid tablespace_bandwidth_limit rule '{rule}'"),
+                ),
             }
         }
         let rules = server.tablespace_bandwidth_limit.clone();
@@ -303,14 +358,18 @@ fn convert_late(server: &mut ServerConfig, values: &mut [Value], notices: &mut V
     }
 
     let text = late(values, "minimum_redundancy").unwrap_or_default();
-    match super::parse::integer(&text) {
+    match parse::integer(&text) {
         Some(number) if number >= 0 => server.minimum_redundancy = u32::try_from(number).unwrap_or(u32::MAX),
-        Some(_) => warn(format!(
-            "Negative value of minimum_redundancy \"{text}\" for server \"{name}\" (fallback to \"0\")"
-        )),
-        None => warn(format!(
-            "Invalid minimum_redundancy \"{text}\" for server \"{name}\" (fallback to \"0\")"
-        )),
+        Some(_) => warn(
+            "minimum_redundancy",
+            format!(
+                "Negative value of minimum_redundancy \"{text}\" for server \"{name}\" (fallback to \"0\")"
+            ),
+        ),
+        None => warn(
+            "minimum_redundancy",
+            format!("Invalid minimum_redundancy \"{text}\" for server \"{name}\" (fallback to \"0\")"),
+        ),
     }
     resolve::set(
         values,
@@ -320,9 +379,12 @@ fn convert_late(server: &mut ServerConfig, values: &mut [Value], notices: &mut V
 
     let mode = late(values, "retention_policy_mode").unwrap_or_default();
     if mode != "auto" {
-        warn(format!(
-            "Unsupported retention_policy_mode \"{mode}\" for server \"{name}\" (fallback to \"auto\")"
-        ));
+        warn(
+            "retention_policy_mode",
+            format!(
+                "Unsupported retention_policy_mode \"{mode}\" for server \"{name}\" (fallback to \"auto\")"
+            ),
+        );
         resolve::set(values, "retention_policy_mode", Value::Text("auto".to_owned()));
     }
 
@@ -331,9 +393,12 @@ fn convert_late(server: &mut ServerConfig, values: &mut [Value], notices: &mut V
     };
     let wal_policy = late(values, "wal_retention_policy").unwrap_or_default();
     if wal_policy != "main" {
-        warn(format!(
-            "Unsupported wal_retention_policy value \"{wal_policy}\" for server \"{name}\" (fallback to \"main\")"
-        ));
+        warn(
+            "wal_retention_policy",
+            format!(
+                "Unsupported wal_retention_policy value \"{wal_policy}\" for server \"{name}\" (fallback to \"main\")"
+            ),
+        );
         resolve::set(values, "wal_retention_policy", Value::Text("main".to_owned()));
     }
     match types::parse_retention_policy(&text) {
@@ -344,13 +409,11 @@ fn convert_late(server: &mut ServerConfig, values: &mut [Value], notices: &mut V
         }
         None => {
             server.retention_policy_invalid = true;
-            notices.push(ConfigWarning {
-                level: crate::context::Level::Error,
-                text: format!("Invalid retention_policy setting \"{text}\" for server \"{name}\""),
-                target: "barman.server",
-                console: false,
-                hint: None,
-            });
+            tell(
+                Level::Error,
+                "retention_policy",
+                format!("Invalid retention_policy setting \"{text}\" for server \"{name}\""),
+            );
         }
     }
 }

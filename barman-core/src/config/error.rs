@@ -1,6 +1,6 @@
 //! What makes a configuration unusable as a whole, and what is only worth a warning.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::ini::IniError;
 use super::interpolation::InterpolationError;
@@ -69,6 +69,10 @@ impl ConfigWarning {
     }
 }
 
+fn name(file: &Path) -> std::path::Display<'_> {
+    Path::new(file.file_name().unwrap_or_default()).display()
+}
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -102,16 +106,27 @@ pub enum ConfigError {
         /// Its value.
         value: String,
         /// Why.
-        reason: String,
+        reason: &'static str,
+        /// File and line.
+        place: String,
     },
     /// A further file changes `[barman]`.
-    #[error("FATAL: the configuration file {0} contains a not empty [barman] section")]
-    NotEmptyBarman(String),
+    #[error(
+        "FATAL: the configuration file {} contains a not empty [barman] section",
+        name(file)
+    )]
+    NotEmptyBarman {
+        /// The file.
+        file: PathBuf,
+    },
     /// A section named `all`.
     #[error(
         "FATAL: 'all' is a reserved word and cannot be used as the name of a server or model, please rename the section"
     )]
-    ReservedName,
+    ReservedName {
+        /// The file in which it begins.
+        file: PathBuf,
+    },
     /// `barman_home` is not set.
     #[error("Parameter \"barman_home\" is required in [barman] section.")]
     MissingHome,
@@ -136,7 +151,9 @@ impl ConfigError {
     #[must_use]
     pub fn shown(&self) -> Shown {
         match self {
-            Self::Missing(_) | Self::NoneFound | Self::NotEmptyBarman(_) | Self::ReservedName => Shown::Plain,
+            Self::Missing(_) | Self::NoneFound | Self::NotEmptyBarman { .. } | Self::ReservedName { .. } => {
+                Shown::Plain
+            }
             Self::Syntax(_) | Self::Interpolation(_) | Self::NoBarman { .. } | Self::BadGlobal { .. } => {
                 Shown::Exception
             }
@@ -156,6 +173,13 @@ impl Failure for ConfigError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Syntax(error) => Some(error.hint().to_owned()),
+            Self::BadGlobal { place, .. } => Some(format!("{place}: write true or false")),
+            Self::NotEmptyBarman { file } => Some(format!(
+                "'{}': settings of [barman] belong into the main file",
+                file.display()
+            )),
+            Self::ReservedName { file } => Some(format!("the section [all] is in '{}'", file.display())),
             Self::Interpolation(_) => Some("write a literal '%' as '%%'".to_owned()),
             Self::MissingHome => Some("set barman_home in the [barman] section".to_owned()),
             _ => None,

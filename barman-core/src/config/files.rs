@@ -10,6 +10,8 @@ use super::interpolation::{self, InterpolationError};
 #[derive(Debug, Clone, Default)]
 pub(super) struct MergedSection {
     pub name: String,
+    /// Index into [`Merged::files`] of the first file that has it.
+    pub file: usize,
     pub entries: Vec<MergedEntry>,
 }
 
@@ -29,8 +31,12 @@ impl MergedEntry {
     /// `in '/etc/barman.conf', line 12`
     pub fn place(&self, files: &[PathBuf]) -> String {
         let file = files.get(self.file).map_or(Path::new("?"), PathBuf::as_path);
-        format!("in '{}', line {}", file.display(), self.line)
+        place(file, self.line)
     }
+}
+
+fn place(file: &Path, line: usize) -> String {
+    format!("in '{}', line {line}", file.display())
 }
 
 impl MergedSection {
@@ -39,6 +45,12 @@ impl MergedSection {
             .iter()
             .find(|entry| entry.key == key)
             .and_then(|entry| entry.value.as_deref().ok())
+    }
+
+    /// Where an option is set, if it is.
+    pub fn place(&self, key: &str, files: &[PathBuf]) -> Option<String> {
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        Some(entry.place(files))
     }
 
     /// Pairs of key and value, in order.
@@ -82,6 +94,7 @@ impl Merged {
             if self.section(&section.name).is_none() {
                 self.sections.push(MergedSection {
                     name: section.name.clone(),
+                    file,
                     entries: Vec::new(),
                 });
             }
@@ -99,7 +112,7 @@ impl Merged {
                 &section.entries,
                 &ini.defaults,
                 home.as_deref(),
-                file,
+                (file, path),
             );
             if section.name == "barman"
                 && let Some(error) = entries.iter().find_map(|entry| entry.value.as_ref().err())
@@ -119,7 +132,7 @@ fn expand_section(
     own: &[Entry],
     defaults: &[Entry],
     home: Option<&str>,
-    file: usize,
+    (file, path): (usize, &Path),
 ) -> Vec<MergedEntry> {
     let find = |key: &str| {
         own.iter()
@@ -148,6 +161,7 @@ fn expand_section(
                     option: entry.key.clone(),
                     raw: shown(entry),
                     reason,
+                    place: place(path, entry.line),
                 }),
             file,
             line: entry.line,

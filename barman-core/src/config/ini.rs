@@ -57,10 +57,12 @@ pub enum IniError {
         lines: Vec<(usize, String)>,
     },
     /// Bytes that are no text.
-    #[error("'utf-8' codec can't decode byte 0x{byte:02x} in position {position} of '{file}'")]
+    #[error("'utf-8' codec can't decode byte 0x{byte:02x} in position {position} of '{file}', line {line}")]
     Encoding {
         /// The file.
         file: String,
+        /// Line number, from 1.
+        line: usize,
         /// Offset of the first bad byte.
         position: usize,
         /// The bad byte.
@@ -75,6 +77,26 @@ fn offending(lines: &[(usize, String)]) -> String {
         .collect()
 }
 
+impl IniError {
+    /// What would be right.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::MissingHeader { text, .. } if text.starts_with('\u{feff}') => {
+                "the file begins with a byte order mark: save it as UTF-8 without one"
+            }
+            Self::MissingHeader { .. } => {
+                "every option stands below the header of a section, such as [barman]"
+            }
+            Self::Syntax { .. } => {
+                "a line is '[section]', 'option = value', a comment that begins with '#' or ';', \
+                 or indented further than the option whose value it continues"
+            }
+            Self::Encoding { .. } => "save the file as UTF-8",
+        }
+    }
+}
+
 impl Ini {
     /// Parses the bytes of `file` (named in errors only).
     ///
@@ -83,8 +105,10 @@ impl Ini {
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, IniError> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let position = error.valid_up_to();
+            let before = bytes.get(..position).unwrap_or_default();
             IniError::Encoding {
                 file: file.to_owned(),
+                line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
                 position,
                 byte: bytes.get(position).copied().unwrap_or(0),
             }
@@ -470,6 +494,7 @@ mod tests {
             error,
             IniError::Encoding {
                 file: "f".into(),
+                line: 2,
                 position: 8,
                 byte: 0xff
             }

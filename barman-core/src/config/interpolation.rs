@@ -13,7 +13,9 @@ const MAX_LENGTH: usize = 1024 * 1024;
 
 /// A value that cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid use of '%' in option '{option}' of section '{section}': {reason}; raw value: '{raw}'")]
+#[error(
+    "invalid use of '%' in option '{option}' of section '{section}': {reason}; raw value: '{raw}', {place}"
+)]
 pub struct InterpolationError {
     /// Section of the option.
     pub section: String,
@@ -23,6 +25,8 @@ pub struct InterpolationError {
     pub raw: String,
     /// What is wrong.
     pub reason: String,
+    /// File and line.
+    pub place: String,
 }
 
 /// First pass: strict. `lookup` gives raw values of the same section of the same file.

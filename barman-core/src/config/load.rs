@@ -109,7 +109,7 @@ impl MainFile {
             file: path.to_owned(),
             reason: reason.clone(),
         })?;
-        let globals = globals(barman)?;
+        let globals = globals(barman, &merged.files)?;
         Ok(Self {
             path: path.to_owned(),
             merged,
@@ -182,7 +182,7 @@ fn expand_home(path: &Path, home: Option<&Path>) -> PathBuf {
     }
 }
 
-fn globals(barman: &MergedSection) -> Result<GlobalConfig, ConfigError> {
+fn globals(barman: &MergedSection, files: &[PathBuf]) -> Result<GlobalConfig, ConfigError> {
     let home_text = barman
         .raw("barman_home")
         .map(|raw| resolve::text_of(barman, "", raw))
@@ -197,7 +197,8 @@ fn globals(barman: &MergedSection) -> Result<GlobalConfig, ConfigError> {
         None => true,
         Some(value) => parse::boolean(&value).ok_or_else(|| ConfigError::BadGlobal {
             key: "lock_directory_cleanup",
-            reason: "not a boolean".to_owned(),
+            reason: "not a boolean",
+            place: barman.place("lock_directory_cleanup", files).unwrap_or_default(),
             value,
         })?,
     };
@@ -313,12 +314,9 @@ fn include(
     now.sort();
     before.sort();
     if now != before {
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        return Err(ConfigError::NotEmptyBarman(name));
+        return Err(ConfigError::NotEmptyBarman {
+            file: path.to_owned(),
+        });
     }
     Ok(())
 }
@@ -366,9 +364,10 @@ fn resolve_all(
     let mut drafts = Vec::new();
     for section in merged.sections.iter().filter(|section| section.name != "barman") {
         if section.name == "all" {
-            return Err(ConfigError::ReservedName);
+            let file = merged.files.get(section.file).cloned().unwrap_or_default();
+            return Err(ConfigError::ReservedName { file });
         }
-        match model::classify(section) {
+        match model::classify(section, &merged.files) {
             model::Class::Model => {
                 config
                     .models
@@ -395,7 +394,18 @@ fn resolve_all(
     }
     config.servers = drafts
         .into_iter()
-        .map(|draft| build::finish(draft, &config.path, &config.globals))
+        .map(|draft| {
+            let sections = [
+                draft.active_model.clone(),
+                Some(draft.name.clone()),
+                Some("barman".to_owned()),
+            ];
+            let place = |option: &str| {
+                let mut sections = sections.iter().flatten();
+                sections.find_map(|name| merged.section(name)?.place(option, &merged.files))
+            };
+            build::finish(draft, &config.path, &config.globals, &place)
+        })
         .collect();
     config.models.sort_by(|one, other| one.name.cmp(&other.name));
     config.merged = merged;

@@ -15,7 +15,10 @@
 //! Loading never connects to anything, and a bad section never hides the others: its server is disabled and says why
 //! in [`ServerConfig::messages`].
 
+mod advice;
 mod build;
+mod cloud;
+mod digits;
 pub mod edit;
 pub mod error;
 mod files;

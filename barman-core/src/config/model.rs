@@ -39,15 +39,16 @@ pub(super) enum Class {
 }
 
 /// A section whose `model` is true is a model. The value is taken as written: quotes are no boolean.
-pub(super) fn classify(section: &MergedSection) -> Class {
+pub(super) fn classify(section: &MergedSection, files: &[PathBuf]) -> Class {
     match section.raw("model") {
         None => Class::Server(None),
         Some(raw) => match parse::boolean(raw) {
             Some(true) => Class::Model,
             Some(false) => Class::Server(None),
             None => Class::Server(Some(format!(
-                "Invalid value '{raw}' for key model in [{}] section: not a boolean",
-                section.name
+                "Invalid value '{raw}' for key model in [{}] section: not a boolean, {}",
+                section.name,
+                section.place("model", files).unwrap_or_default()
             ))),
         },
     }
@@ -80,9 +81,13 @@ pub(super) fn build(
 ) -> Option<ModelConfig> {
     let name = &section.name;
     if !section.entries.iter().any(|entry| entry.key == "cluster") {
-        warnings.push(ConfigWarning::error(format!(
-            "Parameter \"cluster\" is required in [{name}] section."
-        )));
+        let error = ConfigWarning::error(format!("Parameter \"cluster\" is required in [{name}] section."));
+        warnings.push(match section.place("model", files) {
+            Some(place) => error.with_hint(format!(
+                "{place}: a model needs the 'cluster' of the servers that it is for"
+            )),
+            None => error,
+        });
         return None;
     }
     let parsed = ParsedSection::new(

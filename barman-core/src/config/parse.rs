@@ -88,6 +88,25 @@ pub fn parse(kind: Kind, text: &str, has_default: bool) -> Result<Parsed, String
     Ok(Parsed::Value(value))
 }
 
+/// What would be right, where the reason of [`parse`] does not say it.
+#[must_use]
+pub fn right(kind: Kind) -> Option<String> {
+    Some(match kind {
+        Kind::Interval => "write it as '36 hours', '4 days', '2 weeks' or '1 month'".to_owned(),
+        Kind::Size => {
+            "write a number of bytes, or one with k, Ki, M, Mi, G, Gi, T or Ti behind it".to_owned()
+        }
+        Kind::Set(words) => format!("write any of {}, separated by commas", words.join(", ")),
+        Kind::WordsOrEmpty(_) => "an empty value means none".to_owned(),
+        Kind::List => "write names, separated by single commas".to_owned(),
+        Kind::Place => {
+            "write a path, or a URL that begins with 's3://BUCKET', 'gs://BUCKET' or 'https://ACCOUNT.blob.core.windows.net/'"
+                .to_owned()
+        }
+        _ => return None,
+    })
+}
+
 /// `true t yes 1 on` and `false f no 0 off`, in any case.
 #[must_use]
 pub fn boolean(text: &str) -> Option<bool> {
@@ -98,9 +117,10 @@ pub fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Optional sign, digits, single `_` between digits, blanks around.
+/// Optional sign, digits (of any script), single `_` between digits, blanks around.
 #[must_use]
 pub fn integer(text: &str) -> Option<i64> {
+    let text = super::digits::to_ascii(text);
     let text = text.trim();
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits
@@ -112,9 +132,17 @@ pub fn integer(text: &str) -> Option<i64> {
     text.replace('_', "").parse().ok()
 }
 
+/// One rule of `tablespace_bandwidth_limit`: `<tablespace>:<kB/s>`.
+#[must_use]
+pub fn bandwidth_rule(rule: &str) -> Option<(&str, u64)> {
+    let (tablespace, limit) = rule.split_once(':')?;
+    Some((tablespace, u64::try_from(integer(limit)?).ok()?))
+}
+
 /// `<number> <unit>` with units hour, day, week (7 days), month (31 days).
 #[must_use]
 pub fn interval(text: &str) -> Option<Duration> {
+    let text = super::digits::to_ascii(text);
     let (number, unit) = text.trim().split_once(char::is_whitespace)?;
     if !number.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -133,6 +161,7 @@ pub fn interval(text: &str) -> Option<Duration> {
 /// Bytes, with an optional suffix `k Ki M Mi G Gi T Ti`.
 #[must_use]
 pub fn size(text: &str) -> Option<u64> {
+    let text = super::digits::to_ascii(text);
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, suffix) = text.split_at(end);
     let factor: u64 = match suffix.trim_start() {
@@ -207,10 +236,9 @@ fn level(text: &str) -> Option<CompressionLevel> {
         number => {
             let digits = number.strip_prefix('-').unwrap_or(number);
             let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-            plain
-                .then(|| number.parse().ok())
-                .flatten()
-                .map(CompressionLevel::Number)
+            // Whatever the number of digits, the level is moved into the range of the algorithm.
+            let extreme = if digits == number { i32::MAX } else { i32::MIN };
+            plain.then(|| CompressionLevel::Number(number.parse().unwrap_or(extreme)))
         }
     }
 }
@@ -240,7 +268,15 @@ mod tests {
             ("active", "ON", Value::Bool(true)),
             ("active", "0", Value::Bool(false)),
             ("check_timeout", " 1_000 ", Value::Int(1000)),
-            ("check_timeout", "-1", Value::Int(-1)),
+            ("check_timeout", "0", Value::Int(0)),
+            ("check_timeout", "\u{ff13}0", Value::Int(30)),
+            ("last_backup_maximum_age", "\u{663} days", seconds(3 * 86400)),
+            ("last_backup_minimum_size", "\u{663}k", Value::Size(3000)),
+            (
+                "compression_level",
+                "-99999999999",
+                Value::Level(CompressionLevel::Number(i32::MIN)),
+            ),
             ("last_backup_maximum_age", "2 WEEKS", seconds(14 * 86400)),
             ("last_backup_maximum_age", "1  month", seconds(31 * 86400)),
             ("last_backup_maximum_age", "36 hours", seconds(36 * 3600)),
@@ -285,6 +321,13 @@ mod tests {
             ("check_timeout", ""),
             ("check_timeout", "99999999999999999999"),
             ("parallel_jobs", "0"),
+            ("check_timeout", "-1"),
+            ("keepalive_interval", "-1"),
+            ("archiver_batch_size", "-1"),
+            ("streaming_archiver_batch_size", "-1"),
+            ("primary_checkpoint_timeout", "-1"),
+            ("basebackup_retry_times", "-1"),
+            ("max_incoming_wals_queue", "-1"),
             ("last_backup_maximum_age", "1day"),
             ("last_backup_maximum_age", "4 d"),
             ("last_backup_maximum_age", "30 minutes"),

@@ -168,7 +168,7 @@ pub const RECOVERY_OPTIONS: &[&str] = &["delta-restore", "get-wal"];
 pub static SERVER_OPTIONS: &[OptionDef] = &[
     option("active", SM, Kind::Bool, DefaultValue::Fixed("true"), "Whether the server takes part in backups, WAL archiving and checks."),
     option("archiver", GSM, Kind::Bool, DefaultValue::Fixed("off"), "WAL files arrive by archive_command."),
-    option("archiver_batch_size", GSM, Kind::Int { min: ANY }, DefaultValue::Fixed("0"), "Files of one run of the file archiver; 0 = all."),
+    option("archiver_batch_size", GSM, Kind::Int { min: 0 }, DefaultValue::Fixed("0"), "Files of one run of the file archiver; 0 = all."),
     option("autogenerate_manifest", GSM, Kind::Bool, DefaultValue::Fixed("false"), "Write a backup_manifest after an rsync backup."),
     option("aws_await_snapshots_timeout", GSM, Kind::Int { min: 0 }, DefaultValue::Fixed("3600"), "Seconds to wait for snapshots."),
     option("aws_check_object_lock", GSM, Kind::Bool, DefaultValue::Fixed("off"), "Look at object locks before deleting."),
@@ -197,7 +197,7 @@ pub static SERVER_OPTIONS: &[OptionDef] = &[
     option("basebackup_retry_sleep", GSM, Kind::Int { min: 0 }, DefaultValue::Fixed("30"), "Seconds between attempts."),
     option("basebackup_retry_times", GSM, Kind::Int { min: 0 }, DefaultValue::Fixed("0"), "Further attempts after a failed copy."),
     option("basebackups_directory", S, Kind::Place, DefaultValue::Template("%(backup_directory)s/base"), "Where base backups go; may be a cloud URL."),
-    option("check_timeout", GSM, Kind::Int { min: ANY }, DefaultValue::Fixed("30"), "Seconds that all checks of one server may take; 0 = no limit."),
+    option("check_timeout", GSM, Kind::Int { min: 0 }, DefaultValue::Fixed("30"), "Seconds that all checks of one server may take; 0 = no limit."),
     option("cloud_delete_batch_size", GSM, Kind::Int { min: 1 }, DefaultValue::Unset, "Objects deleted in one request."),
     option("cloud_staging_directory", GSM, Kind::AbsolutePath, DefaultValue::Fixed("/tmp/barman/cloud-staging"), "Local work space of uploads."),
     option("cloud_staging_max_size", GSM, Kind::Size, DefaultValue::Fixed("30Gi"), "Size limit of the local work space of uploads."),
@@ -225,7 +225,7 @@ pub static SERVER_OPTIONS: &[OptionDef] = &[
     option("gcp_zone", SM, Kind::Text, DefaultValue::Unset, "Google Cloud zone."),
     option("immediate_checkpoint", GSM, Kind::Bool, DefaultValue::Fixed("false"), "Ask for a fast checkpoint at the start of a backup."),
     option("incoming_wals_directory", S, Kind::Directory, DefaultValue::Template("%(backup_directory)s/incoming"), "Where archive_command puts WAL files."),
-    option("keepalive_interval", GSM, Kind::Int { min: ANY }, DefaultValue::Fixed("60"), "Seconds between statements that keep an idle connection alive during a backup; 0 = off."),
+    option("keepalive_interval", GSM, Kind::Int { min: 0 }, DefaultValue::Fixed("60"), "Seconds between statements that keep an idle connection alive during a backup; 0 = off."),
     option("last_backup_maximum_age", GSM, Kind::Interval, DefaultValue::Unset, "Age of the newest backup above which check fails."),
     option("last_backup_minimum_size", GSM, Kind::Size, DefaultValue::Unset, "Size of the newest backup below which check fails."),
     option("last_wal_maximum_age", GSM, Kind::Interval, DefaultValue::Unset, "Age of the newest WAL file above which check fails."),
@@ -275,7 +275,7 @@ pub static SERVER_OPTIONS: &[OptionDef] = &[
     option("staging_location", GSM, Kind::ExactWords(StagingLocation::WORDS), DefaultValue::Fixed("local"), "Host of the work space of restores."),
     option("staging_path", GSM, Kind::AbsolutePath, DefaultValue::Unset, "Work space of restores."),
     option("streaming_archiver", GSM, Kind::Bool, DefaultValue::Fixed("off"), "WAL files arrive by streaming replication."),
-    option("streaming_archiver_batch_size", GSM, Kind::Int { min: ANY }, DefaultValue::Fixed("0"), "Files of one run of the streaming archiver; 0 = all."),
+    option("streaming_archiver_batch_size", GSM, Kind::Int { min: 0 }, DefaultValue::Fixed("0"), "Files of one run of the streaming archiver; 0 = all."),
     option("streaming_archiver_name", GSM, Kind::Text, DefaultValue::Fixed("barman_receive_wal"), "application_name of WAL streaming connections."),
     option("streaming_backup_name", GSM, Kind::Text, DefaultValue::Fixed("barman_streaming_backup"), "application_name of base backup connections."),
     option("streaming_conninfo", SM, Kind::Text, DefaultValue::Template("%(conninfo)s"), "Connection string for streaming replication connections."),
@@ -285,7 +285,7 @@ pub static SERVER_OPTIONS: &[OptionDef] = &[
     option("wal_retention_policy", GSM, Kind::Text, DefaultValue::Fixed("main"), "Always main."),
     option("wal_streaming_conninfo", SM, Kind::Text, DefaultValue::Unset, "Streaming connection string used for WAL only."),
     option("wals_directory", S, Kind::Place, DefaultValue::Template("%(backup_directory)s/wals"), "Where archived WAL goes; may be a cloud URL."),
-    option("warehousepg_dbid", GSM, Kind::Int { min: ANY }, DefaultValue::Unset, "Segment id of a WarehousePG cluster."),
+    option("warehousepg_dbid", GSM, Kind::Int { min: 0 }, DefaultValue::Unset, "Segment id of a WarehousePG cluster."),
     option("worm_mode", GSM, Kind::Bool, DefaultValue::Fixed("off"), "The storage is write once, read many."),
     option("xlogdb_directory", GS, Kind::Directory, DefaultValue::Template("%(wals_directory)s"), "Where the catalogue of WAL files lies."),
 ];
@@ -294,7 +294,7 @@ pub static SERVER_OPTIONS: &[OptionDef] = &[
 /// it as known.
 #[rustfmt::skip]
 pub static GLOBAL_OPTIONS: &[OptionDef] = &[
-    option("barman_home", ONLY_GLOBAL, Kind::Text, DefaultValue::Unset, "Where everything lies unless another directory is set. Required."),
+    option("barman_home", ONLY_GLOBAL, Kind::Text, DefaultValue::Unset, "Where everything lies unless another directory is set."),
     option("barman_lock_directory", ONLY_GLOBAL, Kind::Text, DefaultValue::Template("%(barman_home)s"), "Where lock files lie."),
     option("barman_user", ONLY_GLOBAL, Kind::Text, DefaultValue::Fixed("barman"), "User that runs Barman."),
     option("config_changes_queue", ONLY_GLOBAL, Kind::Text, DefaultValue::Template("%(barman_home)s/cfg_changes.queue"), "Queue of configuration changes."),

@@ -64,7 +64,11 @@ impl ParsedSection {
                         "Ignoring invalid configuration value '{text}' for key {} in [{}] section: {reason}",
                         def.name, section.name
                     ));
-                    Said::Bad(warning.with_hint(entry.place(files)))
+                    let place = entry.place(files);
+                    Said::Bad(warning.with_hint(match parse::right(def.kind) {
+                        Some(right) => format!("{place}: {right}"),
+                        None => place,
+                    }))
                 }
             };
             if let Some(slot) = said.get_mut(at) {

@@ -6,6 +6,7 @@ use super::resolve::Values;
 use super::server::ServerConfig;
 use super::types::{BackupCompression, BackupMethod, CompressionFormat, CompressionLocation, ReuseBackup};
 use super::value::Value;
+use crate::context::Level;
 
 /// Connection strings: present, and of a form that libpq or Barman takes.
 pub(super) fn connections(server: &ServerConfig, messages: &mut Vec<String>) {
@@ -110,6 +111,7 @@ pub(super) fn backup_method(server: &ServerConfig, values: &[Value], messages: &
                         messages.push(format!("{option} option is required by snapshot backup_method"));
                     }
                 }
+                super::cloud::snapshots(values.0, messages);
             }
         }
         BackupMethod::LocalRsync => {
@@ -141,24 +143,33 @@ pub(super) fn backup_strategy(server: &mut ServerConfig, notices: &mut Vec<Confi
     if !usable {
         return;
     }
-    let name = &server.name;
     let text = match (server.backup_method, server.backup_options.exclusive_backup) {
         (BackupMethod::Postgres, true) => {
             server.backup_options.exclusive_backup = false;
-            Some(format!(
-                "'exclusive_backup' is not supported by backup_method 'postgres': \
-                 using 'concurrent_backup' for server '{name}'"
+            Some((
+                Level::Warning,
+                "'exclusive_backup' is not a valid backup_option using postgres backup_method. \
+                 Overriding with 'concurrent_backup'."
+                    .to_owned(),
             ))
         }
         (_, true) => return,
-        (BackupMethod::Postgres, false) => None,
         (_, false) if server.backup_options.concurrent_backup => None,
-        (_, false) => Some(format!(
-            "No backup strategy set for server '{name}' (using default 'concurrent_backup')."
+        (BackupMethod::Postgres, false) => Some((
+            Level::Debug,
+            "The default backup strategy for postgres backup_method is: concurrent_backup".to_owned(),
+        )),
+        (_, false) => Some((
+            Level::Warning,
+            format!(
+                "No backup strategy set for server '{}' (using default 'concurrent_backup').",
+                server.name
+            ),
         )),
     };
     server.backup_options.concurrent_backup = true;
-    notices.extend(text.map(|text| ConfigWarning {
+    notices.extend(text.map(|(level, text)| ConfigWarning {
+        level,
         target: "barman.backup_executor",
         ..ConfigWarning::new(text)
     }));

@@ -10,7 +10,7 @@ use barman_wal::durable::{self, DurableError};
 use barman_wal::lock::{Lock, LockError};
 use serde::Serialize;
 
-use super::config_update::LOCK_FILE;
+use super::config_update::{LOCK_FILE, make_lock_directory};
 use super::receiver::{self, Restart};
 use crate::config::shown::shown;
 use crate::config::{
@@ -148,6 +148,7 @@ pub fn run(
     barman: &SelfCommand,
     ctx: &Context<'_>,
 ) -> Result<ConfigSwitchReport, ConfigSwitchError> {
+    make_lock_directory(config)?;
     let lock = Lock::acquire_within(
         &config.globals.lock_directory.join(LOCK_FILE),
         PATIENCE,
@@ -287,6 +288,7 @@ fn changes(server: &ServerConfig, model: &ModelConfig) -> Vec<OptionChange> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
     use std::sync::Mutex;
 
     use super::*;
@@ -380,6 +382,21 @@ mod tests {
         let locks = fs::read_dir(world.0.path().join("home")).unwrap();
         let names: Vec<_> = locks.map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["s"], "no lock file stays");
+    }
+
+    #[test]
+    fn a_missing_lock_directory_is_made() {
+        let world = World::new();
+        let locks = world.0.path().join("run/barman");
+        let path = world.0.path().join("c");
+        let text = fs::read_to_string(&path).unwrap();
+        let global = format!("[barman]\nbarman_lock_directory = {}\n", locks.display());
+        fs::write(&path, text.replace("[barman]\n", &global)).unwrap();
+        let (report, told) = world.switch("s", &to("b"));
+        assert!(report.unwrap().changed, "{told:?}");
+        assert_eq!(world.stored().as_deref(), Some("b"));
+        let mode = fs::metadata(&locks).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Changes in the files: tried in memory first, then written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -71,6 +71,8 @@ pub struct Draft {
     /// As it will be.
     pub config: Config,
     overlay: Overlay,
+    /// Files that could not be replaced.
+    stuck: BTreeSet<PathBuf>,
 }
 
 impl Draft {
@@ -79,7 +81,20 @@ impl Draft {
         Self {
             config,
             overlay: Overlay::new(),
+            stuck: BTreeSet::new(),
         }
+    }
+
+    /// Begins again with what is on disk now; nothing is to go into `stuck` files.
+    ///
+    /// # Errors
+    /// The configuration cannot be read again.
+    pub fn without(&self, stuck: BTreeSet<PathBuf>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            config: self.config.reload(Overlay::new())?,
+            overlay: Overlay::new(),
+            stuck,
+        })
     }
 
     /// Decides for each change which file it goes to: the one that sets the option in the section, else, and if that
@@ -106,7 +121,7 @@ impl Draft {
         self.config
             .files()
             .iter()
-            .find(|path| absolute(path) == wanted && replaceable(path))
+            .find(|path| absolute(path) == wanted && !self.stuck.contains(*path) && replaceable(path))
             .cloned()
             .unwrap_or_else(|| self.config.globals.auto_file())
     }
@@ -164,7 +179,9 @@ impl Draft {
         let mut failed = BTreeMap::new();
         for (path, bytes) in &self.overlay {
             let same = fs::read(path).is_ok_and(|old| old == *bytes);
-            if !same && let Err(error) = replace(path, bytes) {
+            // The file of changes is ours, whoever made it.
+            let adopt = *path == self.config.globals.auto_file();
+            if !same && let Err(error) = replace(path, bytes, adopt) {
                 failed.insert(path.clone(), error);
             }
         }
@@ -183,19 +200,33 @@ fn read(path: &Path) -> Result<Vec<u8>, ApplyError> {
     }
 }
 
-/// Whether this user can put another file in the place of this one, with the same owner.
+/// Whether this user can put another file in the place of this one, with the same owner and group.
 fn replaceable(path: &Path) -> bool {
     let Ok(real) = fs::canonicalize(path) else {
         return false;
     };
-    let user = rustix::process::geteuid();
-    let owned = fs::metadata(&real).is_ok_and(|meta| user.is_root() || meta.uid() == user.as_raw());
     let directory = real.parent().unwrap_or(Path::new("/"));
+    let (Ok(file), Ok(above)) = (fs::metadata(&real), fs::metadata(directory)) else {
+        return false;
+    };
+    let user = rustix::process::geteuid();
+    let owned = user.is_root() || file.uid() == user.as_raw() && may_give(file.gid(), &above);
     owned && rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
-/// Puts new content under the name (behind links), with the mode and the owner of the old file.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), DurableError> {
+/// Whether a new file in a directory can have that group: one of ours, or the one that it inherits.
+fn may_give(group: u32, directory: &fs::Metadata) -> bool {
+    const SET_GROUP_ID: u32 = 0o2000;
+    let inherits = directory.mode() & SET_GROUP_ID != 0 && directory.gid() == group;
+    inherits
+        || rustix::process::getegid().as_raw() == group
+        || rustix::process::getgroups()
+            .is_ok_and(|groups| groups.iter().any(|member| member.as_raw() == group))
+}
+
+/// Puts new content under the name (behind links), with the mode and the owner of the old file. One that is to be
+/// adopted becomes ours if it cannot keep its owner, and nobody's group may read it then.
+fn replace(path: &Path, bytes: &[u8], adopt: bool) -> Result<(), DurableError> {
     let failed = |action: &'static str, path: &Path, source: io::Error| DurableError {
         action,
         path: path.to_owned(),
@@ -223,11 +254,19 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), DurableError> {
                 .map_err(|error| failed("look at", &real, error))?;
             let owner = (meta.uid() != ours.uid()).then(|| Uid::from_raw(meta.uid()));
             let group = (meta.gid() != ours.gid()).then(|| Gid::from_raw(meta.gid()));
+            let mut adopted = false;
             if owner.is_some() || group.is_some() {
-                rustix::fs::fchown(file.file(), owner, group)
-                    .map_err(|error| failed("set the owner of", &real, error.into()))?;
+                match rustix::fs::fchown(file.file(), owner, group) {
+                    Err(rustix::io::Errno::PERM) if adopt => adopted = true,
+                    given => given.map_err(|error| failed("set the owner of", &real, error.into()))?,
+                }
             }
             durable::copy_attributes(&old, file.file(), &real)?;
+            if adopted {
+                let mode = rustix::fs::Mode::from_raw_mode(meta.mode() & 0o707);
+                rustix::fs::fchmod(file.file(), mode)
+                    .map_err(|error| failed("set the mode of", &real, error.into()))?;
+            }
             let now = jiff::Timestamp::now();
             durable::set_times(file.file(), &real, now.as_second(), 0)?;
         }

@@ -205,9 +205,18 @@ fn check_value(def: &OptionDef, text: &str) -> Result<(), String> {
         "minimum_redundancy" if parse::integer(value).is_none_or(|number| number < 0) => {
             Err(format!("not a number of backups: '{value}'"))
         }
-        "bandwidth_limit" if parse::integer(value).is_none() => {
+        "bandwidth_limit" if parse::integer(value).is_none_or(|number| number < 0) => {
             Err(format!("not a number of kB/s: '{value}'"))
         }
+        "tablespace_bandwidth_limit" => match value
+            .split_whitespace()
+            .find(|rule| parse::bandwidth_rule(rule).is_none())
+        {
+            Some(rule) => Err(format!(
+                "'{rule}' is no rule: each must be <tablespace>:<kB/s>, with blanks between them"
+            )),
+            None => Ok(()),
+        },
         "retention_policy" if parse_retention_policy(value).is_none() => Err(format!(
             "Invalid value: '{value}' (must be REDUNDANCY n, or RECOVERY WINDOW OF n DAYS, WEEKS or MONTHS)"
         )),

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use barman_wal::durable;
+use barman_wal::durable::{self, DurableError};
 use barman_wal::lock::{Lock, LockError};
 use serde::Serialize;
 
@@ -110,13 +110,19 @@ pub fn process_queue(config: &Config, ctx: &Context<'_>) -> bool {
 }
 
 fn lock(config: &Config, ctx: &Context<'_>) -> Result<Lock, ConfigUpdateError> {
+    make_lock_directory(config)?;
+    let path = config.globals.lock_directory.join(LOCK_FILE);
+    let lock = Lock::acquire_within(&path, PATIENCE, Some(&ctx.cancel.flag()));
+    lock.map_err(|error: LockError| error.into())
+}
+
+/// Makes a lock directory that is missing: one in `/run` is gone after each start of the host.
+pub(super) fn make_lock_directory(config: &Config) -> Result<(), DurableError> {
     let directory = &config.globals.lock_directory;
     if !directory.as_os_str().is_empty() && !directory.exists() {
         durable::create_dir_all_durable(directory, 0o700)?;
     }
-    let path = directory.join(LOCK_FILE);
-    let lock = Lock::acquire_within(&path, PATIENCE, Some(&ctx.cancel.flag()));
-    lock.map_err(|error: LockError| error.into())
+    Ok(())
 }
 
 /// Accepts the documents and applies them behind what waits. Returns the sections that were worked on.
@@ -187,7 +193,23 @@ fn process(
             .collect();
         queue::write(path, &all)?;
     }
-    let failed = draft.write();
+    let mut failed = draft.write();
+    // A file that nobody can put another one in the place of, although it looked like it (one that is mounted by
+    // itself, say): the file that is loaded last takes what it cannot.
+    if failed.keys().any(|path| *path != config.globals.auto_file()) {
+        let mut second = draft.without(failed.keys().cloned().collect())?;
+        let again: Result<Vec<_>, _> = accepted
+            .iter()
+            .map(|(set, applied)| Ok((set.clone(), retold(applied, second.apply(set)?))))
+            .collect();
+        if let Ok(again) = again.map_err(|error: apply::ApplyError| log::warn!(target: TARGET, "{error}")) {
+            for (path, error) in &failed {
+                log::warn!(target: TARGET, "'{}' is left as it is: {error}", path.display());
+            }
+            failed = second.write();
+            accepted = again;
+        }
+    }
     for error in failed.values() {
         ctx.say(
             Level::Error,
@@ -225,6 +247,16 @@ fn process(
         queue::write(path, &waiting)?;
     }
     Ok(sections)
+}
+
+/// Changes that were tried twice, with what was there before the first time.
+fn retold(first: &[AppliedChange], second: Vec<AppliedChange>) -> Vec<AppliedChange> {
+    let olds = first.iter().map(|change| change.old.clone());
+    second
+        .into_iter()
+        .zip(olds)
+        .map(|(change, old)| AppliedChange { old, ..change })
+        .collect()
 }
 
 fn say_unable(ctx: &Context<'_>, section: &str, reason: &str) {

@@ -214,6 +214,18 @@ fn nothing_of_a_bad_update_is_accepted() {
             r#"[{"scope":"server","server_name":"s1","minimum_redundancy":"x"}]"#,
             "not a number",
         ),
+        (
+            r#"[{"scope":"server","server_name":"s1","check_timeout":"-1"}]"#,
+            "must not be less than 0",
+        ),
+        (
+            r#"[{"scope":"server","server_name":"s1","bandwidth_limit":"-1"}]"#,
+            "not a number of kB/s",
+        ),
+        (
+            r#"[{"scope":"server","server_name":"s1","tablespace_bandwidth_limit":"a:1 b"}]"#,
+            "'b' is no rule",
+        ),
         // Two servers in one directory: no command would work.
         (
             r#"[{"scope":"server","server_name":"s1","wals_directory":"/w"},{"scope":"server","server_name":"s2","wals_directory":"/w"}]"#,
@@ -313,6 +325,21 @@ fn a_file_of_a_queue_that_is_not_loaded_is_never_touched() {
     world.act(|config, _, ctx| process_queue(config, ctx));
     assert_eq!(world.text("other"), "[s1]\n");
     assert_eq!(world.text("home/.barman.auto.conf"), "[s1]\ndescription = q\n");
+}
+
+#[test]
+fn a_queue_of_nothing_is_left_alone() {
+    use std::os::unix::fs::MetadataExt;
+    let world = World::new();
+    let path = world.path("home/cfg_changes.queue");
+    let (failed, told) = world.act(|config, _, ctx| process_queue(config, ctx));
+    assert!(!failed && told.is_empty() && !path.exists(), "{told:?}");
+    fs::write(&path, "[]").unwrap();
+    let inode = || fs::metadata(&path).unwrap().ino();
+    let before = inode();
+    world.act(|config, _, ctx| process_queue(config, ctx));
+    world.update("[]").0.unwrap();
+    assert_eq!(before, inode(), "cron and config-update had nothing to write");
 }
 
 #[test]

@@ -118,6 +118,7 @@ fn mistakes() -> Vec<Scenario> {
         scenario(name, "config.md 1.5, 3", PLAIN.servers(servers))
             .run("list-servers")
             .prose()
+            .stderr(0, "config-18", "HINT: <words>", "")
     };
     vec![
         scenario("configuration-values", "config.md 4, 5", VALUES)
@@ -139,12 +140,15 @@ fn mistakes() -> Vec<Scenario> {
         broken("configuration-model-without-cluster", "[m]\nmodel = on\n")
             .stdout(0, "config-1", "main - Main database", ""),
         scenario("configuration-no-home", "config.md 3.1", PLAIN.global("barman_home =")).run("list-servers").run("-f json list-servers").prose()
+        .stderr(0, "config-18", "HINT: <words>", "")
         .stderr(1, "all-17", "ERROR: <words>", "<words>"),
-        scenario("configuration-bad-cleanup", "config.md 6", PLAIN.global("lock_directory_cleanup = maybe")).run("list-servers").prose(),
+        scenario("configuration-bad-cleanup", "config.md 6", PLAIN.global("lock_directory_cleanup = maybe")).run("list-servers").prose()
+        .stderr(0, "config-18", "HINT: <words>", ""),
         scenario("configuration-bad-log-level", "config.md 6", PLAIN.global("log_level = LOUD")).run("list-servers"),
         scenario("configuration-same-directory", "config.md 9.3", PLAIN.servers("[x]\nactive = off\nwals_directory = /w\nerrors_directory = /w\n"))
             .run("list-servers")
-            .run("delete x latest"),
+            .run("delete x latest")
+            .stderr(1, "config-18", "HINT: wals_directory is set in '*/barman.conf', line *, section [x]; errors_directory is set in '*/barman.conf', line *, section [x]", ""),
         scenario("configuration-shared-directory", "config.md 9.3", PLAIN.servers("[x]\nactive = off\nwals_directory = /w\n[y]\nactive = off\nwals_directory = /w\n"))
             .run("list-servers")
             .run("check main")
@@ -158,7 +162,11 @@ fn mistakes() -> Vec<Scenario> {
         .run("delete b latest")
         .run("delete c latest")
         .run("delete d latest")
-        .stderr(3, "config-9", "ERROR: Streaming connection: *", ""),
+        .stderr(3, "config-9", "ERROR: Streaming connection: *", "")
+        .stderr(1, "config-18", "HINT: ssh_command is not set in section [a]", "")
+        .stderr(2, "config-18", "HINT: ssh_command is set in '*/barman.conf', line *, section [b]", "")
+        .stderr(3, "config-18", "HINT: conninfo is set in '*/barman.conf', line *, section [c]", "")
+        .stderr(4, "config-18", "HINT: slot_name is not set in section [d]", ""),
     ]
 }
 
@@ -199,7 +207,13 @@ fn files() -> Vec<Scenario> {
         scenario("configuration-included-barman", "config.md 1.4", PLAIN)
             .then(|stage| write(stage, "conf.d/a.conf", "[barman]\nlog_level = DEBUG\n"))
             .run("list-servers")
-            .run("-f json list-servers"),
+            .run("-f json list-servers")
+            .stderr(
+                0,
+                "config-18",
+                "HINT: '*/conf.d/a.conf': settings of [barman] belong into the main file",
+                "",
+            ),
         scenario("configuration-included-empty-barman", "config.md 1.4", PLAIN)
             .then(|stage| write(stage, "conf.d/a.conf", "[barman]\n[x]\nactive = off\n"))
             .run("list-servers"),
@@ -208,6 +222,7 @@ fn files() -> Vec<Scenario> {
             .run("list-servers")
             .run("-f json list-servers")
             .prose()
+            .stderr(0, "config-18", "HINT: <words>", "")
             .json(
                 1,
                 "all-16",

@@ -53,6 +53,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("list-servers")
             .run("-f json list-servers")
             .prose()
+            .stderr(0, "config-18", "HINT: <words>", "")
             .stderr(1, "all-17", "ERROR: <words>", "<words>"),
         scenario(
             "start-unknown-option",
@@ -75,10 +76,12 @@ pub fn scenarios() -> Vec<Scenario> {
             PLAIN.servers("[all]\nconninfo = x\n"),
         )
         .run("list-servers")
-        .prose(),
+        .prose()
+        .stderr(0, "config-18", "HINT: <words>", ""),
         scenario("start-syntax-error", "cli.md 2.1", PLAIN.servers("[broken\n"))
             .run("list-servers")
-            .prose(),
+            .prose()
+            .stderr(0, "config-18", "HINT: <words>", ""),
         scenario("start-empty-configuration-option", "cli.md 2.1", PLAIN)
             .run("-c '' list-servers").env("BARMAN_CONFIG_FILE", "{root}/barman.conf").prose(),
         scenario("start-configuration-of-the-home-directory", "cli.md 2.1", PLAIN)
@@ -92,7 +95,13 @@ pub fn scenarios() -> Vec<Scenario> {
             .then(|stage| Ok(std::fs::write(stage.root.join("conf.d/more.conf"), "[barman]\nlog_level = DEBUG\n")?))
             .run("list-servers")
             .run("-f json list-servers")
-            .run("check --nagios main"),
+            .run("check --nagios main")
+            .stderr(
+                0,
+                "config-18",
+                "HINT: '*/conf.d/more.conf': settings of [barman] belong into the main file",
+                "",
+            ),
         scenario("start-further-sections", "cli.md 2.1", PLAIN)
             .then(|stage| Ok(std::fs::write(stage.root.join("conf.d/more.conf"), "[more]\ndescription = another\narchiver = on\nbackup_method = postgres\nconninfo = host=127.0.0.1 port=1\nstreaming_conninfo = host=127.0.0.1 port=1\n")?))
             .run("list-servers")

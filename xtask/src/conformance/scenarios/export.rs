@@ -434,6 +434,7 @@ fn importing() -> Vec<Scenario> {
             .run("import-backup inact {root}/barman.conf")
             .run("import-backup dis {root}/barman.conf")
             .run("import-backup pas {root}/barman.conf")
+            .stderr(1, "config-18", "HINT: conninfo is not set in section [dis]; streaming_conninfo is not set in section [dis]", "")
             .stderr(
                 1,
                 "config-9",

@@ -116,6 +116,12 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("generate-manifest pas latest")
             .stderr(
                 2,
+                "config-18",
+                "HINT: conninfo is not set in section [dis]; streaming_conninfo is not set in section [dis]",
+                "",
+            )
+            .stderr(
+                2,
                 "config-9",
                 "ERROR: Streaming connection: Missing 'streaming_conninfo' parameter for server 'dis'",
                 "",

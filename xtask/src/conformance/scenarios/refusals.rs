@@ -6,6 +6,9 @@ use crate::conformance::state::State;
 
 /// The second message of the disabled server.
 const MORE: &str = "ERROR: Streaming connection: Missing 'streaming_conninfo' parameter for server 'dis'";
+/// Where the options of the disabled server should be.
+const WHERE: &str =
+    "HINT: conninfo is not set in section [dis]; streaming_conninfo is not set in section [dis]";
 
 /// Every state of a server, and one that keeps everything in object storage.
 const IN_CLOUD: State = ALL.main(
@@ -33,16 +36,23 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("receive-wal dis")
             .short()
             .stderr(0, "config-9", MORE, "")
+            .stderr(0, "config-18", WHERE, "")
             .stderr(1, "config-9", MORE, "")
+            .stderr(1, "config-18", WHERE, "")
             .stderr(2, "config-9", MORE, "")
-            .stderr(3, "config-9", MORE, ""),
+            .stderr(2, "config-18", WHERE, "")
+            .stderr(3, "config-9", MORE, "")
+            .stderr(3, "config-18", WHERE, ""),
         scenario("disabled-server-refused-with-a-backup", "cli.md 6.2", ALL)
             .run("delete dis latest")
             .run("get-wal dis 000000010000000000000001")
             .run("restore dis latest {root}/out/x")
             .stderr(0, "config-9", MORE, "")
+            .stderr(0, "config-18", WHERE, "")
             .stderr(1, "config-9", MORE, "")
-            .stderr(2, "config-9", MORE, ""),
+            .stderr(1, "config-18", WHERE, "")
+            .stderr(2, "config-9", MORE, "")
+            .stderr(2, "config-18", WHERE, ""),
         scenario("disabled-server-json", "cli.md 6.2", ALL)
             .run("-f json backup dis")
             .json(
@@ -96,8 +106,10 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("backup inact dis nosuch")
             .run("backup pas dis nosuch")
             .stderr(0, "config-9", MORE, "")
+            .stderr(0, "config-18", WHERE, "")
             .hint(0, "HINT: 'barman list-servers' shows the configured servers")
             .stderr(1, "config-9", MORE, "")
+            .stderr(1, "config-18", WHERE, "")
             .hint(1, "HINT: 'barman list-servers' shows the configured servers"),
         scenario("check-archived-wal-range-usage", "cli.md 13.8, 5.1", ALL)
             .run("check-archived-wal-range main")

@@ -6,6 +6,9 @@ use crate::conformance::scenario::{Scenario, scenario};
 
 /// The second message of the disabled server.
 const MORE: &str = "ERROR: Streaming connection: Missing 'streaming_conninfo' parameter for server 'dis'";
+/// Where the options of the disabled server should be.
+const WHERE: &str =
+    "HINT: conninfo is not set in section [dis]; streaming_conninfo is not set in section [dis]";
 const SERVERS: &str = "HINT: 'barman list-servers' shows the configured servers";
 const NONE: &str = "HINT: this server has no backups";
 
@@ -18,7 +21,9 @@ fn disabled(name: &'static str, spec: &'static str, lines: &[&'static str]) -> S
         .iter()
         .enumerate()
         .fold(scenario(name, spec, ALL), |rows, (step, line)| {
-            rows.run(line).stderr(step, "config-9", MORE, "")
+            rows.run(line)
+                .stderr(step, "config-9", MORE, "")
+                .stderr(step, "config-18", WHERE, "")
         })
 }
 
@@ -110,7 +115,8 @@ pub fn scenarios() -> Vec<Scenario> {
             .stderr(1, "cli-3", "ERROR: Server 'pas' is passive: *", "")
             .stdout(1, "cli-3", "", "Skipping passive server 'pas'")
             .run("cloud-wal-archive dis {root}/out/000000010000000000000001")
-            .stderr(2, "config-9", MORE, ""),
+            .stderr(2, "config-9", MORE, "")
+            .stderr(2, "config-18", WHERE, ""),
         scenario("cloud-wal-archive-arguments", "cli.md 13.9", ALL)
             .then(|stage| wal_file(&stage.root))
             .run("cloud-wal-archive main {root}/out/000000010000000000000001")
@@ -174,7 +180,8 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario("rebuild-xlogdb-of-every-state", "cli.md 6.1, 6.2", ALL)
             .run("rebuild-xlogdb all")
             .rules(&[Pid])
-            .stderr(0, "config-9", MORE, ""),
+            .stderr(0, "config-9", MORE, "")
+            .stderr(0, "config-18", WHERE, ""),
     ]
 }
 

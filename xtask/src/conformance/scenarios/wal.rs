@@ -142,7 +142,8 @@ fn more() -> Vec<Scenario> {
             .rules(&[Pid]).prose().stdout(0, "wal-22", "", "\t000000010000000000000002.00000028.backup").file("all-15", "home/.main-xlogdb.lock", "", "file, *"),
         scenario("archive-wal-streaming-json", "wal.md 6.2", PLAIN.catalogue(Catalogue::Made(streamed)).main("archiver = off\nstreaming_archiver = on\nstreaming_archiver_batch_size = 2"))
             .run("-f json archive-wal main")
-            .run("archive-wal main"),
+            .run("archive-wal main")
+            .stderr(1, "config-18", "HINT: *slot_name is not set in section [main]", ""),
         scenario("archive-wal-no-archiver", "cli.md 6.1", WAITING.main("archiver = off")).run("archive-wal main").rules(&[Pid]),
         scenario("get-wal-compresses", "cli.md 13.2", ARCHIVED)
             .run("get-wal -z -o {root}/out main 000000010000000000000004")
@@ -188,7 +189,9 @@ fn more() -> Vec<Scenario> {
             .run("-f json receive-wal --drop-slot main"),
         scenario("receive-wal-slots-of-no-name", "cli.md 13.4", STREAMING.main("archiver = off\nstreaming_archiver = on\nslot_name ="))
             .run("receive-wal --create-slot main")
-            .run("receive-wal --drop-slot main"),
+            .run("receive-wal --drop-slot main")
+            .stderr(0, "config-18", "HINT: *slot_name is not set in section [main]", "")
+            .stderr(1, "config-18", "HINT: *slot_name is not set in section [main]", ""),
         scenario("receive-wal-stop", "cli.md 13.4", STREAMING.live(Live::None))
             .run("receive-wal --stop main").hint(0, "HINT: no process of server 'main' is running"),
         scenario("receive-wal-reset-json", "cli.md 13.4", STREAMING)
@@ -225,7 +228,8 @@ fn archiving() -> Vec<Scenario> {
             .stdout(0, "wal-4", "\tError: 000000010000000000000002 is already present in server main. File moved to errors directory.", "")
             .file("wal-4", "home/main/errors/000000010000000000000002.<instant>.duplicate", "file, *", "").file("all-15", "home/.main-xlogdb.lock", "", "file, *"),
         scenario("archive-wal-batch", "wal.md 6.1", WAITING.main("archiver_batch_size = 2")).run("archive-wal main").run("archive-wal main").rules(&[Pid]),
-        scenario("archive-wal-streaming", "wal.md 6.2", PLAIN.catalogue(Catalogue::Made(streamed)).main("archiver = off\nstreaming_archiver = on")).run("archive-wal main").short(),
+        scenario("archive-wal-streaming", "wal.md 6.2", PLAIN.catalogue(Catalogue::Made(streamed)).main("archiver = off\nstreaming_archiver = on")).run("archive-wal main")
+            .stderr(0, "config-18", "HINT: *slot_name is not set in section [main]", "").short(),
         scenario("archive-wal-both", "wal.md 6", PLAIN.catalogue(Catalogue::Made(streamed)).main("streaming_archiver = on")).run("archive-wal main").rules(&[Pid]),
         scenario("archive-wal-hooks", "wal.md 17", WAITING.main("pre_archive_script = env | grep ^BARMAN_ | grep -v VERSION | sort >> {root}/out/pre\npost_archive_script = env | grep ^BARMAN_ | grep -v VERSION | sort >> {root}/out/post"))
             .run("archive-wal main")
@@ -325,6 +329,12 @@ fn live() -> Vec<Scenario> {
                 .main("archiver = off\nstreaming_archiver = on"),
         )
         .run("switch-wal --force --archive --archive-timeout 1 main")
+        .stderr(
+            0,
+            "config-18",
+            "HINT: *slot_name is not set in section [main]",
+            "",
+        )
         .files("home/main/incoming/*", Look::Nothing),
         scenario("receive-wal-slots", "cli.md 13.4", STREAMING)
             .run("receive-wal --create-slot main")

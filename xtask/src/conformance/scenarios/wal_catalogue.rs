@@ -102,6 +102,12 @@ fn rebuilds() -> Vec<Scenario> {
             .run("rebuild-xlogdb pas")
             .run("rebuild-xlogdb dis nosuch main")
             .run("-f json rebuild-xlogdb all")
+            .stderr(
+                2,
+                "config-18",
+                "HINT: conninfo is not set in section [dis]; streaming_conninfo is not set in section [dis]",
+                "",
+            )
             .rules(&[Pid])
             .stderr(
                 2,
