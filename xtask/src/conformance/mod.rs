@@ -62,8 +62,9 @@ docs/differences.md, and the scenario names it and says exactly what differs; an
   cargo xtask conformance list-backups       only scenarios with this in their names
   cargo xtask conformance --keep NAME        and keep what both programs left, to look at")]
 pub struct Options {
-    /// Run only scenarios whose names contain this
-    filter: Option<String>,
+    /// Run only scenarios whose names contain one of these
+    #[arg(value_name = "NAME")]
+    filter: Vec<String>,
     /// Show the scenarios and run none
     #[arg(long)]
     list: bool,
@@ -87,8 +88,9 @@ pub fn run(options: &Options) -> Result<()> {
     if options.short {
         chosen.retain(|scenario| scenario.short);
     }
-    if let Some(filter) = &options.filter {
-        chosen.retain(|scenario| scenario.name.contains(filter.as_str()));
+    let wanted = |name: &str| options.filter.iter().any(|part| name.contains(part.as_str()));
+    if !options.filter.is_empty() {
+        chosen.retain(|scenario| wanted(scenario.name));
     }
     ensure!(
         !chosen.is_empty(),
@@ -98,7 +100,7 @@ pub fn run(options: &Options) -> Result<()> {
         } else {
             ""
         },
-        options.filter.as_deref().unwrap_or_default()
+        options.filter.join("\" or \"")
     );
     if options.list {
         print!("{}", report::list(&chosen));
@@ -115,8 +117,8 @@ pub fn run(options: &Options) -> Result<()> {
     let suite = Suite {
         chosen,
         // Coverage says nothing when only some of the scenarios run.
-        whole: !options.short && options.filter.is_none(),
-        checked: options.filter.is_none(),
+        whole: !options.short && options.filter.is_empty(),
+        checked: options.filter.is_empty(),
         ours: Player {
             name: "ours",
             program: ours,
@@ -140,7 +142,7 @@ pub fn run(options: &Options) -> Result<()> {
 /// A scenario fails, or cannot be run.
 pub fn for_test(long: bool) -> Result<()> {
     run(&Options {
-        filter: None,
+        filter: Vec::new(),
         list: false,
         short: !long,
         keep: false,
