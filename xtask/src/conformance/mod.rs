@@ -8,6 +8,7 @@ mod capture;
 mod catalogue;
 mod compare;
 mod controls;
+mod elsewhere;
 mod execute;
 mod inventory;
 mod lines;
@@ -60,6 +61,7 @@ docs/differences.md, and the scenario names it and says exactly what differs; an
   cargo xtask conformance --short            what `cargo xtask test` runs
   cargo xtask conformance --list delete      what the scenarios with this in their names do
   cargo xtask conformance list-backups       only scenarios with this in their names
+  cargo xtask conformance --unseen           listed differences that other tests show, and why
   cargo xtask conformance --keep NAME        and keep what both programs left, to look at")]
 pub struct Options {
     /// Run only scenarios whose names contain one of these
@@ -68,6 +70,9 @@ pub struct Options {
     /// Show the scenarios and run none
     #[arg(long)]
     list: bool,
+    /// Show the rows of docs/differences.md that no scenario shows, why, and which test does; and run none
+    #[arg(long)]
+    unseen: bool,
     /// Only the short selection that `cargo xtask test` runs
     #[arg(long)]
     short: bool,
@@ -106,6 +111,12 @@ pub fn run(options: &Options) -> Result<()> {
         print!("{}", report::list(&chosen));
         return Ok(());
     }
+    let listed = listed::parse(&fs::read_to_string(run::root().join("docs/differences.md"))?)
+        .context("read docs/differences.md")?;
+    if options.unseen {
+        print!("{}", elsewhere::table(&listed, &chosen));
+        return Ok(());
+    }
     setup::run()?;
     run::watch_signals()?;
     let ours = match &options.barman {
@@ -130,8 +141,7 @@ pub fn run(options: &Options) -> Result<()> {
         keep: options.keep,
         jobs: usize::from(options.jobs),
         world: World::default(),
-        listed: listed::parse(&fs::read_to_string(run::root().join("docs/differences.md"))?)
-            .context("read docs/differences.md")?,
+        listed,
     };
     suite.run()
 }
@@ -144,6 +154,7 @@ pub fn for_test(long: bool) -> Result<()> {
     run(&Options {
         filter: Vec::new(),
         list: false,
+        unseen: false,
         short: !long,
         keep: false,
         jobs: 4,
@@ -345,7 +356,7 @@ impl Suite {
             results.itself
         );
         println!(
-            "Listed differences seen: {} of the {} rows of docs/differences.md.",
+            "Listed differences seen: {} of the {} rows of docs/differences.md; `--unseen` tells which test shows each of the others.",
             results.used.len(),
             self.listed.len()
         );
