@@ -116,6 +116,17 @@ fn reports() -> Vec<Scenario> {
             .run("-f json list-backups --minimal pas dis inact")
             .run("-q list-backups all nosuch")
             .rules(&[Pid]),
+        scenario(
+            "all-of-which-one-is-skipped",
+            "cli.md 6.1, 6.2",
+            PLAIN.servers("[inact]\nactive = false\narchiver = on\nconninfo = host=127.0.0.1 port=1\n"),
+        )
+        .run("switch-wal all")
+        .run("-q switch-wal all")
+        .run("replication-status all")
+        .run("-f json replication-status all")
+        .run("-f json verify-backup inact latest")
+        .hints(0..3, NOT_REACHED),
         scenario("list-servers-fleet", "cli.md 10.1", FLEET)
             .run("list-servers")
             .run("-f json list-servers"),
