@@ -206,7 +206,6 @@ fn join(ids: &[BackupId]) -> String {
 /// # Errors
 /// Nothing or several found; a file that cannot be read.
 pub fn resolve<'c>(catalog: &'c Catalog, argument: &str) -> Result<&'c BackupInfo, ResolveError> {
-    let argument = argument.strip_suffix('\n').unwrap_or(argument);
     let server = || catalog.server().to_owned();
     let mut whole = catalog.usable().filter(|b| b.status.is_copy_done());
     let found = match argument {

@@ -256,10 +256,12 @@ fn broken_files_hide_nobody_else() {
     assert_eq!(catalog.highest_id(), Some(id("20260105T000000")));
     let unreadable = ids::resolve(&catalog, "20260102T000000");
     assert!(matches!(unreadable, Err(ResolveError::Unreadable { .. })));
-    assert!(matches!(
-        ids::resolve(&catalog, ""),
-        Err(ResolveError::Unknown { .. })
-    ));
+    for unknown in ["", "20260101T000000\n"] {
+        assert!(
+            matches!(ids::resolve(&catalog, unknown), Err(ResolveError::Unknown { .. })),
+            "{unknown:?}"
+        );
+    }
 }
 
 #[test]

@@ -87,13 +87,37 @@ impl Stage {
         self.cluster.as_deref().context("the state has no live cluster")
     }
 
-    /// Starts a process that holds the lock of a task (`backup`) of `main`, as Barman's would, until [`Stage::end_tasks`] or a signal ends it.
+    /// Changes each line of the configuration.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub fn edit_configuration(&self, change: impl Fn(&str) -> String) -> Result<()> {
+        let path = self.root.join("barman.conf");
+        let text = fs::read_to_string(&path).context("read the configuration")?;
+        let changed: Vec<String> = text.lines().map(change).collect();
+        fs::write(&path, changed.join("\n") + "\n").context("write the configuration")
+    }
+
+    /// Adds a section `[name]` with the lines of `[main]` and these.
+    ///
+    /// # Errors
+    /// The configuration cannot be read or written.
+    pub fn twin(&self, name: &str, lines: &str) -> Result<()> {
+        let path = self.root.join("barman.conf");
+        let text = fs::read_to_string(&path).context("read the configuration")?;
+        let of_main = text.lines().skip_while(|line| *line != "[main]").skip(1);
+        let of_main: Vec<&str> = of_main.take_while(|line| !line.starts_with('[')).collect();
+        let twin = format!("{text}\n[{name}]\n{}\n{lines}\n", of_main.join("\n"));
+        fs::write(&path, twin).context("write the configuration")
+    }
+
+    /// Starts a process that holds the lock of a task (`main-backup`), as Barman's would, until [`Stage::end_tasks`] or a signal ends it.
     /// `signals` are words of the shell that say how it answers them: `trap '' INT`, or `:`.
     ///
     /// # Errors
     /// It does not take the lock within half a minute.
     pub fn start_task(&self, task: &str, signals: &str) -> Result<()> {
-        let lock = self.root.join(format!("home/.main-{task}.lock"));
+        let lock = self.root.join(format!("home/.{task}.lock"));
         let ready = self.root.join(format!("user-home/{task}-ready"));
         let script = format!(
             "umask 077; exec 9>>'{0}'; flock 9; echo $$ >'{0}'; {signals}; touch '{1}'; while test -e '{1}'; do sleep 0.1; done",

@@ -8,6 +8,7 @@ mod capture;
 mod catalogue;
 mod compare;
 mod controls;
+mod elsewhere;
 mod execute;
 mod inventory;
 mod lines;
@@ -60,13 +61,18 @@ docs/differences.md, and the scenario names it and says exactly what differs; an
   cargo xtask conformance --short            what `cargo xtask test` runs
   cargo xtask conformance --list delete      what the scenarios with this in their names do
   cargo xtask conformance list-backups       only scenarios with this in their names
+  cargo xtask conformance --unseen           listed differences that other tests show, and why
   cargo xtask conformance --keep NAME        and keep what both programs left, to look at")]
 pub struct Options {
-    /// Run only scenarios whose names contain this
-    filter: Option<String>,
+    /// Run only scenarios whose names contain one of these
+    #[arg(value_name = "NAME")]
+    filter: Vec<String>,
     /// Show the scenarios and run none
     #[arg(long)]
     list: bool,
+    /// Show the rows of docs/differences.md that no scenario shows, why, and which test does; and run none
+    #[arg(long)]
+    unseen: bool,
     /// Only the short selection that `cargo xtask test` runs
     #[arg(long)]
     short: bool,
@@ -87,8 +93,9 @@ pub fn run(options: &Options) -> Result<()> {
     if options.short {
         chosen.retain(|scenario| scenario.short);
     }
-    if let Some(filter) = &options.filter {
-        chosen.retain(|scenario| scenario.name.contains(filter.as_str()));
+    let wanted = |name: &str| options.filter.iter().any(|part| name.contains(part.as_str()));
+    if !options.filter.is_empty() {
+        chosen.retain(|scenario| wanted(scenario.name));
     }
     ensure!(
         !chosen.is_empty(),
@@ -98,10 +105,16 @@ pub fn run(options: &Options) -> Result<()> {
         } else {
             ""
         },
-        options.filter.as_deref().unwrap_or_default()
+        options.filter.join("\" or \"")
     );
     if options.list {
         print!("{}", report::list(&chosen));
+        return Ok(());
+    }
+    let listed = listed::parse(&fs::read_to_string(run::root().join("docs/differences.md"))?)
+        .context("read docs/differences.md")?;
+    if options.unseen {
+        print!("{}", elsewhere::table(&listed, &chosen));
         return Ok(());
     }
     setup::run()?;
@@ -115,8 +128,8 @@ pub fn run(options: &Options) -> Result<()> {
     let suite = Suite {
         chosen,
         // Coverage says nothing when only some of the scenarios run.
-        whole: !options.short && options.filter.is_none(),
-        checked: options.filter.is_none(),
+        whole: !options.short && options.filter.is_empty(),
+        checked: options.filter.is_empty(),
         ours: Player {
             name: "ours",
             program: ours,
@@ -128,8 +141,7 @@ pub fn run(options: &Options) -> Result<()> {
         keep: options.keep,
         jobs: usize::from(options.jobs),
         world: World::default(),
-        listed: listed::parse(&fs::read_to_string(run::root().join("docs/differences.md"))?)
-            .context("read docs/differences.md")?,
+        listed,
     };
     suite.run()
 }
@@ -140,8 +152,9 @@ pub fn run(options: &Options) -> Result<()> {
 /// A scenario fails, or cannot be run.
 pub fn for_test(long: bool) -> Result<()> {
     run(&Options {
-        filter: None,
+        filter: Vec::new(),
         list: false,
+        unseen: false,
         short: !long,
         keep: false,
         jobs: 4,
@@ -343,7 +356,7 @@ impl Suite {
             results.itself
         );
         println!(
-            "Listed differences seen: {} of the {} rows of docs/differences.md.",
+            "Listed differences seen: {} of the {} rows of docs/differences.md; `--unseen` tells which test shows each of the others.",
             results.used.len(),
             self.listed.len()
         );

@@ -168,6 +168,22 @@ impl Scenario {
         self.allow(id, Effect::Line(Place::Stderr(step), ours, oracle))
     }
 
+    /// What command `step` says of the disabled server beyond Barman: its second mistake, and where to mend both.
+    pub fn disabled(self, step: usize) -> Self {
+        self.stderr(
+            step,
+            "config-9",
+            "ERROR: Streaming connection: Missing 'streaming_conninfo' parameter for server 'dis'",
+            "",
+        )
+        .stderr(
+            step,
+            "config-18",
+            "HINT: conninfo is not set in section [dis]; streaming_conninfo is not set in section [dis]",
+            "",
+        )
+    }
+
     /// Lines of standard output, in the same way.
     pub fn stdout(self, step: usize, id: &'static str, ours: &'static str, oracle: &'static str) -> Self {
         self.allow(id, Effect::Line(Place::Stdout(step), ours, oracle))

@@ -13,7 +13,7 @@ mod points;
 mod readers;
 mod report;
 mod scenario;
-mod scenes;
+pub mod scenes;
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,6 +3,7 @@
 use super::facts::Facts;
 use super::report::CheckResult;
 use crate::host::process;
+use crate::server::ArchiveSettings;
 
 type Found = Result<Vec<CheckResult>, String>;
 
@@ -31,9 +32,13 @@ pub fn file(facts: &mut Facts<'_, '_>) -> Found {
     if facts.remote().sql_error.is_some() {
         return Ok(vec![]);
     }
-    let settings = facts.archive_settings();
+    Ok(judged(facts.archive_settings()))
+}
+
+/// What the settings of the server say.
+fn judged(settings: ArchiveSettings) -> Vec<CheckResult> {
     let Some(mode) = settings.mode else {
-        return Ok(vec![]);
+        return vec![];
     };
     let mut found = vec![if mode == "on" || mode == "always" {
         CheckResult::ok("archive_mode", "")
@@ -49,7 +54,7 @@ pub fn file(facts: &mut Facts<'_, '_>) -> Found {
             "archive_command",
             "please set it accordingly to documentation",
         ));
-        return Ok(found);
+        return found;
     }
     found.push(CheckResult::ok("archive_command", ""));
     if let Some(stats) = settings.stats {
@@ -60,5 +65,38 @@ pub fn file(facts: &mut Facts<'_, '_>) -> Found {
             None => {}
         }
     }
-    Ok(found)
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_is_as_good_as_a_command() {
+        let both_ok = [true, true].as_slice();
+        for (mode, command, library, expected) in [
+            (Some("on"), Some("cp %p /x/%f"), None, both_ok),
+            (Some("always"), None, Some("basic_archive"), both_ok),
+            (Some("on"), Some("(disabled)"), Some("basic_archive"), both_ok),
+            (Some("on"), Some(""), Some(""), &[true, false]),
+            (Some("on"), Some("(disabled)"), None, &[true, false]),
+            (Some("off"), None, Some("basic_archive"), &[false, true]),
+            (None, Some("x"), None, &[]),
+        ] {
+            let found = judged(ArchiveSettings {
+                mode: mode.map(str::to_owned),
+                command: command.map(str::to_owned),
+                library: library.map(str::to_owned),
+                stats: None,
+            });
+            let names: Vec<&str> = found.iter().map(|result| result.name.as_str()).collect();
+            assert!(
+                names.is_empty() || names == ["archive_mode", "archive_command"],
+                "{names:?}"
+            );
+            let oks: Vec<bool> = found.iter().map(|result| result.ok).collect();
+            assert_eq!(oks, expected, "{mode:?} {command:?} {library:?}");
+        }
+    }
 }

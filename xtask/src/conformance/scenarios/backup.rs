@@ -3,7 +3,7 @@
 use anyhow::Result;
 use rustix::process::Signal;
 
-use super::{ALL, VARIED};
+use super::{ALL, ANY_HINT, UNKNOWN_SERVER, VARIED};
 use crate::conformance::compare::Look;
 use crate::conformance::execute::Stage;
 use crate::conformance::normalise::Rule::{BackupId, Duration, Instant, Pid, Position, Size};
@@ -22,6 +22,14 @@ fn more_rows(stage: &Stage) -> Result<()> {
     a_row(stage)?;
     stage.cluster()?.switch_wal()?;
     a_row(stage)
+}
+
+/// The catalogue knows the cluster with the version that it had before an upgrade.
+fn older_version(stage: &Stage) -> Result<()> {
+    let question = "SELECT system_identifier FROM pg_control_system()";
+    let system = stage.cluster()?.sql_value(question)?;
+    let text = format!("{{\"systemid\": \"{system}\", \"version\": \"14\"}}");
+    Ok(std::fs::write(stage.main("identity.json"), text)?)
 }
 
 fn copying(stage: &Stage) -> Result<bool> {
@@ -117,7 +125,11 @@ pub fn scenarios() -> Vec<Scenario> {
         .line("backup-3", "home/main/meta/<backup 2>-backup.info", "end_xlog=0/6<position>", "end_xlog=0/7<position>"),
         recorded(compared(first("backup-quiet", "cli.md 3.4").run("-q backup --wait main"))),
         ends(compared(first("backup-some-servers", "cli.md 6.2").run("backup --wait main nosuch")), 1)
-            .hint(1, "HINT: 'barman list-servers' shows the configured servers"),
+            .hint(1, UNKNOWN_SERVER),
+        ends(
+            compared(first("backup-after-an-upgrade", "catalog.md 24.25").line("catalogue-34", "home/main/identity.json", "{", "").line("catalogue-34", "home/main/identity.json", "    \"systemid\": \"*\",", "").line("catalogue-34", "home/main/identity.json", "    \"version\": \"15\"", "").line("catalogue-34", "home/main/identity.json", "}", "").line("catalogue-34", "home/main/identity.json", "", "{\"systemid\": \"*\", \"version\": \"14\"} (no line end)").then(older_version).run("backup --wait main")),
+            1,
+        ),
         scenario("backup-unreachable", "cli.md 11.1", PLAIN)
             .run("backup main")
             .run("-f json backup main")
@@ -182,7 +194,7 @@ fn more() -> Vec<Scenario> {
         scenario("backup-two-servers", "cli.md 6.1", LIVE.servers("[other]\narchiver = on\nbackup_method = postgres\nconninfo = host=127.0.0.1 port=1\nstreaming_conninfo = host=127.0.0.1 port=1\n"))
             .run("backup other nosuch")
             .prose()
-            .hint(0, "HINT: <words>")
+            .hint(0, ANY_HINT)
             .rules(&[Pid])
             .files("home/main/incoming/*", Look::Nothing),
     ]

@@ -4,8 +4,10 @@ use std::fs;
 
 use anyhow::Result;
 
+use super::{ANY_HINT, UNKNOWN_SERVER};
 use crate::conformance::compare::Look;
 use crate::conformance::execute::Stage;
+use crate::conformance::listed::EMPTY_LINE;
 use crate::conformance::normalise::Rule::Pid;
 use crate::conformance::scenario::{Scenario, scenario};
 use crate::conformance::state::{PLAIN, State};
@@ -67,7 +69,114 @@ pub fn scenarios() -> Vec<Scenario> {
     let mut all = updates();
     all.extend(refusals());
     all.extend(switches());
+    all.extend(states());
+    all.extend(better());
     all
+}
+
+/// Servers in every state, with receivers.
+const RECEIVERS: State = PLAIN
+    .main("archiver = off\nstreaming_archiver = on\nslot_name = barman")
+    .servers(
+        "\
+[dis]
+streaming_archiver = on
+
+[inact]
+active = off
+
+[pas]
+primary_ssh_command = ssh nobody@127.0.0.1 -p 1
+
+[plain]
+archiver = on
+conninfo = host=127.0.0.1 port=1 user=barman dbname=postgres
+streaming_conninfo = host=127.0.0.1 port=1 user=barman dbname=postgres
+backup_method = postgres
+
+[model]
+model = on
+cluster = main
+description = through the model
+",
+    );
+
+/// Changes and switches of servers in every state.
+fn states() -> Vec<Scenario> {
+    let bare = |name| {
+        let receivers = scenario(name, "config.md 12, cli.md 15, 6.2", RECEIVERS).then(files);
+        // Whether a receiver that cannot reach its server has begun already is a matter of moments.
+        receivers.files("home/.*-receive-wal.lock", Look::Nothing)
+    };
+    let on = |name| bare(name).rules(&[Pid]);
+    vec![
+        on("config-update-active")
+            .run(r#"config-update '[{"scope":"server","server_name":"main","description":"new"}]'"#)
+            .run(r#"-f json config-update '[{"scope":"server","server_name":"plain","description":"new"}]'"#)
+            .run("list-servers"),
+        on("config-update-receiver-runs")
+            .then(|stage| stage.start_task("main-receive-wal", ":"))
+            .run(r#"config-update '[{"scope":"server","server_name":"main","description":"new"},{"scope":"server","server_name":"plain","description":"x"}]'"#)
+            .run("list-processes main"),
+        on("config-update-passive")
+            .run(r#"config-update '[{"scope":"server","server_name":"pas","description":"new"}]'"#),
+        on("config-update-disabled").stdout(0, "config-12", "", "Starting streaming archiver for server dis").stderr(0, "config-12", "WARNING: Server 'dis' is disabled now, its receive-wal is left alone: PostgreSQL connection: Missing 'conninfo' parameter for server 'dis'", "")
+            .run(r#"config-update '[{"scope":"server","server_name":"dis","description":"new"}]'"#)
+            .run("list-servers"),
+        on("config-update-inactive-first").stdout(0, "config-12", "Starting streaming archiver for server main", "")
+            .run(r#"config-update '[{"scope":"server","server_name":"inact","description":"new"},{"scope":"server","server_name":"main","description":"x"}]'"#)
+            .run("-q list-servers"),
+        on("config-update-activates").stdout(0, "config-12", "Skipping inactive server 'main'", "Starting streaming archiver for server main").stdout(1, "config-12", "Starting streaming archiver for server main", "Skipping inactive server 'main'")
+            .run(r#"config-update '[{"scope":"server","server_name":"main","active":"off"}]'"#)
+            .run(r#"config-update '[{"scope":"server","server_name":"main","active":"on"}]'"#)
+            .run("list-servers"),
+        on("config-switch-active")
+            .run("config-switch main model")
+            .run("-q config-switch main --reset")
+            .run("-f json config-switch main model"),
+        on("config-switch-receiver-runs")
+            .then(|stage| stage.start_task("main-receive-wal", ":"))
+            .run("config-switch main model")
+            .run("list-processes main"),
+        on("config-switch-refused-receiver-runs").hint(0, "HINT: models for this server: model")
+            .then(|stage| stage.start_task("main-receive-wal", ":"))
+            .run("config-switch main nosuch")
+            .run("list-processes main")
+            .then(Stage::end_tasks),
+        bare("config-switch-passive").hint(0, "HINT: a model applies to the servers that have the same value of 'cluster'").run("config-switch pas model").run("config-switch pas --reset"),
+        on("config-switch-disabled").stdout(0, "config-12", "", "Starting streaming archiver for server dis").hint(0, "HINT: a model applies to the servers that have the same value of 'cluster'").stdout(1, "config-12", "", "Starting streaming archiver for server dis").run("config-switch dis model").run("config-switch dis --reset"),
+        bare("config-switch-options-between").prose().exit_code(0, "cli-4", 0, 2).stdout(0, "cli-4", "Resetting the active model for the server main", "").stderr(0, "cli-4", "", "usage error: <words>").run("config-switch main --reset model"),
+    ]
+}
+
+/// What Barman writes where it does not belong, or takes though it cannot be read again.
+fn better() -> Vec<Scenario> {
+    let refused = |name: &'static str, command: &'static str| {
+        scenario(name, "config.md 17", FILES)
+            .then(files)
+            .run(command)
+            .rules(&[Pid])
+    };
+    vec![
+        refused("config-update-of-a-grown-file", r#"config-update '[{"scope":"server","server_name":"three","description":"new","slot_name":"s"}]'"#).line("config-11", "home/conf.d/three.conf", "description = newer", "").line("config-11", "home/conf.d/three.conf", "", "Description = first").line("config-11", "home/conf.d/three.conf", "", "  second").line("config-11", "home/conf.d/three.conf", EMPTY_LINE, "description = newer")
+            .then(|stage| {
+                Ok(fs::write(
+                    stage.root.join("home/conf.d/three.conf"),
+                    "# comment\n[three]\n\tactive : off\nDescription = first\n  second\n; another\n\n[four]\nactive = off",
+                )?)
+            })
+            .run(r#"config-update '[{"scope":"server","server_name":"three","description":"newer"}]'"#)
+            .run("list-servers"),
+        refused("config-update-reserved-name", r#"config-update '[{"scope":"server","server_name":"all","active":"off"}]'"#).stdout(0, "config-14", "", "Changing value of option 'active' for section 'all' from 'None' to 'off' through config-update.").stderr(0, "config-14", "ERROR: Invalid section {'scope': 'server', 'server_name': 'all', 'active': 'off'}: 'server_name' is a reserved word.", "").stderr(0, "config-14", "ERROR: Aborting config‐update: invalid section {'scope': 'server', 'server_name': 'all', 'active': 'off'}", "").stderr(0, "config-14", "", "ERROR: You cannot use 'all' in a single server context").line("config-14", "home/.barman.auto.conf", "", "[all]").line("config-14", "home/.barman.auto.conf", "", "active = off"),
+        refused("config-update-bad-policy", r#"config-update '[{"scope":"server","server_name":"three","retention_policy":"nonsense"}]'"#).exit_code(0, "config-14", 1, 0).stdout(0, "config-14", "", "Changing value of option 'retention_policy' for section 'three' from 'None' to 'nonsense' through config-update.").stdout(0, "config-14", "", "Skipping inactive server 'three'").stderr(0, "config-14", "ERROR: Validation failed for server 'three': key 'retention_policy' -> Invalid value: 'nonsense' (must be REDU*", "").stderr(0, "config-14", "ERROR: Aborting config‐update: invalid section {'scope': 'server', 'server_name': 'three', 'retention_policy': 'nonsense'}", "").line("config-14", "home/.barman.auto.conf", "", "[three]").line("config-14", "home/.barman.auto.conf", "", "retention_policy = nonsense"),
+        refused("config-update-percent", r#"config-update '[{"scope":"server","server_name":"three","description":"100%"}]'"#).exit_code(0, "config-14", 1, 0).stdout(0, "config-14", "", "Changing value of option 'description' for section 'three' from 'Third' to '100%' through config-update.").stdout(0, "config-14", "", "Skipping inactive server 'three'").stderr(0, "config-14", "ERROR: Validation failed for server 'three': key 'description' -> a value with '%' has to be written into the file by hand", "").stderr(0, "config-14", "ERROR: Aborting config‐update: invalid section {'scope': 'server', 'server_name': 'three', 'description': '100%'}", "").exit_code(1, "config-14", 0, 1).stdout(1, "config-14", "main - Main database (inactive)", "").stdout(1, "config-14", "three - Third (inactive)", "").stdout(1, "config-14", "two - Second (inactive)", "").stderr(1, "config-14", "", "EXCEPTION: '%' must be followed by '%' or '(', found: '%'").stderr(1, "config-14", "", "See log file for more details.").line("config-14", "home/conf.d/three.conf", "description = Third", "description = 100%").run("list-servers"),
+        refused("config-update-two-lines", r#"config-update '[{"scope":"server","server_name":"three","description":"a\n[b]"}]'"#).exit_code(0, "config-14", 1, 0).stdout(0, "config-14", "", "Changing value of option 'description' for section 'three' from 'Third' to 'a").stdout(0, "config-14", "", "[b]' through config-update.").stdout(0, "config-14", "", "Skipping inactive server 'three'").stderr(0, "config-14", "ERROR: Validation failed for server 'three': key 'description' -> line ends and other control characters cannot be written", "").stderr(0, "config-14", "ERROR: Aborting config‐update: invalid section {'scope': 'server', 'server_name': 'three', 'description': 'a\\n[b]'}", "").stdout(1, "config-14", "", "b -  (WARNING: disabled)").stdout(1, "config-14", "three - Third (inactive)", "three - a (inactive)").stderr(1, "config-14", "", "WARNING: No archiver enabled for server 'b'. Please turn on 'archiver', 'streaming_archiver' or both").stderr(1, "config-14", "", "WARNING: Forcing 'archiver = on'").line("config-14", "home/conf.d/three.conf", "description = Third", "").line("config-14", "home/conf.d/three.conf", "", "description = a").line("config-14", "home/conf.d/three.conf", "", "[b]").run("list-servers"),
+        scenario("config-update-beside-a-global-value", "config.md 17", FILES.global("configuration_files_directory = {root}/home/conf.d\ncompression = gzip")).line("config-15", "home/.barman.auto.conf", "[two]", "").line("config-15", "home/.barman.auto.conf", "compression = xz", "")
+            .then(files)
+            .run(r#"config-update '[{"scope":"server","server_name":"two","compression":"xz"}]'"#)
+            .run("-f json show-servers two")
+            .rules(&[Pid]),
+    ]
 }
 
 fn updates() -> Vec<Scenario> {
@@ -138,7 +247,6 @@ fn updates() -> Vec<Scenario> {
 }
 
 fn refusals() -> Vec<Scenario> {
-    const EXAMPLE: &str = "HINT: <words>";
     let refused = |name: &'static str, command: &'static str| {
         scenario(name, "config.md 12.2", FILES)
             .then(files)
@@ -146,10 +254,10 @@ fn refusals() -> Vec<Scenario> {
             .rules(&[Pid])
     };
     vec![
-        scenario("config-update-no-json", "config.md 12.1", FILES).then(files).run("config-update x").prose().hint(0, EXAMPLE),
-        refused("config-update-no-list", "config-update '{\"a\": 1}'").prose().hint(0, EXAMPLE),
-        refused("config-update-no-objects", "config-update '[1]'").prose().hint(0, EXAMPLE),
-        refused("config-update-null", "config-update null").prose().hint(0, EXAMPLE),
+        scenario("config-update-no-json", "config.md 12.1", FILES).then(files).run("config-update x").prose().hint(0, ANY_HINT),
+        refused("config-update-no-list", "config-update '{\"a\": 1}'").prose().hint(0, ANY_HINT),
+        refused("config-update-no-objects", "config-update '[1]'").prose().hint(0, ANY_HINT),
+        refused("config-update-null", "config-update null").prose().hint(0, ANY_HINT),
         refused("config-update-no-scope", "config-update '[{}]'"),
         refused("config-update-bad-scope", "config-update '[{\"scope\": \"all\", \"x\": [1, null, true, \"it\"]}]'"),
         refused("config-update-no-server-name", "config-update '[{\"scope\": \"server\"}]'"),
@@ -222,9 +330,9 @@ fn switches() -> Vec<Scenario> {
             .run("config-switch all one-model")
             .run("config-switch main nosuch")
             .run("config-switch one-model one-model")
-            .hint(0, "HINT: 'barman list-servers' shows the configured servers")
+            .hint(0, UNKNOWN_SERVER)
             .hint(2, "HINT: models for this server: one-model, two-model")
-            .hint(3, "HINT: 'barman list-servers' shows the configured servers"),
+            .hint(3, UNKNOWN_SERVER),
         scenario("config-switch-other-cluster", "config.md 11.4", FILES)
             .then(files)
             .run("config-switch main other-model")
@@ -240,7 +348,7 @@ fn switches() -> Vec<Scenario> {
         )
         .run("config-switch main other-model")
         .prose()
-        .hint(0, "HINT: <words>")
+        .hint(0, ANY_HINT)
         .stdout(
             0,
             "config-13",

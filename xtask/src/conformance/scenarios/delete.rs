@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::VARIED;
+use super::{ANY_HINT, VARIED};
 use crate::conformance::catalogue::{Home, id};
 use crate::conformance::compare::Look;
 use crate::conformance::normalise::Rule::{Duration, Instant, Pid};
@@ -47,7 +47,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("delete main {id 5}")
 
 
-            .short().prose().hint(0, "HINT: <words>"),
+            .short().prose().hint(0, ANY_HINT),
         scenario("delete-minimum-redundancy", "cli.md 11.5", VARIED.main("minimum_redundancy = 3"))
             .run("delete main {id 1}")
 

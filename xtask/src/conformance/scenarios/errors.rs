@@ -2,17 +2,12 @@
 
 use anyhow::Result;
 
-use super::{ALL, VARIED};
+use super::{ALL, ANY_HINT, NO_BACKUPS, UNKNOWN_BACKUP, UNKNOWN_SERVER, VARIED};
 use crate::conformance::catalogue::Home;
 use crate::conformance::listed::EMPTY_LINE;
 use crate::conformance::normalise::Rule::Pid;
 use crate::conformance::scenario::{Scenario, scenario};
 use crate::conformance::state::{Catalogue, PLAIN};
-
-/// What our program adds where a server or backup is not known.
-const SERVERS: &str = "HINT: 'barman list-servers' shows the configured servers";
-const BACKUPS: &str = "HINT: 'barman list-backups main' shows the backups";
-const NONE: &str = "HINT: this server has no backups";
 
 /// What `show-backup` says of the failed backup of [`VARIED`].
 const FAILED: &[&str] = &[
@@ -118,20 +113,20 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("--color always -f json list-backups nosuch")
             .run("--color auto list-backups nosuch")
             .hint(1, "*HINT: 'barman list-servers' shows the configured servers*")
-            .hint(3, SERVERS),
+            .hint(3, UNKNOWN_SERVER),
         scenario("errors-quiet", "cli.md 3.4", ALL)
             .run("-q list-backups nosuch")
             .run("-q -f json list-backups nosuch")
             .run("-q archive-wal inact")
             .run("-q -f json archive-wal inact")
-            .hint(0, SERVERS),
+            .hint(0, UNKNOWN_SERVER),
         scenario("usage-end-of-options", "cli.md 5.1", VARIED)
             .run("list-backups -- main")
             .run("-qfjson list-backups main")
             .run("show-backup -- main -1")
             .rules(&[Pid])
             .prose()
-            .hint(2, "HINT: <words>"),
+            .hint(2, ANY_HINT),
         scenario("json-errors-everywhere", "cli.md 17", VARIED)
             .run("-f json delete main nope")
             .run("-f json check-backup main nope")
@@ -153,7 +148,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("list-servers -v")
             .run("check main -q")
             .prose()
-            .hints(0..3, "HINT: <words>"),
+            .hints(0..3, ANY_HINT),
         scenario("usage-missing-arguments", "cli.md 9", PLAIN)
             .run("archive-wal")
             .run("backup")
@@ -187,8 +182,8 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("--log-level debug list-servers")
             .run("--format xml list-servers")
             .prose()
-            .hint(7, "HINT: <words>")
-            .hint(9, "HINT: <words>"),
+            .hint(7, ANY_HINT)
+            .hint(9, ANY_HINT),
         scenario("usage-abbreviations", "cli.md 5.1", VARIED)
             .run("--forma=json list-servers")
             .run("list-backups --min main")
@@ -205,7 +200,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .stderr(
                 0,
                 "all-3",
-                "HINT: 'barman list-servers' shows the configured servers",
+                UNKNOWN_SERVER,
                 "",
             )
             .short(),
@@ -225,16 +220,16 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("restore nosuch latest {root}/out/x")
             .run("show-backup nosuch latest")
             .run("switch-wal nosuch")
-            .hints(0..10, SERVERS),
+            .hints(0..10, UNKNOWN_SERVER),
         scenario("unknown-server-comma-list", "cli.md 5.1", ALL)
             .run("list-backups main,plain")
             .run("check ''")
             .hint(0, "HINT: did you mean 'main'?")
-            .hint(1, SERVERS),
+            .hint(1, UNKNOWN_SERVER),
         scenario("unknown-server-among-others", "cli.md 6.1", VARIED)
             .run("list-backups nosuch main")
             .rules(&[Pid])
-            .hint(0, SERVERS),
+            .hint(0, UNKNOWN_SERVER),
         scenario("all-in-a-single-server-context", "cli.md 6.1", ALL)
             .run("archive-wal all")
             .run("show-backup all latest")
@@ -253,13 +248,13 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("restore main nope {root}/out/x")
             .run("-f json show-backup main nope")
             .hint(0, "HINT: did you mean '20240701T120000'?")
-            .hints(1..4, BACKUPS)
+            .hints(1..4, UNKNOWN_BACKUP)
             .short(),
         scenario("unknown-backup-of-no-backups", "cli.md 7", PLAIN)
             .run("show-backup main latest")
             .run("show-backup main last-failed")
             .run("delete main oldest")
-            .hints(0..3, NONE),
+            .hints(0..3, NO_BACKUPS),
         scenario("last-failed-by-exact-word", "cli.md 20.1", VARIED)
             .run("show-backup main ''")
             .run("show-backup main fail")
@@ -270,7 +265,7 @@ pub fn scenarios() -> Vec<Scenario> {
                 "ERROR: Unknown backup '' for server 'main'",
                 "",
             )
-            .hint(0, BACKUPS)
+            .hint(0, UNKNOWN_BACKUP)
             .only_barman_says(0, "catalogue-12", FAILED)
             .exit_code(1, "catalogue-12", 1, 0)
             .stderr(
@@ -279,7 +274,7 @@ pub fn scenarios() -> Vec<Scenario> {
                 "ERROR: Unknown backup 'fail' for server 'main'",
                 "",
             )
-            .hint(1, BACKUPS)
+            .hint(1, UNKNOWN_BACKUP)
             .only_barman_says(1, "catalogue-12", FAILED),
         scenario(
             "a-name-of-two-backups",
@@ -297,6 +292,29 @@ pub fn scenarios() -> Vec<Scenario> {
         .run("list-servers")
         .run("check --nagios main")
         .run("cron").file("all-15", "home/.config-update.lock", "", "file, *").file("catalogue-20", "home/cfg_changes.queue", "", "file, *"),
+    ]
+}
+
+/// What Barman refuses or is silent about.
+pub fn better() -> Vec<Scenario> {
+    vec![
+        scenario("options-between-servers", "cli.md 5.1", VARIED).exit_code(0, "cli-4", 0, 2).stdout(0, "cli-4", "20240706T120000", "").stdout(0, "cli-4", "20240705T120000", "").stdout(0, "cli-4", "20240704T120000", "").stdout(0, "cli-4", "20240703T120000", "").stdout(0, "cli-4", "20240702T120000", "").stdout(0, "cli-4", "20240701T120000", "").stderr(0, "cli-4", "", "usage error: <words>")
+            .run("list-backups main --minimal main")
+            .prose(),
+        scenario("numbers-beyond-every-machine", "cli.md 5.2", PLAIN).exit_code(0, "cli-5", 2, 1).stderr(0, "cli-5", "usage error: <words>", "ERROR: <words>").exit_code(1, "cli-5", 2, 1).stderr(1, "cli-5", "usage error: <words>", "ERROR: <words>")
+            .run("backup --jobs 99999999999999999999 nosuch")
+            .run("restore --target-tli 4294967296 nosuch latest /x")
+            .prose(),
+        scenario(
+            "hosts-that-do-not-answer",
+            "postgres.md 1.5",
+            PLAIN.main("conninfo = host=127.0.0.1,127.0.0.1 port=1,2 user=barman dbname=postgres"),
+        ).stderr(0, "all-20", "HINT: connection to server at \"127.0.0.1\", port 1 failed: Connection refused; run 'barman check main'", "").stderr(1, "all-20", "HINT: connection to server at \"127.0.0.1\", port 1 failed: Connection refused; connection to server at \"127.0.0.1\", port 2 failed: Connection refused", "")
+        .run("switch-wal main")
+        .run("replication-status main"),
+        scenario("passive-server-status", "cli.md 10.3", ALL)
+            .run("status pas")
+            .run("-f json status pas"),
     ]
 }
 

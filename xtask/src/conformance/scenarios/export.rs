@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 use tar::EntryType;
 
-use super::{ALL, VARIED};
+use super::{ALL, ANY_HINT, NO_BACKUPS, UNKNOWN_BACKUP, UNKNOWN_SERVER, VARIED};
 use crate::conformance::catalogue::{Home, Server, id, segment};
 use crate::conformance::compare::Look;
 use crate::conformance::normalise::Rule::{BackupId, Pid};
@@ -292,8 +292,8 @@ fn exporting() -> Vec<Scenario> {
             .run("export-backup --compression xz --compression-level 10 main {id 1} {root}/out")
             .run("export-backup nosuch latest {root}/out")
             .run("export-backup all latest {root}/out")
-            .hint(0, "HINT: 'barman list-backups main' shows the backups")
-            .hint(9, "HINT: 'barman list-servers' shows the configured servers")
+            .hint(0, UNKNOWN_BACKUP)
+            .hint(9, UNKNOWN_SERVER)
             .short(),
         scenario("export-backup-refusals-json", "cli.md 11.10", VARIED)
             .run("-f json export-backup main {id 6} {root}/out")
@@ -312,12 +312,12 @@ fn exporting() -> Vec<Scenario> {
             .run("export-backup inact latest {root}/out")
             .run("export-backup dis latest {root}/out")
             .run("export-backup pas latest {root}/out")
-            .hints(0..3, "HINT: this server has no backups"),
+            .hints(0..3, NO_BACKUPS),
         scenario("export-backup-usage", "cli.md 9, 5.1", ALL)
             .run("export-backup main latest")
             .run("export-backup --compression zip main latest /x")
             .prose()
-            .hint(1, "HINT: <words>"),
+            .hint(1, ANY_HINT),
         scenario("export-backup", "catalog.md 18.1", IDENTIFIED)
             .run("export-backup main {id 1} {root}/out")
             .rules(&[BackupId])
@@ -397,7 +397,7 @@ fn importing() -> Vec<Scenario> {
             .run("-f json import-backup main {root}/out/nowhere.tar")
             .run("import-backup nosuch {only out/whole}")
             .run("import-backup all {only out/whole}")
-            .hint(4, "HINT: 'barman list-servers' shows the configured servers"),
+            .hint(4, UNKNOWN_SERVER),
         scenario("import-backup-names", "cli.md 11.11", EXPORTS)
             .then(|stage| {
                 let whole = stage.root.join("out/whole");
@@ -434,13 +434,7 @@ fn importing() -> Vec<Scenario> {
             .run("import-backup inact {root}/barman.conf")
             .run("import-backup dis {root}/barman.conf")
             .run("import-backup pas {root}/barman.conf")
-            .stderr(1, "config-18", "HINT: conninfo is not set in section [dis]; streaming_conninfo is not set in section [dis]", "")
-            .stderr(
-                1,
-                "config-9",
-                "ERROR: Streaming connection: Missing 'streaming_conninfo' parameter for server 'dis'",
-                "",
-            ),
+            .disabled(1),
         scenario("import-backup-usage", "cli.md 9, 5.1", ALL)
             .run("import-backup main")
             .prose(),

@@ -1,13 +1,8 @@
 //! Every argument of every command with values that are refused, and the errors that come before any work: one row of usage errors for each command.
 
-use super::{ALL, VARIED};
+use super::{ALL, ANY_HINT, NO_BACKUPS, UNKNOWN_SERVER, VARIED};
 use crate::conformance::scenario::{Scenario, scenario};
 use crate::conformance::state::PLAIN;
-
-const SERVERS: &str = "HINT: 'barman list-servers' shows the configured servers";
-const NONE: &str = "HINT: this server has no backups";
-/// Any hint, where only the kinds of lines are compared.
-const HINT: &str = "HINT: <words>";
 
 /// Command lines that are usage errors: name, section, lines.
 const USAGE: &[(&str, &str, &[&str])] = &[
@@ -265,7 +260,7 @@ pub fn scenarios() -> Vec<Scenario> {
         lines.iter().enumerate().fold(empty, |rows, (step, line)| {
             let rows = rows.run(line);
             if SUGGESTED.contains(line) {
-                rows.hint(step, HINT)
+                rows.hint(step, ANY_HINT)
             } else {
                 rows
             }
@@ -290,40 +285,40 @@ fn refusals() -> Vec<Scenario> {
             .run("switch-wal --archive-t 3 nosuch")
             .run("check -1")
             .run("list-backups -- --minimal")
-            .hints(0..12, SERVERS),
+            .hints(0..12, UNKNOWN_SERVER),
         scenario("several-targets", "cli.md 12", PLAIN)
             .run("restore --target-time x --target-xid 1 main latest /x")
             .run("restore --target-time x --target-immediate main latest /x")
             .run("restore --target-lsn x --target-name n main latest /x")
             .run("restore --target-name '' --target-xid 3 main latest /x")
             .prose()
-            .hint(3, HINT),
+            .hint(3, ANY_HINT),
         scenario("restore-paths-of-staging", "cli.md 12, 20.11", VARIED)
             .run("restore --staging-path rel main latest {root}/out/x")
             .run("restore --staging-location remote main latest {root}/out/x")
             .run("restore --recovery-staging-path rel main latest {root}/out/x")
             .run("restore --local-staging-path rel main latest {root}/out/x")
             .prose()
-            .hint(1, HINT),
+            .hint(1, ANY_HINT),
         scenario("restore-unknown-backup-comes-first", "cli.md 12", PLAIN)
             .run("restore --staging-path rel main latest /x")
             .run("restore --network-compression main latest /x")
             .run("restore --snapshot-recovery-instance i main latest /x")
             .run("restore main auto {root}/out/x")
             .prose()
-            .hints(0..3, HINT),
+            .hints(0..3, ANY_HINT),
         scenario("backup-incremental-unknown", "cli.md 7, 11.1", ALL)
             .run("backup --incremental x main")
             .run("backup --incremental latest inact main")
             .run("backup --incremental x main plain")
             .run("-f json backup --incremental x main")
-            .hints(0..3, NONE),
+            .hints(0..3, NO_BACKUPS),
         scenario("get-wal-compressions-exclude", "cli.md 13.2", ALL)
             .run("get-wal --keep-compression -z main 000000010000000000000001")
             .run("get-wal -j --keep-compression main 000000010000000000000001")
             .run("get-wal --keep-compression -z inact x")
             .run("get-wal --keep-compression -j nosuch 000000010000000000000001")
-            .hint(3, SERVERS),
+            .hint(3, UNKNOWN_SERVER),
         scenario("keep-without-action", "cli.md 11.6, 20.11", ALL)
             .run("keep main latest")
             .run("keep nosuch latest")
@@ -336,7 +331,7 @@ fn refusals() -> Vec<Scenario> {
                 "ERROR: Unknown server 'nosuch'",
                 "EXCEPTION: 'NoneType' object has no attribute 'config'",
             )
-            .hint(0, SERVERS)
+            .hint(0, UNKNOWN_SERVER)
             .stderr(0, "cli-1", "", "See log file for more details."),
         scenario("export-backup-level-without-compression", "cli.md 11.10", VARIED)
             .run("export-backup --compression-level 3 main latest {root}/out")
@@ -347,7 +342,7 @@ fn refusals() -> Vec<Scenario> {
             .run("sync-info nosuch 000000010000000000000001 0")
             .exit_code(0, "cli-2", 1, 2)
             .stderr(0, "cli-2", "ERROR: <words>", "usage error: <words>")
-            .hint(0, HINT)
+            .hint(0, ANY_HINT)
             .prose(),
     ]
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{ALL, LOCK, VARIED};
+use super::{ALL, LOCK, NO_BACKUPS, UNKNOWN_SERVER, VARIED};
 use crate::conformance::catalogue::{Home, id};
 use crate::conformance::compare::Look;
 use crate::conformance::normalise::Rule::{Duration, Instant, Pid};
@@ -79,13 +79,13 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("keep -s nosuch latest")
             .run("keep -s all latest")
             .run("-f json keep -r main nosuch")
-            .hint(0, "HINT: this server has no backups")
-            .hint(1, "HINT: 'barman list-servers' shows the configured servers"),
+            .hint(0, NO_BACKUPS)
+            .hint(1, UNKNOWN_SERVER),
         scenario("keep-server-states", "cli.md 6.2", ALL)
             .run("keep -s inact latest")
             .run("keep -s dis latest")
             .run("keep -s pas latest")
-            .hints(0..3, "HINT: this server has no backups"),
+            .hints(0..3, NO_BACKUPS),
         scenario("keep-of-other-words", "catalog.md 13, 24.24", VARIED.catalogue(Catalogue::Made(odd)))
             .run("keep -s main {id 1}")
             .run("keep -s main {id 3}")

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use anyhow::Result;
 
-use super::{ALL, VARIED};
+use super::{ALL, NO_BACKUPS, UNKNOWN_SERVER, VARIED};
 use crate::conformance::catalogue::{Home, id};
 use crate::conformance::normalise::Rule::Pid;
 use crate::conformance::scenario::{Scenario, scenario};
@@ -72,13 +72,13 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("list-files nosuch latest")
             .run("list-files all latest")
             .run("-f json list-files main nosuch")
-            .hint(0, "HINT: this server has no backups")
-            .hint(1, "HINT: 'barman list-servers' shows the configured servers"),
+            .hint(0, NO_BACKUPS)
+            .hint(1, UNKNOWN_SERVER),
         scenario("list-files-server-states", "cli.md 6.2", ALL)
             .run("list-files inact latest")
             .run("list-files dis latest")
             .run("list-files pas latest")
-            .hints(0..3, "HINT: this server has no backups"),
+            .hints(0..3, NO_BACKUPS),
         scenario("list-files-without-data", "catalog.md 10", VARIED)
             .then(|stage| Ok(fs::remove_dir_all(stage.main(&format!("base/{}", id(1))))?))
             .run("list-files main oldest"),

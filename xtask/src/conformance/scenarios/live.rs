@@ -4,7 +4,10 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use super::{ALL, VARIED};
+use super::programs::Program::{BaseBackup, ReceiveWal};
+use super::programs::Server::Answers;
+use super::programs::{about_programs, members};
+use super::{ALL, FLEET_SERVERS, UNKNOWN_SERVER, VARIED};
 use crate::conformance::compare::Look;
 use crate::conformance::execute::Stage;
 use crate::conformance::normalise::Rule::{Duration, Instant, Pid, Position, Size};
@@ -14,25 +17,6 @@ use crate::conformance::state::{Live, PLAIN, State};
 /// Backups, and a server that answers.
 const WELL: State = VARIED.live(Live::Shared(15));
 
-/// A disabled server that can be asked all the same, and one that cannot.
-const DISABLED: &str = "\
-[dis]
-conninfo = host=127.0.0.1 port=1 user=barman dbname=postgres
-streaming_conninfo = host=127.0.0.1 port=1 user=barman dbname=postgres
-backup_method = postgres
-streaming_archiver = on
-archiver = off
-
-[inact]
-active = false
-archiver = on
-conninfo = host=127.0.0.1 port=1 user=barman dbname=postgres
-
-[pas]
-description = passive
-primary_ssh_command = ssh nobody@127.0.0.1 -p 1
-";
-
 /// What the file archiver did on a shared server, and when, differs between two moments.
 const STREAMING: &str =
     "archiver = off\nstreaming_archiver = on\nslot_name = nothere\nstreaming_archiver_name = *";
@@ -40,7 +24,6 @@ const STREAMING: &str =
 const REFUSED: &str =
     "HINT: *: PostgreSQL: connection to server at \"127.0.0.1\", port 1 failed: Connection refused";
 const NOT_REACHED: &str = "HINT: connection to server at \"127.0.0.1\", port 1 failed: Connection refused";
-const SERVERS: &str = "HINT: 'barman list-servers' shows the configured servers";
 
 pub fn scenarios() -> Vec<Scenario> {
     let mut all = status();
@@ -75,7 +58,7 @@ fn status() -> Vec<Scenario> {
             .run("-f json status main")
             .stderr(0, "live-3", REFUSED, "")
             .short(),
-        scenario("status-all", "cli.md 10.3, 6.2", WELL.servers(DISABLED))
+        scenario("status-all", "cli.md 10.3, 6.2", WELL.servers(FLEET_SERVERS))
             .run("status all")
             .run("-f json status all")
             .run("status inact pas")
@@ -85,7 +68,7 @@ fn status() -> Vec<Scenario> {
             .run("status nosuch main")
             .run("-f json status nosuch")
             .run("status all main")
-            .hint(0, SERVERS)
+            .hint(0, UNKNOWN_SERVER)
             .rules(&[Size, Duration]),
         scenario("status-usage", "cli.md 9, 5.1", ALL).run("status").prose(),
         scenario("status-without-conninfo", "cli.md 10.3, postgres.md 17.5", ALL)
@@ -172,12 +155,12 @@ fn replication() -> Vec<Scenario> {
             .run("replication-status inact")
             .run("replication-status pas")
             .run("-f json replication-status inact"),
-        scenario("replication-status-disabled", "cli.md 10.6, 6.2", ALL.servers(DISABLED))
+        scenario("replication-status-disabled", "cli.md 10.6, 6.2", ALL.servers(FLEET_SERVERS))
             .run("replication-status dis")
             .run("-f json replication-status dis"),
         scenario("replication-status-unknown-server", "cli.md 6.1", PLAIN.live(Live::Shared(15)))
             .run("replication-status main nosuch")
-            .hint(0, SERVERS)
+            .hint(0, UNKNOWN_SERVER)
             .rules(&[Position]),
         scenario("replication-status-usage", "cli.md 9, 5.1", ALL)
             .run("replication-status --target x main")
@@ -211,7 +194,7 @@ fn replication() -> Vec<Scenario> {
 fn processes() -> Vec<Scenario> {
     vec![
         scenario("list-processes", "cli.md 14.2", ALL)
-            .then(|stage| stage.start_task("backup", ":"))
+            .then(|stage| stage.start_task("main-backup", ":"))
             .run("list-processes main")
             .run("-f json list-processes main")
             .run("list-process main")
@@ -229,22 +212,22 @@ fn processes() -> Vec<Scenario> {
         scenario("list-processes-refused", "cli.md 6.1", ALL)
             .run("list-processes nosuch")
             .run("list-processes all")
-            .hint(0, SERVERS),
+            .hint(0, UNKNOWN_SERVER),
         scenario("list-processes-usage", "cli.md 9, 5.1", ALL)
             .run("list-process")
             .prose(),
         scenario("terminate-process", "cli.md 14.3", ALL)
-            .then(|stage| stage.start_task("backup", ":"))
+            .then(|stage| stage.start_task("main-backup", ":"))
             .run("terminate-process main backup")
             .run("list-processes main")
             .rules(&[Pid])
             .short(),
         scenario("terminate-process-json", "cli.md 14.3", ALL)
-            .then(|stage| stage.start_task("receive-wal", ":"))
+            .then(|stage| stage.start_task("main-receive-wal", ":"))
             .run("-f json terminate-process main receive-wal")
             .rules(&[Pid]),
         scenario("terminate-process-that-stays", "cli.md 14.3", ALL)
-            .then(|stage| stage.start_task("cron", "trap '' INT"))
+            .then(|stage| stage.start_task("main-cron", "trap '' INT"))
             .run("terminate-process main cron")
             .then(Stage::end_tasks)
             .hint(
@@ -259,7 +242,7 @@ fn processes() -> Vec<Scenario> {
             .run("terminate-process nosuch cron")
             .hint(0, "HINT: no process of server 'main' is running")
             .hint(2, "HINT: no process of server 'dis' is running")
-            .hint(3, SERVERS)
+            .hint(3, UNKNOWN_SERVER)
             .short(),
         scenario("terminate-process-usage", "cli.md 9, 5.1", ALL)
             .run("terminate-process main")
@@ -301,18 +284,10 @@ fn processes() -> Vec<Scenario> {
 
 fn diagnose() -> Vec<Scenario> {
     vec![
-        about_programs(0, scenario("diagnose", "cli.md 10.7, postgres.md 12.4", WELL.main(STREAMING)).run("diagnose"))
-            .json(0, "live-10", "servers.main.status.pg_receivexlog_path", "\"built in\"", "\"/*\"")
-            .json(0, "live-10", "servers.main.status.pg_receivexlog_version", "\"18\"", "\"15.*\"")
-            .json(0, "live-10", "servers.main.status.pg_basebackup_path", "\"built in\"", "\"/*\"")
-            .json(0, "live-10", "servers.main.status.pg_basebackup_version", "\"18\"", "\"15.*\"")
+        asked(about_programs(0, scenario("diagnose", "cli.md 10.7, postgres.md 12.4", WELL.main(STREAMING)).run("diagnose")))
             .rules(&[Size, Instant, Position])
             .short(),
-        about_programs(0, scenario("diagnose-18", "cli.md 10.7", WELL.live(Live::Shared(18)).main(STREAMING)).run("diagnose"))
-            .json(0, "live-10", "servers.main.status.pg_receivexlog_path", "\"built in\"", "\"/*\"")
-            .json(0, "live-10", "servers.main.status.pg_receivexlog_version", "\"18\"", "\"18.*\"")
-            .json(0, "live-10", "servers.main.status.pg_basebackup_path", "\"built in\"", "\"/*\"")
-            .json(0, "live-10", "servers.main.status.pg_basebackup_version", "\"18\"", "\"18.*\"")
+        asked(about_programs(0, scenario("diagnose-18", "cli.md 10.7", WELL.live(Live::Shared(18)).main(STREAMING)).run("diagnose")))
             .rules(&[Size, Instant, Position]),
         about_programs(
             0,
@@ -351,30 +326,10 @@ fn diagnose() -> Vec<Scenario> {
     ]
 }
 
-/// What is told of the programs of the host.
-fn about_programs(step: usize, scenario: Scenario) -> Scenario {
-    scenario
-        .json(
-            step,
-            "live-10",
-            "global.system_info.python_executable",
-            "\"none\"",
-            "\"/*\"",
-        )
-        .json(
-            step,
-            "live-10",
-            "global.system_info.python_ver",
-            "\"none: *\"",
-            "\"Python 3.*\"",
-        )
-        .json(
-            step,
-            "live-9",
-            "global.system_info.ssh_ver",
-            "\"OpenSSH_*\"",
-            "\"\"",
-        )
+/// What `diagnose` tells of the programs for a server that answers.
+fn asked(scenario: Scenario) -> Scenario {
+    let scenario = members(scenario, 0, "live-10", BaseBackup, Answers);
+    members(scenario, 0, "live-10", ReceiveWal, Answers)
 }
 
 /// Archiving fails once, and is counted.
@@ -401,7 +356,7 @@ fn archiver_fails(stage: &Stage) -> Result<()> {
 /// The connections of `main` are those of a role without privileges.
 fn without_privileges(stage: &Stage) -> Result<()> {
     stage.cluster()?.sql("CREATE ROLE plain LOGIN")?;
-    in_configuration(stage, |line| match line.strip_prefix("conninfo = ") {
+    stage.edit_configuration(|line| match line.strip_prefix("conninfo = ") {
         Some(_) => line.replace("user=barman", "user=plain"),
         None => line.to_owned(),
     })
@@ -413,15 +368,8 @@ fn on_a_standby(stage: &Stage) -> Result<()> {
     cluster.sql("CREATE ROLE plain LOGIN IN ROLE pg_monitor")?;
     stage.start_standby()?;
     let (primary, standby) = (cluster.conninfo(), stage.standby_conninfo()?);
-    in_configuration(stage, |line| match line == format!("conninfo = {primary}") {
+    stage.edit_configuration(|line| match line == format!("conninfo = {primary}") {
         true => format!("conninfo = {}", standby.replace("user=barman", "user=plain")),
         false => line.to_owned(),
     })
-}
-
-fn in_configuration(stage: &Stage, change: impl Fn(&str) -> String) -> Result<()> {
-    let path = stage.root.join("barman.conf");
-    let text = fs::read_to_string(&path).context("read the configuration")?;
-    let changed: Vec<String> = text.lines().map(change).collect();
-    fs::write(&path, changed.join("\n") + "\n").context("write the configuration")
 }

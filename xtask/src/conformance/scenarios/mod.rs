@@ -2,12 +2,14 @@
 
 mod backup;
 mod check;
+mod check_states;
 mod compression;
 mod config_update;
 mod configuration;
 mod delete;
 mod errors;
 mod export;
+mod fleet;
 mod grammar;
 mod keep;
 mod list_files;
@@ -15,11 +17,14 @@ mod listing;
 mod live;
 mod locks;
 mod manifest;
+mod programs;
 mod refusals;
 mod restore;
+mod shortcuts;
 mod show_servers;
 mod showing;
 mod signals;
+mod spoiled;
 mod states;
 mod wal;
 mod wal_catalogue;
@@ -30,6 +35,14 @@ use super::catalogue::Home;
 use super::scenario::Scenario;
 use super::state::{Catalogue, PLAIN, State};
 
+/// What our program adds where a server is not known.
+const UNKNOWN_SERVER: &str = "HINT: 'barman list-servers' shows the configured servers";
+/// The same for a backup of `main`.
+const UNKNOWN_BACKUP: &str = "HINT: 'barman list-backups main' shows the backups";
+/// The same where there is none.
+const NO_BACKUPS: &str = "HINT: this server has no backups";
+/// Any hint, where only the kinds of lines are compared.
+const ANY_HINT: &str = "HINT: <words>";
 /// Ours leaves the file of a lock that it took on a backup; an unlocked file means nothing.
 const LOCK: &str = "home/.main-2*.lock";
 
@@ -39,10 +52,12 @@ pub fn all() -> Vec<Scenario> {
         listing::scenarios(),
         showing::scenarios(),
         errors::scenarios(),
+        errors::better(),
         refusals::scenarios(),
         grammar::scenarios(),
         states::scenarios(),
         check::scenarios(),
+        check_states::scenarios(),
         configuration::scenarios(),
         config_update::scenarios(),
         show_servers::scenarios(),
@@ -58,6 +73,9 @@ pub fn all() -> Vec<Scenario> {
         restore::scenarios(),
         locks::scenarios(),
         live::scenarios(),
+        fleet::scenarios(),
+        shortcuts::scenarios(),
+        spoiled::scenarios(),
         signals::scenarios(),
     ]
     .into_iter()
@@ -91,6 +109,25 @@ archiver = on
 
 /// Servers in every state, nobody to connect to, no catalogues.
 const ALL: State = PLAIN.servers(SERVERS);
+
+/// Servers as a backup host has them, beside `main`: one in each state. The disabled one has connections, and one message.
+const FLEET_SERVERS: &str = "\
+[dis]
+conninfo = host=127.0.0.1 port=1 user=barman dbname=postgres
+streaming_conninfo = host=127.0.0.1 port=1 user=barman dbname=postgres
+backup_method = postgres
+streaming_archiver = on
+archiver = off
+
+[inact]
+active = false
+archiver = on
+conninfo = host=127.0.0.1 port=1 user=barman dbname=postgres
+
+[pas]
+description = passive
+primary_ssh_command = ssh nobody@127.0.0.1 -p 1
+";
 
 /// Backups of `main` in every status, and WAL: the oldest one (day 1) is named, day 2 failed, day 3 waits for WAL, day 4 was never finished, day 5 is kept.
 const VARIED: State = PLAIN.catalogue(Catalogue::Made(varied));

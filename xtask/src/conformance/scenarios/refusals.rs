@@ -1,14 +1,8 @@
 //! Inactive, disabled and passive servers; commands that are not there yet.
 
-use super::ALL;
+use super::{ALL, NO_BACKUPS, UNKNOWN_SERVER};
 use crate::conformance::scenario::{Scenario, scenario};
 use crate::conformance::state::State;
-
-/// The second message of the disabled server.
-const MORE: &str = "ERROR: Streaming connection: Missing 'streaming_conninfo' parameter for server 'dis'";
-/// Where the options of the disabled server should be.
-const WHERE: &str =
-    "HINT: conninfo is not set in section [dis]; streaming_conninfo is not set in section [dis]";
 
 /// Every state of a server, and one that keeps everything in object storage.
 const IN_CLOUD: State = ALL.main(
@@ -35,24 +29,17 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("archive-wal dis")
             .run("receive-wal dis")
             .short()
-            .stderr(0, "config-9", MORE, "")
-            .stderr(0, "config-18", WHERE, "")
-            .stderr(1, "config-9", MORE, "")
-            .stderr(1, "config-18", WHERE, "")
-            .stderr(2, "config-9", MORE, "")
-            .stderr(2, "config-18", WHERE, "")
-            .stderr(3, "config-9", MORE, "")
-            .stderr(3, "config-18", WHERE, ""),
+            .disabled(0)
+            .disabled(1)
+            .disabled(2)
+            .disabled(3),
         scenario("disabled-server-refused-with-a-backup", "cli.md 6.2", ALL)
             .run("delete dis latest")
             .run("get-wal dis 000000010000000000000001")
             .run("restore dis latest {root}/out/x")
-            .stderr(0, "config-9", MORE, "")
-            .stderr(0, "config-18", WHERE, "")
-            .stderr(1, "config-9", MORE, "")
-            .stderr(1, "config-18", WHERE, "")
-            .stderr(2, "config-9", MORE, "")
-            .stderr(2, "config-18", WHERE, ""),
+            .disabled(0)
+            .disabled(1)
+            .disabled(2),
         scenario("disabled-server-json", "cli.md 6.2", ALL)
             .run("-f json backup dis")
             .json(
@@ -66,7 +53,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("list-backups dis")
             .run("show-backup dis latest")
             .run("check-backup dis latest")
-            .hints(1..3, "HINT: this server has no backups"),
+            .hints(1..3, NO_BACKUPS),
         scenario("passive-server", "cli.md 6.2", ALL)
             .run("backup pas")
             .run("archive-wal pas")
@@ -105,12 +92,10 @@ pub fn scenarios() -> Vec<Scenario> {
             // One that is skipped in each: Barman takes the servers in an order that changes from run to run.
             .run("backup inact dis nosuch")
             .run("backup pas dis nosuch")
-            .stderr(0, "config-9", MORE, "")
-            .stderr(0, "config-18", WHERE, "")
-            .hint(0, "HINT: 'barman list-servers' shows the configured servers")
-            .stderr(1, "config-9", MORE, "")
-            .stderr(1, "config-18", WHERE, "")
-            .hint(1, "HINT: 'barman list-servers' shows the configured servers"),
+            .disabled(0)
+            .hint(0, UNKNOWN_SERVER)
+            .disabled(1)
+            .hint(1, UNKNOWN_SERVER),
         scenario("check-archived-wal-range-usage", "cli.md 13.8, 5.1", ALL)
             .run("check-archived-wal-range main")
             .prose(),

@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use super::VARIED;
+use super::{ANY_HINT, VARIED};
 use crate::conformance::execute::Stage;
+use crate::conformance::listed::EMPTY_LINE;
 use crate::conformance::normalise::Rule::{Duration, Instant, Pid};
 use crate::conformance::scenario::{Scenario, scenario};
 use crate::conformance::state::{Catalogue, PLAIN, State};
@@ -160,7 +161,7 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario("restore-twice-into-one-place", "restore.md 7", ARCHIVE)
             .then(occupied)
             .run("restore main latest {root}/out/x")
-            .prose().rules(&[Pid]).hint(0, "HINT: <words>").file("restore-2", "home/.main-2*.lock", "file, mode 600, 0 bytes", ""),
+            .prose().rules(&[Pid]).hint(0, ANY_HINT).file("restore-2", "home/.main-2*.lock", "file, mode 600, 0 bytes", ""),
         scenario("restore-several-targets", "cli.md 12", VARIED)
             .run("restore --target-time '2024-07-08' --target-xid 5 main latest {root}/out/x")
             .run("restore --target-immediate --target-name a main latest {root}/out/x")
@@ -181,7 +182,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("restore main {id 4} {root}/out/x")
             .run("restore main latest {root}/out/a:b")
             .run("restore --network-compression main latest {root}/out/x")
-            .prose().hints(4..6, "HINT: <words>").hint(3, "HINT: <words>"),
+            .prose().hints(4..6, ANY_HINT).hint(3, ANY_HINT),
         scenario("restore-bad-targets", "restore.md 4", ARCHIVE)
             .run("restore --target-time nonsense main oldest {root}/out/x")
             .run("restore --target-action promote main oldest {root}/out/y")
@@ -189,7 +190,101 @@ pub fn scenarios() -> Vec<Scenario> {
     ];
     all.extend(majors);
     all.extend(more());
+    all.extend(better());
     all
+}
+
+/// The only backup directories of the run, oldest first.
+fn data(stage: &Stage) -> Result<Vec<std::path::PathBuf>> {
+    let entries = fs::read_dir(stage.main("base"))?.collect::<Result<Vec<_>, _>>()?;
+    let mut all: Vec<_> = entries.iter().map(|entry| entry.path().join("data")).collect();
+    all.sort();
+    Ok(all)
+}
+
+/// Writes a file into each backup.
+fn in_backups(stage: &Stage, name: &str, content: &str) -> Result<()> {
+    data(stage)?.into_iter().try_for_each(|data| {
+        let path = data.join(name);
+        fs::create_dir_all(path.parent().context("a directory")?)?;
+        fs::write(&path, content).context("write into a backup")
+    })
+}
+
+/// Adds lines to the WAL catalogue.
+fn listed(stage: &Stage, lines: &str) -> Result<()> {
+    let path = stage.main("wals/main-xlog.db");
+    let text = fs::read_to_string(&path).context("read the WAL catalogue")?;
+    fs::write(path, text + lines).context("write the WAL catalogue")
+}
+
+/// Where Barman restores something else than was asked for, or without a word.
+fn better() -> Vec<Scenario> {
+    let made = |name, spec| locked(scenario(name, spec, ARCHIVE).rules(&[Pid, Instant, Duration]));
+    let refused = |name, spec| scenario(name, spec, ARCHIVE).rules(&[Pid, Instant, Duration]);
+    vec![
+        locked(scenario("restore-missing-wal", "restore.md 20.13", ARCHIVE).rules(&[Pid])).stdout(0, "restore-4", "", "Starting local restore for server main using backup *").stdout(0, "restore-4", "", "Destination directory: */run/out/x").stdout(0, "restore-4", "", "Copying the base backup.").stdout(0, "restore-4", "", "Copying required WAL segments.").hint(0, "HINT: Bring the file back. If it is lost, choose a later backup, or a target that needs no WAL from there on.").stderr(0, "restore-4", "ERROR: WAL file 000000010000000000000004 is in the WAL catalogue of server 'main' but not in '*/run/home/main/*", "").stderr(0, "restore-4", "", "EXCEPTION: {'ret': None, 'err': \"[Errno 2] No such file or directory: '*/run/home/main/wals/0000000100000000/000000010000000000000004'\", 'out': None}").stderr(0, "restore-4", "", "See log file for more details.").file("restore-4", "out/x*", "", "directory, *").each().file("restore-4", "out/x*", "", "file, *").each()
+            .then(|stage| Ok(fs::remove_dir_all(stage.main("wals/0000000100000000"))?))
+            .run("restore main latest {root}/out/x"),
+        scenario("restore-bad-position", "restore.md 20.4", ARCHIVE).rules(&[Pid]).stdout(0, "restore-5", "", "Starting local restore for server main using backup *").stdout(0, "restore-5", "", "Destination directory: */run/out/x").stdout(0, "restore-5", "", "Doing PITR. Recovery target lsn: 'nonsense'").stdout(0, "restore-5", "", "Copying the base backup.").stdout(0, "restore-5", "", "Copying required WAL segments.").stderr(0, "restore-5", "ERROR: 'nonsense' is not an LSN (two hexadecimal numbers with a '/' between them)", "").stderr(0, "restore-5", "", "EXCEPTION: ('Invalid LSN: %s', 'nonsense')").stderr(0, "restore-5", "", "See log file for more details.").file("restore-5", "out/x*", "", "directory, *").each().file("restore-5", "out/x*", "", "file, *").each()
+            .run("restore --target-lsn nonsense main oldest {root}/out/x"),
+        refused("restore-before-the-end", "restore.md 20.4").exit_code(0, "restore-5", 1, 0).stdout(0, "restore-5", "", "Starting local restore for server main using backup *").stdout(0, "restore-5", "", "Destination directory: */run/out/x").stdout(0, "restore-5", "", "Doing PITR. Recovery target lsn: '0/1000000'").stdout(0, "restore-5", "", "Copying the base backup.").stdout(0, "restore-5", "", "Copying required WAL segments.").stdout(0, "restore-5", "", "Generating recovery configuration").stdout(0, "restore-5", "", "Identify dangerous settings in destination directory.").stdout(0, "restore-5", "", EMPTY_LINE).stdout(0, "restore-5", "", "Restore operation completed (start time: <instant d t.f+00:00>, elapsed time: <duration>)").stdout(0, "restore-5", "", "Your PostgreSQL server has been successfully prepared for recovery!").hint(0, "HINT: A backup is consistent from its end on: choose an older backup, or `auto`.").stderr(0, "restore-5", "ERROR: The requested target LSN 0/1000000 is before the backup end LSN 0/5000000", "").file("restore-5", "out/x*", "", "directory, *").each().file("restore-5", "out/x*", "", "file, *").each()
+            .run("restore --target-lsn 0/1000000 main latest {root}/out/x"),
+        refused("restore-bad-xid", "restore.md 20.4").exit_code(0, "restore-6", 1, 0).stdout(0, "restore-6", "", "Starting local restore for server main using backup *").stdout(0, "restore-6", "", "Destination directory: */run/out/x").stdout(0, "restore-6", "", "Doing PITR. Recovery target xid: 'nonsense'").stdout(0, "restore-6", "", "Copying the base backup.").stdout(0, "restore-6", "", "Copying required WAL segments.").stdout(0, "restore-6", "", "Generating recovery configuration").stdout(0, "restore-6", "", "Identify dangerous settings in destination directory.").stdout(0, "restore-6", "", EMPTY_LINE).stdout(0, "restore-6", "", "Restore operation completed (start time: <instant d t.f+00:00>, elapsed time: <duration>)").stdout(0, "restore-6", "", "Your PostgreSQL server has been successfully prepared for recovery!").stderr(0, "restore-6", "ERROR: 'nonsense' is not a transaction ID (a whole number)", "").file("restore-6", "out/x*", "", "directory, *").each().file("restore-6", "out/x*", "", "file, *").each()
+            .run("restore --target-xid nonsense main oldest {root}/out/x"),
+        made("restore-of-a-standby", "restore.md 9.1").stderr(0, "restore-7", "WARNING: The backup was taken from a standby and contains standby.signal: the restored server starts as a stan*", "")
+            .then(|stage| in_backups(stage, "standby.signal", ""))
+            .run("restore main latest {root}/out/x"),
+        made("restore-newer-timelines", "restore.md 20.12").stderr(0, "restore-8", "WARNING: The archive has timeline 2, but the restored server will stay on timeline 1: use --target-tli latest, or get-wal, to follow it.", "").file("restore-3", "out/x/pg_wal/000000020000000000000007", "", "file, *").file("restore-3", "out/x/pg_wal/archive_status/000000020000000000000007.done", "", "file, *")
+            .then(|stage| {
+                let name = "000000020000000000000007";
+                fs::create_dir_all(stage.main("wals/0000000200000000"))?;
+                fs::write(stage.main(&format!("wals/0000000200000000/{name}")), "x")?;
+                fs::write(stage.main("wals/00000002.history"), "1\t0/7000000\tno recovery target specified\n")?;
+                listed(stage, &format!("00000002.history\t44\t1719792000.0\tNone\tNone\n{name}\t1\t1719792000.0\tNone\tNone\n"))
+            })
+            .run("restore main latest {root}/out/x"),
+        made("restore-ambiguous-time", "restore.md 20.30").stderr(0, "restore-9", "WARNING: The date in '--target-time' can be read in two ways: 2040-01-02 10:00:00+00:00 is used.", "").stderr(0, "restore-6", "WARNING: The target time 2040-01-02 10:00:00+00:00 is in the future: recovery will not reach it.", "")
+            .run("restore --target-time '01/02/2040 10:00:00' main oldest {root}/out/x"),
+        made("restore-hidden-file", "restore.md 20.6").exit_code(0, "restore-11", 1, 0).stdout(0, "restore-11", "", "Starting local restore for server main using backup *").stdout(0, "restore-11", "", "Destination directory: */run/out/x").stdout(0, "restore-11", "", "Copying the base backup.").stdout(0, "restore-11", "", "Copying required WAL segments.").stdout(0, "restore-11", "", "Generating archive status files").stdout(0, "restore-11", "", "Identify dangerous settings in destination directory.").stdout(0, "restore-11", "", EMPTY_LINE).stdout(0, "restore-11", "", "Restore operation completed (start time: <instant d t.f+00:00>, elapsed time: <duration>)").stdout(0, "restore-11", "", "Your PostgreSQL server has been successfully prepared for recovery!").hint(0, "HINT: Restore into a new directory, or empty this one.").stderr(0, "restore-11", "ERROR: Destination directory '*/run/out/x' must be empty (it holds '.hidden')", "").file("restore-11", "out/x", "directory, mode 755", "directory, mode 700").file("restore-11", "out/x/.hidden", "file, *", "").file("restore-11", "out/x*", "", "directory, *").each().file("restore-11", "out/x*", "", "file, *").each()
+            .then(|stage| {
+                fs::create_dir_all(stage.root.join("out/x"))?;
+                Ok(fs::write(stage.root.join("out/x/.hidden"), "mine")?)
+            })
+            .run("restore main latest {root}/out/x"),
+        made("restore-get-wal-with-a-target", "restore.md 20.9").stdout(0, "all-16", "Before you start PostgreSQL, review the file postgresql.auto.conf in */run/out/x:", "Before you start up the PostgreSQL server, please review the postgresql.auto.conf file").stdout(0, "all-16", "the user 'postgres' must be able to run the restore_command that it contains.", "inside the target directory. Make sure that 'restore_command' can be executed by the PostgreSQL user.").file("restore-15", "out/x/barman_wal", "", "directory, *").file("restore-15", "out/x/barman_wal/archive_status", "", "directory, *").line("restore-23", "out/x/postgresql.auto.conf", "restore_command = 'barman -c */run/barman.conf get-wal -P main %f > %p'", "restore_command = 'barman get-wal -P main %f > %p'")
+            .run("restore --get-wal --target-immediate main oldest {root}/out/x"),
+        made("restore-leftovers", "restore.md 9.1, 12.4").file("restore-16", "out/x/barman_wal/000000010000000000000001", "", "file, *")
+            .then(|stage| in_backups(stage, "barman_wal/000000010000000000000001", "old"))
+            .run("restore --target-immediate main latest {root}/out/x"),
+        made("restore-settings-without-an-end", "restore.md 20.17, 20.18").stdout(0, "restore-21", "IMPORTANT", "").stdout(0, "restore-21", "These settings have been changed to prevent data loss", "").stdout(0, "restore-21", EMPTY_LINE, "").each().stdout(0, "restore-21", "postgresql.auto.conf line 0: Archive_Command = false", "").stdout(0, "restore-22", "postgresql.auto.conf line 1: archive_library = None", "").line("restore-21", "out/x/postgresql.auto.conf", "#BARMAN#Archive_Command = 'x'", "").line("restore-21", "out/x/postgresql.auto.conf", "archive_command = false", "").line("restore-22", "out/x/postgresql.auto.conf", "#BARMAN#archive_library = 'y'", "").line("restore-21", "out/x/postgresql.auto.conf", "", "Archive_Command = 'x'").line("restore-22", "out/x/postgresql.auto.conf", "", "archive_library = 'y'")
+            .then(|stage| {
+                in_backups(
+                    stage,
+                    "postgresql.auto.conf",
+                    "Archive_Command = 'x'\narchive_library = 'y'\nwork_mem = '4MB'",
+                )
+            })
+            .run("restore --target-immediate main latest {root}/out/x"),
+        locked(
+            scenario(
+                "restore-10-current-timeline",
+                "restore.md 20.11",
+                PLAIN.catalogue(Catalogue::Archive(10)),
+            ).line("restore-18", "out/x/recovery.conf", "", "recovery_target_timeline = current")
+            .run("restore --target-tli current main oldest {root}/out/x")
+            .rules(&[Pid, Instant, Duration]),
+        ),
+        made("restore-into-barmans-own", "restore.md 7").exit_code(0, "restore-13", 1, 0).stdout(0, "restore-13", "", "Starting local restore for server main using backup *").stdout(0, "restore-13", "", "Destination directory: */run/home/main/x").stdout(0, "restore-13", "", "Copying the base backup.").stdout(0, "restore-13", "", "Copying required WAL segments.").stdout(0, "restore-13", "", "Generating archive status files").stdout(0, "restore-13", "", "Identify dangerous settings in destination directory.").stdout(0, "restore-13", "", EMPTY_LINE).stdout(0, "restore-13", "", "Restore operation completed (start time: <instant d t.f+00:00>, elapsed time: <duration>)").stdout(0, "restore-13", "", "Your PostgreSQL server has been successfully prepared for recovery!").stderr(0, "restore-13", "ERROR: '*/run/home/main/x' is inside of '*/run/home/main', which belongs to Barman: restoring there would damage the catalogue", "").file("restore-13", "home/main/x*", "", "directory, *").each().file("restore-13", "home/main/x*", "", "file, *").each().run("restore main latest {root}/home/main/x"),
+        made("restore-unrelated-timeline", "restore.md 20.13").file("restore-3", "out/x/pg_wal/000000030000000000000004", "", "file, *").file("restore-3", "out/x/pg_wal/archive_status/000000030000000000000004.done", "", "file, *")
+            .then(|stage| {
+                let name = "000000030000000000000004";
+                fs::create_dir_all(stage.main("wals/0000000300000000"))?;
+                fs::write(stage.main(&format!("wals/0000000300000000/{name}")), "x")?;
+                listed(stage, &format!("{name}\t1\t1719792000.0\tNone\tNone\n"))
+            })
+            .run("restore main latest {root}/out/x"),
+    ]
 }
 
 fn more() -> Vec<Scenario> {

@@ -2,93 +2,14 @@
 
 use anyhow::Result;
 
-use super::ALL;
+use super::programs::Program::{BaseBackup, ReceiveWal};
+use super::programs::Server::{Answers, Unreachable};
+use super::programs::{lines, members};
+use super::{ALL, UNKNOWN_SERVER};
 use crate::conformance::catalogue::Home;
 use crate::conformance::normalise::Rule::{Duration, Position, Rate, Size};
 use crate::conformance::scenario::{Scenario, scenario};
 use crate::conformance::state::{Catalogue, Live, PLAIN, State};
-
-const UNKNOWN: &str = "HINT: 'barman list-servers' shows the configured servers";
-
-/// The lines about `pg_basebackup`, which is built in (`config-10`), of console command `step`.
-fn base_backup(scenario: Scenario, step: usize) -> Scenario {
-    scenario
-        .stdout(
-            step,
-            "config-10",
-            "\tpg_basebackup_path: built in",
-            "\tpg_basebackup_path: /*",
-        )
-        .stdout(
-            step,
-            "config-10",
-            "\tpg_basebackup_version: 18",
-            "\tpg_basebackup_version: *.*",
-        )
-}
-
-/// The same of a server that nobody can reach.
-fn base_backup_unreachable(scenario: Scenario, step: usize) -> Scenario {
-    base_backup(scenario, step).stdout(
-        step,
-        "config-10",
-        "\tpg_basebackup_compatible: True",
-        "\tpg_basebackup_compatible: None",
-    )
-}
-
-/// The lines about `pg_receivewal`.
-fn receiver(scenario: Scenario, step: usize) -> Scenario {
-    scenario
-        .stdout(
-            step,
-            "config-10",
-            "\tpg_receivexlog_path: built in",
-            "\tpg_receivexlog_path: /*",
-        )
-        .stdout(
-            step,
-            "config-10",
-            "\tpg_receivexlog_version: 18",
-            "\tpg_receivexlog_version: *.*",
-        )
-}
-
-/// The same of a server that nobody can reach.
-fn receiver_unreachable(scenario: Scenario, step: usize) -> Scenario {
-    receiver(scenario, step)
-        .stdout(
-            step,
-            "config-10",
-            "\tpg_receivexlog_compatible: True",
-            "\tpg_receivexlog_compatible: None",
-        )
-        .stdout(
-            step,
-            "config-10",
-            "\tpg_receivexlog_supports_slots: True",
-            "\tpg_receivexlog_supports_slots: None",
-        )
-}
-
-/// The members about `pg_basebackup` of JSON command `step`.
-fn base_backup_json(scenario: Scenario, step: usize) -> Scenario {
-    scenario
-        .json(
-            step,
-            "config-10",
-            "main.pg_basebackup_path",
-            "\"built in\"",
-            "\"/*\"",
-        )
-        .json(
-            step,
-            "config-10",
-            "main.pg_basebackup_version",
-            "\"18\"",
-            "\"*.*\"",
-        )
-}
 
 /// The server of the oracle's manuals: rsync and WAL by `archive_command`.
 const RSYNC: State = PLAIN.main(
@@ -261,7 +182,13 @@ pub fn scenarios() -> Vec<Scenario> {
         .run("show-servers main")
         .run("-f json show-servers main")
         .rules(&[Size, Position, Rate]);
-        base_backup_json(base_backup(live, 0), 1)
+        members(
+            lines(live, 0, BaseBackup, Answers),
+            1,
+            "config-10",
+            BaseBackup,
+            Answers,
+        )
     });
     let streaming = scenario(
         "show-servers-streaming-only",
@@ -274,8 +201,8 @@ pub fn scenarios() -> Vec<Scenario> {
         .run("show-server main")
         .short();
     let mut all = vec![
-        receiver(base_backup(streaming, 0), 0),
-        receiver_unreachable(base_backup_unreachable(unreachable, 0), 0),
+        lines(lines(streaming, 0, BaseBackup, Answers), 0, ReceiveWal, Answers),
+        lines(lines(unreachable, 0, BaseBackup, Unreachable), 0, ReceiveWal, Unreachable),
         scenario("show-servers-rsync", "config.md 14", RSYNC)
             .run("show-servers main")
             .run("-f json show-servers main")
@@ -291,9 +218,11 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("-f json show-servers inact")
             .run("-f json show-servers pas")
             .short(),
-        base_backup_unreachable(
+        lines(
             scenario("show-servers-disabled", "config.md 14, 8.1", ALL).run("show-servers dis"),
             0,
+            BaseBackup,
+            Unreachable,
         ),
         scenario("show-servers-everything", "config.md 7, 14", PLAIN.servers(EVERYTHING))
             .run("show-servers every")
@@ -307,7 +236,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("show-servers nosuch")
             .run("show-servers nosuch inact")
             .run("-f json show-servers nosuch")
-            .hints(0..2, UNKNOWN),
+            .hints(0..2, UNKNOWN_SERVER),
         scenario("show-servers-all-and-names", "cli.md 6.1", PLAIN.servers(PATRONI))
             .run("-q show-servers all main"),
         scenario("show-servers-model", "config.md 11", PLAIN.servers(PATRONI))

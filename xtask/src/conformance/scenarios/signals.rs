@@ -75,6 +75,19 @@ pub fn scenarios() -> Vec<Scenario> {
         .files("home/main/wals/0*/*", Look::Size)
         .files("home/main/incoming/*", Look::Nothing)
     };
+    let several = scenario(
+        "backup-of-several-servers-interrupted",
+        "cli.md 8, 6.1",
+        PLAIN
+            .live(Live::Own(15))
+            .main("pre_backup_script = touch {root}/out/begun; sleep 12")
+            .servers("[other]\nconninfo = host=127.0.0.1 port=1\nstreaming_conninfo = host=127.0.0.1 port=1\nbackup_method = postgres\narchiver = on\n"),
+    ).stderr(1, "cli-8", "DETAILS: interrupted by the user, KeyboardInterrupt", "").stderr(1, "cli-8", "", "DETAILS: KeyboardInterrupt").stderr(1, "backup-15", "", "ERROR: Impossible to start the backup. Check the log for more details, or run 'barman check other'").file("all-15", "home/.other-archive-wal.lock", "", "file, *").line("cli-8", "home/main/meta/<backup 1>-backup.info", "error=failure starting backup (interrupted by the user, KeyboardInterrupt)", "error=failure starting backup (KeyboardInterrupt)").file("backup-11", "home/main/wals/0000000100000000", "directory, *", "").file("backup-11", "home/main/wals/0000000100000000/000000010000000000000001", "file, *", "").line("backup-11", "home/main/wals/main-xlog.db", "000000010000000000000001\t16777216\t<instant>\tNone\tNone", "").file("backup-15", "home/other", "", "directory, *").file("backup-15", "home/other/base", "", "directory, *").file("backup-15", "home/other/errors", "", "directory, *").file("backup-15", "home/other/incoming", "", "directory, *").file("backup-15", "home/other/meta", "", "directory, *").file("backup-15", "home/other/streaming", "", "directory, *").file("backup-15", "home/other/wals", "", "directory, *")
+    .run("switch-wal --force --archive main")
+    .interrupted("backup main other", int, begun)
+    .rules(&[Pid, Instant, Duration, BackupId])
+    .files("home/main/wals/0*/*", Look::Size)
+    .files("home/main/incoming/*", Look::Nothing);
     let told = |scenario: Scenario, what: &'static str, why: &'static str| {
         let scenario = if what.is_empty() {
             scenario
@@ -89,6 +102,7 @@ pub fn scenarios() -> Vec<Scenario> {
     let deleting = "ERROR: interrupted while hook script 'pre_delete_script' was running";
     let info = "home/main/meta/<backup 1>-backup.info";
     vec![
+        several,
         told(archive("archive-wal-interrupted", int), "", archiving),
         told(archive("archive-wal-terminated", term), by_term, archiving),
         told(restore("restore-interrupted", int), "", restoring),

@@ -1,16 +1,8 @@
 //! Each command on servers that are inactive, disabled or passive (`cli.md` 6.2), as far as the scenarios of the command do not show it.
 
-use super::ALL;
+use super::{ALL, NO_BACKUPS, UNKNOWN_SERVER};
 use crate::conformance::normalise::Rule::Pid;
 use crate::conformance::scenario::{Scenario, scenario};
-
-/// The second message of the disabled server.
-const MORE: &str = "ERROR: Streaming connection: Missing 'streaming_conninfo' parameter for server 'dis'";
-/// Where the options of the disabled server should be.
-const WHERE: &str =
-    "HINT: conninfo is not set in section [dis]; streaming_conninfo is not set in section [dis]";
-const SERVERS: &str = "HINT: 'barman list-servers' shows the configured servers";
-const NONE: &str = "HINT: this server has no backups";
 
 /// The name of a WAL file.
 const WAL: &str = "000000010000000000000001";
@@ -21,9 +13,7 @@ fn disabled(name: &'static str, spec: &'static str, lines: &[&'static str]) -> S
         .iter()
         .enumerate()
         .fold(scenario(name, spec, ALL), |rows, (step, line)| {
-            rows.run(line)
-                .stderr(step, "config-9", MORE, "")
-                .stderr(step, "config-18", WHERE, "")
+            rows.run(line).disabled(step)
         })
 }
 
@@ -60,7 +50,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("list-files dis latest")
             .run("check-archived-wal-range dis 000000010000000000000001 000000010000000000000003")
             .run("-f json list-backups dis")
-            .hints(0..3, NONE),
+            .hints(0..3, NO_BACKUPS),
         scenario("inactive-server-skipped-by-more", "cli.md 6.2", ALL)
             .run("rebuild-xlogdb inact")
             .run("generate-manifest inact latest")
@@ -79,8 +69,8 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("check-backup inact latest")
             .run("show-backup inact latest")
             .run("list-backups inact")
-            .hints(0..2, NONE)
-            .hints(4..9, NONE),
+            .hints(0..2, NO_BACKUPS)
+            .hints(4..9, NO_BACKUPS),
         scenario("inactive-server-refused", "cli.md 6.2", ALL)
             .run("import-backup inact /nosuch")
             .run("put-wal inact")
@@ -96,9 +86,9 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("check-backup pas latest")
             .run("import-backup pas /nosuch")
             .run("keep --status pas latest")
-            .hints(0..2, NONE)
-            .hints(4..7, NONE)
-            .hint(8, NONE),
+            .hints(0..2, NO_BACKUPS)
+            .hints(4..7, NO_BACKUPS)
+            .hint(8, NO_BACKUPS),
         scenario("not-passive-server-refused", "cli.md 6.2, passive-node.md 9", ALL)
             .run("sync-backup main x")
             .run("sync-wals main")
@@ -115,8 +105,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .stderr(1, "cli-3", "ERROR: Server 'pas' is passive: *", "")
             .stdout(1, "cli-3", "", "Skipping passive server 'pas'")
             .run("cloud-wal-archive dis {root}/out/000000010000000000000001")
-            .stderr(2, "config-9", MORE, "")
-            .stderr(2, "config-18", WHERE, ""),
+            .disabled(2),
         scenario("cloud-wal-archive-arguments", "cli.md 13.9", ALL)
             .then(|stage| wal_file(&stage.root))
             .run("cloud-wal-archive main {root}/out/000000010000000000000001")
@@ -127,7 +116,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("cloud-wal-archive all {root}/out/000000010000000000000001")
             .run("cloud-wal-archive nosuch {root}/out/000000010000000000000001")
             .run("-f json cloud-wal-archive main {root}/missing")
-            .hint(6, SERVERS),
+            .hint(6, UNKNOWN_SERVER),
         scenario(
             "cloud-wal-archive-without-cloud",
             "cli.md 13.9",
@@ -144,7 +133,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("cloud-wal-restore nosuch 000000010000000000000001 {root}/out/x")
             .run("cloud-wal-restore all 000000010000000000000001 {root}/out/x")
             .run("-f json cloud-wal-restore main x {root}/out/x")
-            .hint(5, SERVERS),
+            .hint(5, UNKNOWN_SERVER),
         scenario("unknown-server-by-more", "cli.md 6.1", ALL)
             .run("put-wal nosuch")
             .run("sync-info nosuch")
@@ -161,7 +150,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("rebuild-xlogdb nosuch")
             .run("check-wal-archive nosuch")
             .run("check-archived-wal-range nosuch x y")
-            .hints(0..15, SERVERS),
+            .hints(0..15, UNKNOWN_SERVER),
         scenario("all-in-a-single-server-context-by-more", "cli.md 6.1", ALL)
             .run("put-wal all")
             .run("sync-info all")
@@ -180,8 +169,7 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario("rebuild-xlogdb-of-every-state", "cli.md 6.1, 6.2", ALL)
             .run("rebuild-xlogdb all")
             .rules(&[Pid])
-            .stderr(0, "config-9", MORE, "")
-            .stderr(0, "config-18", WHERE, ""),
+            .disabled(0),
     ]
 }
 
