@@ -20,7 +20,7 @@ use crate::run;
 pub enum Live {
     /// None: the configuration leads to a port where nobody listens.
     None,
-    /// A cluster of this major, shared by scenarios that change nothing in it. It has archived WAL, into nothing.
+    /// A cluster of this major, shared by scenarios that change nothing in it and do not look at its clients. It has archived WAL, into nothing.
     Shared(u16),
     /// A cluster of this major of the program's own, a copy of one data directory. It archives into `incoming`.
     Own(u16),

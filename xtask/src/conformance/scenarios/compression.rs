@@ -87,7 +87,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .run("archive-wal main")
             .run("get-wal main 000000010000000000000003")
             .rules(&[Pid])
-            .hints(0..2, "HINT: in '*/barman.conf', line 14"),
+            .hints(0..2, "HINT: in '*/barman.conf', line 14: an empty value means none"),
         scenario("archive-wal-custom-without-filters", "wal.md 15.2, 15.5", WAITING.main("compression = custom"))
             .run("archive-wal main")
             .rules(&[Pid])

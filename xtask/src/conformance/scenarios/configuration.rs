@@ -107,7 +107,15 @@ fn better() -> Vec<Scenario> {
             .run("list-servers"),
         scenario("configuration-cancelled", "config.md 17", PLAIN.global("encryption = gpg\nencryption_key_id = 0xABCD\nlast_wal_maximum_age = 1 day\nlast_backup_minimum_size = 1k").servers("[x]\nactive = off\nencryption = none\nlast_wal_maximum_age =\nlast_backup_minimum_size =\n")).json(0, "config-4", "x.encryption", "null", "\"gpg\"").json(0, "config-4", "x.last_backup_minimum_size", "null", "1000").json(0, "config-4", "x.last_wal_maximum_age", "null", "\"1 day, 0:00:00\"")
             .run("-f json show-servers x"),
-        scenario("configuration-small-numbers", "config.md 17", PLAIN.servers("[x]\nactive = off\ncheck_timeout = -1\nparallel_jobs = 0\nminimum_redundancy = -2\narchiver_batch_size = -3\n")).hint(0, "HINT: in '*/run/barman.conf', line 18").stderr(0, "config-5", "WARNING: Ignoring invalid configuration value '0' for key parallel_jobs in [x] section: must not be less than 1", "").json(1, "config-5", "_WARNING", "[\"Ignoring invalid configuration value '0' for key parallel_jobs in [x] section: must not be less than 1\"]", "").json(1, "config-5", "x.parallel_jobs", "1", "0")
+        scenario("configuration-small-numbers", "config.md 17", PLAIN.servers("[x]\nactive = off\ncheck_timeout = -1\nparallel_jobs = 0\nminimum_redundancy = -2\narchiver_batch_size = -3\n"))
+            .hint(0, "HINT: in '*/run/barman.conf', line 17")
+            .hint(0, "HINT: in '*/run/barman.conf', line 18")
+            .hint(0, "HINT: in '*/run/barman.conf', line 20")
+            .stderr(0, "config-5", "WARNING: Ignoring invalid configuration value '-3' for key archiver_batch_size in [x] section: must not be less than 0", "").stderr(0, "config-5", "WARNING: Ignoring invalid configuration value '-1' for key check_timeout in [x] section: must not be less than 0", "").stderr(0, "config-5", "WARNING: Ignoring invalid configuration value '0' for key parallel_jobs in [x] section: must not be less than 1", "")
+            .json(1, "config-5", "_WARNING", "*'-3' for key archiver_batch_size*'-1' for key check_timeout*'0' for key parallel_jobs*", "")
+            .json(1, "config-5", "x.parallel_jobs", "1", "0")
+            .json(1, "config-5", "x.archiver_batch_size", "0", "-3")
+            .json(1, "config-5", "x.check_timeout", "30", "-1")
             .run("list-servers")
             .run("-f json show-servers x"),
         scenario("configuration-global-numbers", "config.md 17", PLAIN.global("keepalive_interval = 5\ncloud_upload_max_archive_size = 5G\ncloud_upload_min_chunk_size = 6M").servers("[x]\nactive = off\n")).json(0, "config-6", "x.cloud_upload_max_archive_size", "5000000000", "107374182400").json(0, "config-6", "x.cloud_upload_min_chunk_size", "6000000", "null").json(0, "config-6", "x.keepalive_interval", "5", "60")

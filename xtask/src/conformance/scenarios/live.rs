@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::programs::Program::{BaseBackup, ReceiveWal};
 use super::programs::Server::Answers;
 use super::programs::{about_programs, members};
-use super::{ALL, FLEET_SERVERS, UNKNOWN_SERVER, VARIED};
+use super::{ALL, FLEET_PLACES, FLEET_SERVERS, UNKNOWN_SERVER, VARIED};
 use crate::conformance::compare::Look;
 use crate::conformance::execute::Stage;
 use crate::conformance::normalise::Rule::{Duration, Instant, Pid, Position, Size};
@@ -122,7 +122,7 @@ fn replication() -> Vec<Scenario> {
             .rules(&[Pid, Instant, Position])
     });
     let mut all = vec![
-        scenario("replication-status-nobody", "cli.md 10.6", PLAIN.live(Live::Shared(15)))
+        scenario("replication-status-nobody", "cli.md 10.6", PLAIN.live(Live::Own(15)))
             .run("replication-status main")
             .run("replication-status --target hot-standby main")
             .run("replication-status --target wal-streamer --minimal main")
@@ -157,8 +157,9 @@ fn replication() -> Vec<Scenario> {
             .run("-f json replication-status inact"),
         scenario("replication-status-disabled", "cli.md 10.6, 6.2", ALL.servers(FLEET_SERVERS))
             .run("replication-status dis")
-            .run("-f json replication-status dis"),
-        scenario("replication-status-unknown-server", "cli.md 6.1", PLAIN.live(Live::Shared(15)))
+            .run("-f json replication-status dis")
+            .stderr(0, "config-18", FLEET_PLACES, ""),
+        scenario("replication-status-unknown-server", "cli.md 6.1", PLAIN.live(Live::Own(15)))
             .run("replication-status main nosuch")
             .hint(0, UNKNOWN_SERVER)
             .rules(&[Position]),
@@ -175,7 +176,7 @@ fn replication() -> Vec<Scenario> {
         .run("replication-status --source wal-host main")
         .run("-f json replication-status --source wal-host main")
         .stderr(0, "all-3", NOT_REACHED, ""),
-        scenario("replication-status-wal-host-same", "cli.md 10.6", PLAIN.live(Live::Shared(15)))
+        scenario("replication-status-wal-host-same", "cli.md 10.6", PLAIN.live(Live::Own(15)))
             .run("replication-status --source wal-host main")
             .rules(&[Position]),
         scenario("replication-status-without-privileges", "postgres.md 10, 17.3", PLAIN.live(Live::Own(15)))

@@ -41,6 +41,8 @@ const UNKNOWN_SERVER: &str = "HINT: 'barman list-servers' shows the configured s
 const UNKNOWN_BACKUP: &str = "HINT: 'barman list-backups main' shows the backups";
 /// The same where there is none.
 const NO_BACKUPS: &str = "HINT: this server has no backups";
+/// Where the disabled server of [`FLEET_SERVERS`] can be mended (`config-18`).
+const FLEET_PLACES: &str = "HINT: streaming_conninfo is set in '*/barman.conf', line *, section [dis]; slot_name is not set in section [dis]";
 /// Any hint, where only the kinds of lines are compared.
 const ANY_HINT: &str = "HINT: <words>";
 /// Ours leaves the file of a lock that it took on a backup; an unlocked file means nothing.
