@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 
+use super::queue::Change;
 use super::*;
 use crate::context::{Cancel, Message, Progress, SystemClock};
 use crate::host::process::Descriptors;
@@ -110,6 +111,31 @@ fn options_go_where_they_count() {
     let config = world.config();
     assert_eq!(config.server("s1").unwrap().description.as_deref(), Some("a b"));
     assert!(config.model("m2").is_some());
+}
+
+/// The queue outlives the process: what it says must not depend on where that was.
+#[test]
+fn files_in_the_queue_are_absolute() {
+    let world = World::new();
+    let up = "../".repeat(std::env::current_dir().unwrap().components().count() - 1);
+    let from_here = world
+        .path("c")
+        .strip_prefix("/")
+        .map(|path| Path::new(&up).join(path))
+        .unwrap();
+    let mut set = ChangeSet {
+        section: "s1".to_owned(),
+        changes: vec![Change::new("conninfo", "host=b")],
+    };
+    let config = Config::load(&from_here, None).unwrap();
+    assert!(config.source("s1", "conninfo").unwrap().is_relative());
+    Draft::new(config).decide_files(&mut set);
+    let file = &set.changes[0].config_file;
+    assert!(file.is_absolute(), "{}", file.display());
+    assert_eq!(
+        file.canonicalize().unwrap(),
+        world.path("c").canonicalize().unwrap()
+    );
 }
 
 #[test]
