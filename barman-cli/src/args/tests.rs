@@ -425,7 +425,10 @@ fn help_tells_what_is_not_there_yet() {
     for command in grammar.get_subcommands_mut() {
         let name = command.get_name().to_owned();
         for arg in command.get_arguments() {
-            if arg.get_help().is_some_and(|help| help.to_string().ends_with(mark)) {
+            if arg
+                .get_help()
+                .is_some_and(|help| help.to_string().ends_with(mark))
+            {
                 options.push((name.clone(), arg.get_long().unwrap_or_default().to_owned()));
             }
         }
