@@ -440,6 +440,24 @@ fn a_file_that_cannot_be_compared_waits_and_the_others_go_on() {
     );
     assert_eq!(bench.names("incoming"), [name(1)]);
     assert_eq!(bench.stored(1), torn);
+    assert_eq!(
+        bench.names("errors"),
+        [format!("{}.20261121T050000Z.error", name(2))]
+    );
+    let errors = |outcome: &Outcome| outcome.lines.iter().filter(|line| line.starts_with("E ")).count();
+    assert_eq!(errors(&outcome), 2, "{:?}", outcome.lines);
+
+    // Where it cannot be put aside it stays, and that is no success either.
+    let bench = Bench::new("archiver = on");
+    fs::write(bench.at("errors"), "no directory").unwrap();
+    bench.put(&format!("incoming/{}", name(1)), b"");
+    bench.put(&format!("incoming/{}", name(2)), &segment(2, 1));
+    let outcome = bench.run();
+    let report = outcome.report();
+    assert_eq!((report.archived, report.rejected, report.exit_code()), (1, 0, 1));
+    assert_eq!(bench.names("incoming"), [name(1)]);
+    assert_eq!(bench.listed(), [name(2)]);
+    assert!(errors(&outcome) > 0, "{:?}", outcome.lines);
 }
 
 #[test]
