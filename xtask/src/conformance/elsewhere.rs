@@ -48,6 +48,39 @@ use Why::{Caller, Cluster, Fault, Hangs, Race, Silent, Words};
 
 const ELSEWHERE: &[Elsewhere] = &[
     (
+        "check-15",
+        Hangs,
+        &[
+            "barman-core/src/ops/parallel.rs::results_come_as_soon_as_those_before_them_are_there",
+            "barman-core/src/ops/parallel.rs::many_that_hang_keep_nobody_waiting",
+        ],
+    ),
+    (
+        "check-16",
+        Hangs,
+        &["barman-core/tests/check.rs::the_time_limit_holds_for_what_the_check_archives"],
+    ),
+    (
+        "cli-9",
+        Fault,
+        &["barman-cli/tests/program.rs::a_log_file_that_takes_nothing"],
+    ),
+    (
+        "cli-10",
+        Words,
+        &["barman-cli/tests/program.rs::words_that_are_no_text"],
+    ),
+    (
+        "config-19",
+        Caller,
+        &["barman-core/tests/config_mistakes.rs::broken_files_tell_what_is_right"],
+    ),
+    (
+        "config-20",
+        Words,
+        &["barman-core/tests/config_mistakes.rs::options_of_object_storage_and_snapshots_are_checked"],
+    ),
+    (
         "all-4",
         Caller,
         &["barman-cli/tests/e2e_session.rs::progress_is_shown_on_terminals_alone"],
