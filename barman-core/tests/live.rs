@@ -191,6 +191,24 @@ fn a_primary_and_its_standby_of_every_major() {
     }
 }
 
+/// A library archives without a command.
+#[test]
+fn a_library_in_place_of_a_command() {
+    let cluster = Cluster::builder(17)
+        .conf("archive_mode", "on")
+        .conf("archive_library", "somebody")
+        .start()
+        .unwrap();
+    let host = Host::new();
+    let reports = status_of(&host.config(&section("a", &cluster)));
+    let archiving = reports[0].archiving.as_ref().unwrap();
+    assert_eq!(
+        (archiving.command.as_deref(), archiving.library.as_deref()),
+        (None, Some("somebody")),
+        "{archiving:?}"
+    );
+}
+
 #[test]
 fn a_role_without_privileges() {
     for major in MAJORS {

@@ -152,7 +152,8 @@ impl Node {
         change: impl FnOnce(&mut RestoreOptions),
     ) -> Result<(PathBuf, Vec<String>), RestoreError> {
         self.next.set(self.next.get() + 1);
-        let to = self.dir.join(format!("restored-{}", self.next.get()));
+        // What needs quotes, for the shell and in settings, when PostgreSQL runs the commands.
+        let to = self.dir.join(format!("it's restored, 100%f {}", self.next.get()));
         let mut options = RestoreOptions::new("latest", &to);
         options.skip_archive_wal = true;
         change(&mut options);

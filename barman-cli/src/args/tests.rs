@@ -406,6 +406,48 @@ fn every_help_shows_how_the_command_is_called() {
 
 /// A paragraph is one line of the text, which is wrapped where it is shown: one with a line end of its own in the middle
 /// is torn there. What is not to be wrapped is short.
+/// What is not there yet is marked in the list of commands and in the help of its command, and nothing else is.
+#[test]
+fn help_tells_what_is_not_there_yet() {
+    let mut grammar = super::grammar();
+    let mark = "(not yet available)";
+    let overview = grammar.render_help().to_string();
+    let marked: Vec<&str> = overview
+        .lines()
+        .filter(|line| line.ends_with(mark))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(marked.len(), super::NOT_YET_AVAILABLE.len(), "{overview}");
+    for name in super::NOT_YET_AVAILABLE {
+        assert!(marked.contains(&name), "{name}: {overview}");
+    }
+    let mut options = Vec::new();
+    for command in grammar.get_subcommands_mut() {
+        let name = command.get_name().to_owned();
+        for arg in command.get_arguments() {
+            if arg
+                .get_help()
+                .is_some_and(|help| help.to_string().ends_with(mark))
+            {
+                options.push((name.clone(), arg.get_long().unwrap_or_default().to_owned()));
+            }
+        }
+        let help = command.render_help().to_string();
+        let words: Vec<&str> = help.split_whitespace().collect();
+        let own = usize::from(super::NOT_YET_AVAILABLE.contains(&name.as_str()));
+        let shown = words.join(" ").matches(mark).count();
+        let expected = options.iter().filter(|(of, _)| *of == name).count() + own;
+        assert_eq!(shown, expected, "{help}");
+    }
+    let mut expected: Vec<_> = super::OPTIONS_NOT_YET_AVAILABLE
+        .iter()
+        .map(|(command, option)| ((*command).to_owned(), (*option).to_owned()))
+        .collect();
+    expected.sort();
+    options.sort();
+    assert_eq!(options, expected);
+}
+
 #[test]
 fn help_is_not_torn() {
     for command in grammar().get_subcommands() {

@@ -1,4 +1,4 @@
-//! Services that say nothing. The original waits for ever.
+//! Services that say nothing (patroni-5), and what ends the wait for them. The original waits for ever.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -69,6 +69,12 @@ fn started(act: Act) -> (Service, String) {
 
 #[test]
 fn silence_ends() {
+    // The program's own are longer (patroni-5).
+    let program = Deadlines {
+        connect: Duration::from_secs(10),
+        answer: Duration::from_secs(60),
+    };
+    assert_eq!(Deadlines::default(), program);
     for act in [
         Act::Silence,
         Act::Stall(b"HTTP/1.1 200 OK\r\nConte".to_vec()),
@@ -211,7 +217,7 @@ fn floods_end() {
     }
 }
 
-/// Nobody knows whether a service is just closing the connection that it has kept.
+/// patroni-24: nobody knows whether a service is just closing the connection that it has kept.
 #[test]
 fn a_post_has_a_connection_of_its_own() {
     let (service, url) = started(ok(r#"{"operation_id":"x","status":"DONE"}"#));
@@ -285,6 +291,7 @@ fn a_connection_that_is_not_accepted_ends() {
     assert!(start.elapsed() < Duration::from_secs(30));
 }
 
+/// No pause follows the last attempt (patroni-23): there are four of five attempts.
 #[test]
 fn pauses_grow_only_while_the_service_is_ill() {
     let (_service, url) = started(Act::Answer(500, Vec::new(), b"<h1>ill</h1>".to_vec()));
@@ -315,6 +322,7 @@ fn pauses_grow_only_while_the_service_is_ill() {
     );
 }
 
+/// patroni-14.
 #[test]
 fn a_limit_for_the_whole() {
     let script = Script {
@@ -342,7 +350,54 @@ fn a_limit_for_the_whole() {
     assert!(notes.waited.is_empty());
 }
 
-/// The limit counts also where the service asks to wait, and while answers that cannot be used are asked for again.
+/// The same as an option of the program (patroni-14): the exit code is that of the command, and the wait for the next
+/// question is cut short.
+#[test]
+fn a_limit_as_an_option() {
+    let recover = [
+        "recover",
+        "--barman-server=main",
+        "--ssh-command=x",
+        "--datadir=/x",
+    ];
+    let switch = [
+        "config-switch",
+        "--barman-server=main",
+        "--reset",
+        "--switch-when=always",
+        "on_role_change",
+        "primary",
+        "c",
+    ];
+    for (command, code) in [(&recover[..], 2), (&switch[..], 3)] {
+        let script = Script {
+            health: vec![ok("\"OK\"")],
+            create: vec![ok(r#"{"operation_id":"x"}"#)],
+            poll: vec![ok(r#"{"status":"IN_PROGRESS"}"#)],
+            cancel: Vec::new(),
+        };
+        let service = Service::start(&script, None).unwrap();
+        let url = format!("--api-url=http://127.0.0.1:{}", service.port());
+        let run = Program::new(env!("CARGO_BIN_EXE_patroni_barman"))
+            .run(
+                [
+                    &[url.as_str(), command[0], "--operation-timeout=1"],
+                    &command[1..],
+                ]
+                .concat(),
+            )
+            .unwrap();
+        assert_eq!(run.code, Some(code), "{run}");
+        let last = run.stderr.lines().last().unwrap();
+        assert!(
+            last.contains("ERROR: ") && last.contains("--operation-timeout"),
+            "{run}"
+        );
+        assert!(service.seen().iter().all(|seen| !seen.line.starts_with("DELETE")));
+    }
+}
+
+/// patroni-14: the limit counts also where the service asks to wait, and while answers that cannot be used are asked for again.
 #[test]
 fn a_limit_for_all_waits() {
     for (poll, before) in [
@@ -408,7 +463,7 @@ fn running(script: &Script, requests: usize) -> (Service, Background) {
     (service, running)
 }
 
-/// A signal ends the program, as the signal does. A restore is ended on the Barman host if the service can do that; the
+/// patroni-15: a signal ends the program, as the signal does. A restore is ended on the Barman host if the service can do that; the
 /// log says what goes on.
 #[test]
 fn signals() {

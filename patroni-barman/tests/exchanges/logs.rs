@@ -1,10 +1,13 @@
-//! The log file, and arguments that no table can hold.
+//! The log file, and what no table can hold of arguments and requests.
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Read as _;
+use std::net::TcpListener;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
 use testkit::{Finished, Program, TestDir, cache};
 
 use crate::run::level;
@@ -64,10 +67,12 @@ fn the_log_is_appended_to_its_file() {
         assert!(run.stdout.starts_with("usage: patroni_barman"), "{run}");
         assert_eq!(levels(&file(name)), "");
     }
+    // patroni-22: no traceback.
     let before = service.seen().len();
     let [ours, original] = both(|_| words(&[&["--log-file=/nonexistent/x", &url], &RECOVER[..]].concat()));
     assert_eq!((ours.code, original.code), (Some(1), Some(1)));
     assert_eq!(ours.stderr.lines().count(), 1, "{ours}");
+    assert!(original.stderr.contains("Traceback"), "{original}");
     assert!(ours.stderr.contains("/nonexistent/x: No such file"), "{ours}");
     assert_eq!(service.seen().len(), before);
     // As a key of a method's section.
@@ -79,7 +84,7 @@ fn the_log_is_appended_to_its_file() {
     assert_eq!(levels(&file("late")), "II");
 }
 
-/// Nothing ends for want of a log, and nothing is lost: what has no place in the file goes to standard error.
+/// patroni-27: nothing ends for want of a log, and nothing is lost: what has no place in the file goes to standard error.
 #[test]
 fn a_log_on_a_full_disk() {
     let script = Script {
@@ -101,6 +106,7 @@ fn a_log_on_a_full_disk() {
     assert_eq!(levels, [Some('I'), Some('I')], "{ours}");
 }
 
+/// patroni-21.
 #[test]
 fn a_path_that_is_not_utf8_is_not_another_path() {
     let bytes = || OsString::from_vec(b"--datadir=/x\xff".to_vec());
@@ -124,4 +130,51 @@ fn a_path_that_is_not_utf8_is_not_another_path() {
     // What is passed over may be anything: it gets as far as the API, which is not there.
     let unused = run(OsString::from_vec(b"--connstring=\xff".to_vec()));
     assert!(unused.stderr.contains("refused"), "{unused}");
+}
+
+/// The head of the first request of a program.
+fn head(program: PathBuf) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("--api-url=http://{}", listener.local_addr().unwrap());
+    let mut running = Program::new(program)
+        .spawn(words(&[&[url.as_str()], &RECOVER[..]].concat()))
+        .unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    running.signal(Signal::KILL).unwrap();
+    String::from_utf8(head).unwrap()
+}
+
+/// patroni-20: how the names of headers are written, and who we say that we are. Everything else is compared in each
+/// exchange.
+#[test]
+fn names_of_headers() {
+    let ours = head(env!("CARGO_BIN_EXE_patroni_barman").into());
+    let names = |head: &str| -> Vec<String> {
+        let lines = head.lines().skip(1);
+        lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    };
+    assert!(!names(&ours).is_empty(), "{ours}");
+    for name in names(&ours) {
+        assert_eq!(name, name.to_ascii_lowercase(), "{ours}");
+    }
+    let agent = concat!(
+        "\r\nuser-agent: patroni_barman/",
+        env!("CARGO_PKG_VERSION"),
+        "\r\n"
+    );
+    assert!(ours.contains(agent), "{ours}");
+    let original = head(cache::patroni_program("patroni_barman"));
+    assert!(
+        names(&original).contains(&"Accept-Encoding".to_owned()),
+        "{original}"
+    );
+    assert!(!original.contains("patroni_barman/"), "{original}");
 }

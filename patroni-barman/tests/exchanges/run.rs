@@ -189,6 +189,7 @@ fn complaints(row: &Row) -> Vec<String> {
             wrong.push(format!("no log line: {line}"));
         }
     }
+    // patroni-10: the ssh command and the password of every row.
     for secret in ["secret", "hunter2"] {
         if ours.stderr.contains(secret) {
             wrong.push(format!("a secret in the log: {}", ours.stderr));

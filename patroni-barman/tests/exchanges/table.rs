@@ -56,6 +56,7 @@ fn the_way_it_should_go() {
             created(vec![state("FAILED")]),
             outcome(1, "S C P", "IE"),
         ),
+        // patroni-26.
         Row::new(
             "failed, and why",
             created(vec![ok(

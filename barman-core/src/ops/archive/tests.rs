@@ -440,6 +440,24 @@ fn a_file_that_cannot_be_compared_waits_and_the_others_go_on() {
     );
     assert_eq!(bench.names("incoming"), [name(1)]);
     assert_eq!(bench.stored(1), torn);
+    assert_eq!(
+        bench.names("errors"),
+        [format!("{}.20261121T050000Z.error", name(2))]
+    );
+    let errors = |outcome: &Outcome| outcome.lines.iter().filter(|line| line.starts_with("E ")).count();
+    assert_eq!(errors(&outcome), 2, "{:?}", outcome.lines);
+
+    // Where it cannot be put aside it stays, and that is no success either.
+    let bench = Bench::new("archiver = on");
+    fs::write(bench.at("errors"), "no directory").unwrap();
+    bench.put(&format!("incoming/{}", name(1)), b"");
+    bench.put(&format!("incoming/{}", name(2)), &segment(2, 1));
+    let outcome = bench.run();
+    let report = outcome.report();
+    assert_eq!((report.archived, report.rejected, report.exit_code()), (1, 0, 1));
+    assert_eq!(bench.names("incoming"), [name(1)]);
+    assert_eq!(bench.listed(), [name(2)]);
+    assert!(errors(&outcome) > 0, "{:?}", outcome.lines);
 }
 
 #[test]
@@ -760,6 +778,34 @@ fn an_archive_that_cannot_be_written_stops_the_run_and_loses_nothing() {
     assert!(matches!(error, ArchiveError::Store { .. }), "{error}");
     assert_eq!(bench.names("incoming"), [name(1), name(2)]);
     assert!(bench.listed().is_empty());
+}
+
+/// `barman` for the same server, which a script may call, waits for this lock.
+#[test]
+fn the_catalogue_is_not_locked_while_scripts_and_filters_run() {
+    let note = |who: &str| {
+        format!("flock -n DIR/home/.s-xlogdb.lock echo {who} free >> DIR/log || echo {who} held >> DIR/log")
+    };
+    let bench = Bench::new(&format!(
+        "archiver = on\ncompression = custom\ncustom_compression_magic = 0x7879\n\
+         custom_compression_filter = ({}); printf xy; cat\ncustom_decompression_filter = tail -c +3\n\
+         pre_archive_script = {}\npost_archive_script = {}",
+        note("filter"),
+        note("pre"),
+        note("post")
+    ));
+    // Made by the run before: a lock that nobody has ever taken would prove nothing.
+    bench.put(&format!("incoming/{}", name(1)), &segment(1, 1));
+    bench.run();
+    assert!(bench.directory.path().join("home/.s-xlogdb.lock").exists());
+    bench.put(&format!("incoming/{}", name(2)), &segment(2, 1));
+    bench.run();
+    assert_eq!(bench.listed(), [name(1), name(2)]);
+    let log = fs::read_to_string(bench.directory.path().join("log")).unwrap();
+    assert_eq!(
+        log.lines().collect::<Vec<_>>(),
+        ["pre free", "filter free", "post free"].repeat(2)
+    );
 }
 
 #[test]

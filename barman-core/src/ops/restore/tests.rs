@@ -74,8 +74,9 @@ impl Node {
         let conf = home.path().join("barman.conf");
         let text = format!(
             "[barman]\nbarman_home = {}\n[main]\nbackup_method = postgres\nconninfo = host=nowhere\n\
-             streaming_conninfo = host=nowhere\nstreaming_archiver = on\nslot_name = b\n{settings}\n",
-            root.display()
+             streaming_conninfo = host=nowhere\nstreaming_archiver = on\nslot_name = b\n{}\n",
+            root.display(),
+            settings.replace("HOME", &home.path().display().to_string())
         );
         fs::write(&conf, text).unwrap();
         let config = Config::load(&conf, None).unwrap();
@@ -331,6 +332,26 @@ fn damaged_wal_is_found_and_the_result_cannot_be_started() {
                 .hint()
                 .is_some_and(|hint| hint.contains("another archive") && hint.contains("Empty"))
         );
+    }
+}
+
+/// Each filter waits until another one runs: one after the other they would fail.
+#[test]
+fn wal_is_delivered_in_parallel() {
+    let meet = "touch HOME/$$.running; tries=0; while [ $(ls HOME/*.running | wc -l) -lt 2 ]; do \
+                tries=$((tries + 1)); [ $tries -lt 600 ] || exit 1; sleep 0.05; done; tail -c +3";
+    let node = Node::with(&format!(
+        "parallel_jobs = 2\ncompression = custom\ncustom_compression_magic = 0x7879\n\
+         custom_compression_filter = cat\ncustom_decompression_filter = {meet}"
+    ));
+    for number in 3..=8 {
+        let stored = [&b"xy"[..], &wal(segment(number))].concat();
+        fs::write(node.wal_path(number), stored).unwrap();
+    }
+    node.run(&node.options()).unwrap();
+    for number in 3..=8 {
+        let delivered = node.to().join("pg_wal").join(segment(number).to_string());
+        assert_eq!(fs::read(delivered).unwrap(), wal(segment(number)));
     }
 }
 
