@@ -694,7 +694,7 @@ fn servers_are_shown_while_others_hang() {
         &format!("[a]\n{CLOSED}{COMMON}[b]\n{silent}{COMMON}[c]\n{CLOSED}{COMMON}"),
     );
     let config = home.config();
-    for command in ["check", "status", "replication-status"] {
+    for command in ["check", "status", "replication-status", "show-servers"] {
         let mut child = home
             .command()
             .args(["-c", config.to_str().unwrap(), command, "nosuch", "c", "b", "a"])
