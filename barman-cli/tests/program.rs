@@ -571,6 +571,41 @@ fn an_unreachable_server_says_why() {
     assert!(!home.log().contains("s3cret"));
 }
 
+/// `check` tells where a disabled server's mistakes are, and which of several servers its hints are about.
+#[test]
+fn hints_of_check() {
+    let home = Home::new(
+        "",
+        &format!("[dis]\nconninfo =\n{COMMON}[main]\n{CLOSED}{COMMON}"),
+    );
+    let refused =
+        "PostgreSQL: connection to server at \"127.0.0.1\", port 1 failed: Connection refused".to_owned();
+    let place = format!(
+        "conninfo is empty in '{}', line 7, section [dis]; streaming_conninfo is not set in section [dis]",
+        home.config().display()
+    );
+    let missing = "PostgreSQL: Missing 'conninfo' parameter for server 'dis'".to_owned();
+    let named = [
+        format!("dis: {missing}"),
+        format!("dis: {place}"),
+        format!("main: {refused}"),
+    ];
+    let alone = [missing, place];
+    for (line, hints) in [
+        (&["check", "dis"][..], &alone[..]),
+        (&["check", "main"], &[refused][..]),
+        (&["check", "main", "dis"], &named),
+        (&["check", "all"], &named),
+        (&["-q", "check", "all"], &[]),
+        (&["-f", "json", "check", "all"], &[]),
+        (&["check", "--nagios", "all"], &[]),
+    ] {
+        let run = home.run(line);
+        let wanted: String = hints.iter().map(|hint| format!("HINT: {hint}\n")).collect();
+        assert_eq!(run.stderr, wanted, "{line:?}");
+    }
+}
+
 /// A directory that the checks cannot use is found by them, the one for locks too.
 #[test]
 fn check_tells_which_directory_cannot_be_used() {
