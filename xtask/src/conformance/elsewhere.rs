@@ -46,7 +46,7 @@ type Elsewhere = (&'static str, Why, &'static str);
 use Why::{Caller, Cluster, Fault, Hangs, Race, Silent, Words};
 
 const ELSEWHERE: &[Elsewhere] = &[
-    ("all-4", Caller, "barman-cli/tests/program.rs::colours"),
+    ("all-4", Caller, "barman-cli/tests/streams.rs::colours"),
     (
         "all-5",
         Words,
@@ -196,7 +196,7 @@ const ELSEWHERE: &[Elsewhere] = &[
         Words,
         "barman-cli/tests/completion.rs::commands_options_choices_and_servers",
     ),
-    ("cli-7", Caller, "barman-cli/tests/program.rs::colours"),
+    ("cli-7", Caller, "barman-cli/tests/streams.rs::colours"),
     ("config-8", Silent, "barman-core/tests/config.rs::included_files"),
     (
         "live-1",
