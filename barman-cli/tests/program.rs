@@ -1,4 +1,4 @@
-//! The program as its users meet it: streams, exit codes, start-up failures.
+//! The program as its users meet it: arguments, start-up failures, texts, exit codes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,31 +9,7 @@
 mod support;
 
 use std::fs;
-use std::io::Read;
-use std::process::Stdio;
-use support::{Home, Run, finish};
-
-const SERVERS: &str = "
-[main]
-description = Main database
-conninfo = host=pg user=barman dbname=postgres password=s3cret
-archiver = on
-backup_method = postgres
-[inact]
-description = An inactive one
-active = false
-archiver = on
-backup_method = postgres
-[plain]
-conninfo = host=pg
-archiver = on
-backup_method = postgres
-[pas]
-description = passive
-primary_ssh_command = ssh barman@other
-archiver = on
-backup_method = postgres
-";
+use support::{Home, Run, SERVERS, finish};
 
 #[test]
 fn version_and_help_need_no_configuration() {
@@ -184,25 +160,6 @@ fn unknown_options_are_reported_and_logged() {
 }
 
 #[test]
-fn a_log_on_stderr_does_not_repeat_what_was_printed_there() {
-    let home = Home::new("nosuch = 1\nlog_file =", "");
-    let run = home.run(&["list-servers"]);
-    assert_eq!(
-        run.stderr.matches("Invalid configuration option").count(),
-        1,
-        "{}",
-        run.stderr
-    );
-    let json = home.run(&["-f", "json", "list-servers"]);
-    assert!(
-        json.stderr
-            .contains("barman.config WARNING: Invalid configuration option"),
-        "{}",
-        json.stderr
-    );
-}
-
-#[test]
 fn commands_that_are_not_there_are_refused_by_name() {
     let home = Home::new("", SERVERS);
     // The cloud commands look at their arguments first: see the conformance scenarios.
@@ -238,59 +195,6 @@ fn commands_that_are_not_there_are_refused_by_name() {
     assert_eq!(json.stderr, "");
 }
 
-#[test]
-fn a_closed_pipe_is_no_failure() {
-    let many: String = (0..20_000)
-        .map(|n| format!("[server{n:05}]\nconninfo = host=pg\narchiver = on\nbackup_method = postgres\n"))
-        .collect();
-    let home = Home::new("", &many);
-    let config = home.config();
-    let mut child = home
-        .command()
-        .args(["-c", config.to_str().unwrap(), "list-servers"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut start = [0u8; 11];
-    child.stdout.as_mut().unwrap().read_exact(&mut start).unwrap();
-    assert_eq!(&start, b"server00000");
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(
-        (output.status.code(), String::from_utf8(output.stderr).unwrap()),
-        (Some(0), String::new())
-    );
-}
-
-/// What needs no configuration is printed as everything else: a reader that went away is no failure, a full disk is one.
-#[test]
-fn help_version_and_completion_on_closed_and_full_streams() {
-    let home = Home::new("", "");
-    for line in [
-        &["--help"][..],
-        &["--version"],
-        &["restore", "--help"],
-        &["completion", "bash"],
-    ] {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let closed = home.command().args(line).stdout(writer).output().unwrap();
-        assert_eq!(
-            (closed.status.code(), closed.stderr),
-            (Some(0), vec![]),
-            "{line:?}"
-        );
-        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let full = home.command().args(line).stdout(full).output().unwrap();
-        assert_eq!(full.status.code(), Some(1), "{line:?}");
-        assert!(
-            String::from_utf8_lossy(&full.stderr).starts_with("EXCEPTION: "),
-            "{line:?}"
-        );
-    }
-}
-
 /// Words that are no UTF-8, as a name of a file may be.
 #[test]
 fn words_that_are_no_text() {
@@ -321,85 +225,6 @@ fn words_that_are_no_text() {
         strange,
     ]);
     assert_eq!(path.code, Some(1), "a path is one all the same: {}", path.stderr);
-}
-
-/// Usage errors repeat what was typed, and start-up errors what was configured: without the passwords in it.
-#[test]
-fn secrets_stay_out_of_usage_errors() {
-    let home = Home::new("", SERVERS);
-    for line in [
-        &["config-update", "[]", "host=h password=s3cret"][..],
-        &["backup", "--jobs", "postgres://u:s3cret@h/d", "main"],
-        &["-c", "postgresql://u:s3cret@h/d", "list-servers"],
-    ] {
-        let run = home.run(line);
-        assert!(matches!(run.code, Some(1 | 2)), "{line:?}");
-        assert!(
-            run.stderr.contains("*REDACTED*") && !run.stderr.contains("s3cret"),
-            "{}",
-            run.stderr
-        );
-    }
-}
-
-/// The directory of the log is made; a log that cannot be written goes to standard error, and the command works.
-#[test]
-fn the_log_file() {
-    let home = Home::new("", SERVERS);
-    let deep = home.path().join("made/for/it/barman.log");
-    let made = Home::new(&format!("log_file = {}", deep.display()), SERVERS);
-    let run = made.run(&["--log-level", "DEBUG", "list-servers"]);
-    assert_eq!((run.stderr.as_str(), run.code), ("", Some(0)));
-    assert!(fs::read_to_string(&deep).unwrap().contains(" DEBUG: "));
-    fs::write(home.path().join("file"), "").unwrap();
-    let under_a_file = home.path().join("file/barman.log");
-    let broken = Home::new(&format!("log_file = {}", under_a_file.display()), SERVERS);
-    let run = broken.run(&["list-servers", "--minimal"]);
-    assert_eq!(
-        (run.stdout.as_str(), run.code),
-        ("inact\nmain\npas\nplain\n", Some(0))
-    );
-    assert!(
-        run.stderr.contains(" WARNING: ") && run.stderr.contains("file/barman.log"),
-        "{}",
-        run.stderr
-    );
-}
-
-/// A full disk under the log is told once, and stops nothing; a FIFO that nobody reads is not waited for.
-#[test]
-fn a_log_file_that_takes_nothing() {
-    let full = Home::new("log_file = /dev/full", SERVERS);
-    let run = full.run(&["--log-level", "DEBUG", "-f", "json", "check", "inact"]);
-    assert_eq!(
-        run.stderr,
-        "WARNING: cannot write to the log file '/dev/full', records are lost: No space left on device (os error 28)\n"
-    );
-    assert!(
-        run.stdout.starts_with("{\"inact\": ") && run.code == Some(0),
-        "{}",
-        run.stdout
-    );
-    let home = Home::new("", SERVERS);
-    let fifo = home.path().join("fifo");
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(&fifo)
-            .status()
-            .unwrap()
-            .success()
-    );
-    let stuck = Home::new(&format!("log_file = {}", fifo.display()), SERVERS);
-    let run = stuck.run(&["list-servers", "--minimal"]);
-    assert_eq!(
-        (run.stdout.as_str(), run.code),
-        ("inact\nmain\npas\nplain\n", Some(0))
-    );
-    assert!(
-        run.stderr.contains("Failed opening the requested log file"),
-        "{}",
-        run.stderr
-    );
 }
 
 /// An archive that nobody can look at is not an empty one: `check-wal-archive` must not call it fit for a new server.
@@ -458,119 +283,6 @@ fn tasks_that_are_none() {
     }
 }
 
-/// Colours only when they are asked for or both streams are terminals; `NO_COLOR` is for the second case.
-#[test]
-fn colours() {
-    let home = Home::new("", SERVERS);
-    let config = home.config();
-    let colored = |variable: &[(&str, &str)], option: &str| {
-        let run = finish(home.command().envs(variable.iter().copied()).args([
-            "-c",
-            config.to_str().unwrap(),
-            "--color",
-            option,
-            "delete",
-            "main",
-            "x",
-        ]));
-        assert_eq!(run.code, Some(1));
-        run.stderr.contains("\u{1b}[31mERROR: ")
-    };
-    assert!(colored(&[], "always") && colored(&[("NO_COLOR", "1")], "always"));
-    assert!(!colored(&[], "never") && !colored(&[], "auto"));
-}
-
-/// On a terminal, which `script` makes.
-#[test]
-fn colours_on_a_terminal() {
-    let home = Home::new("", SERVERS);
-    let config = home.config();
-    let coloured = |variables: &[(&str, &str)], option: &str| {
-        let line = format!(
-            "{} -c {} {option} delete main x",
-            env!("CARGO_BIN_EXE_barman"),
-            config.display()
-        );
-        let output = std::process::Command::new("script")
-            .args(["-qec", &line, "/dev/null"])
-            .env_remove("NO_COLOR")
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert!(text.contains("ERROR: Unknown backup 'x'"), "{text}");
-        text.contains("\u{1b}[31mERROR: ")
-    };
-    assert!(coloured(&[], "") && coloured(&[("NO_COLOR", "")], "--color auto"));
-    assert!(!coloured(&[("NO_COLOR", "1")], "") && !coloured(&[], "--color never"));
-}
-
-#[test]
-fn a_full_disk_is_a_failure() {
-    let home = Home::new("", SERVERS);
-    let config = home.config();
-    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let output = home
-        .command()
-        .args(["-c", config.to_str().unwrap(), "list-servers"])
-        .stdout(full)
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).starts_with("EXCEPTION: "));
-}
-
-/// A server that nobody answers for: its user learns why from every command.
-#[test]
-fn an_unreachable_server_says_why() {
-    let home = Home::new(
-        "",
-        "[main]\nconninfo = host=127.0.0.1 port=1 user=u password=s3cret\n\
-         streaming_conninfo = host=127.0.0.1 port=1 user=u password=s3cret\nslot_name = barman\n\
-         streaming_archiver = on\nbackup_method = postgres\n",
-    );
-    let refused = "connection to server at \"127.0.0.1\", port 1 failed: Connection refused";
-    for (arguments, stderr) in [
-        (
-            &["receive-wal", "--create-slot", "main"][..],
-            format!("ERROR: Cannot connect to server 'main'\nHINT: {refused}\n"),
-        ),
-        (
-            &["receive-wal", "main"],
-            format!(
-                "ERROR: Impossible to start WAL streaming. Check the log for more details, or run 'barman check \
-                 main'\nHINT: what failed: no access to monitoring functions ({refused}), PostgreSQL streaming \
-                 (WAL streaming) ({refused})\n"
-            ),
-        ),
-        (
-            &["check", "main"],
-            format!(
-                "HINT: PostgreSQL: {refused}\nHINT: replication slot: PostgreSQL was not reached, so nothing is \
-                 known about slot 'barman'\n"
-            ),
-        ),
-        (&["-q", "check", "main"], String::new()),
-        (&["-q", "status", "main"], String::new()),
-        (&["-f", "json", "check", "main"], String::new()),
-        (&["check", "--nagios", "main"], String::new()),
-    ] {
-        let run = home.run(arguments);
-        assert_eq!(run.stderr, stderr, "{arguments:?}");
-        let fails = !arguments.contains(&"status");
-        assert!(matches!(run.code, Some(1 | 2)) == fails, "{arguments:?}");
-    }
-    let backup = home.run(&["backup", "main"]);
-    assert!(
-        backup.stderr.contains(&format!("PostgreSQL ({refused})")),
-        "{}",
-        backup.stderr
-    );
-    assert!(!home.log().contains("s3cret"));
-}
-
 /// A directory that the checks cannot use is found by them, the one for locks too.
 #[test]
 fn check_tells_which_directory_cannot_be_used() {
@@ -590,20 +302,6 @@ fn check_tells_which_directory_cannot_be_used() {
 }
 
 #[test]
-fn secrets_stay_out_of_the_log() {
-    let home = Home::new("", SERVERS);
-    let run = home.run(&[
-        "--log-level",
-        "DEBUG",
-        "config-update",
-        r#"[{"conninfo": "host=h password=s3cret"}]"#,
-    ]);
-    assert_eq!(run.code, Some(1));
-    let log = home.log();
-    assert!(log.contains("ConfigUpdate") && !log.contains("s3cret"), "{log}");
-}
-
-#[test]
 fn root_becomes_the_configured_user() {
     if !nix::unistd::geteuid().is_root() {
         return;
@@ -620,194 +318,6 @@ fn root_becomes_the_configured_user() {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let log = fs::metadata(home.path().join("barman.log")).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&log), nobody.uid.as_raw());
-}
-
-/// A server that takes connections and never says a word.
-fn silent_server() -> (std::net::TcpListener, Home) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let servers = format!(
-        "[main]\nconninfo = host=127.0.0.1 port={port} user=u sslmode=disable\nbackup_method = postgres\narchiver = on\n[next]\narchiver = on\nbackup_method = postgres\nconninfo = host=127.0.0.1 port={port}\n"
-    );
-    (listener, Home::new("", &servers))
-}
-
-/// Starts `check` on a silent server, waits until it has connected, and sends these signals.
-fn interrupted(arguments: &[&str], signals: &[i32]) -> (String, String, std::process::ExitStatus) {
-    let (listener, home) = silent_server();
-    let config = home.config();
-    let mut all = vec!["-c", config.to_str().unwrap()];
-    all.extend(arguments);
-    let child = home
-        .command()
-        .args(all)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let connection = listener.accept().unwrap();
-    let pid = rustix::process::Pid::from_child(&child);
-    for signal in signals {
-        let signal = rustix::process::Signal::from_named_raw(*signal).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-    let output = child.wait_with_output().unwrap();
-    drop(connection);
-    (
-        String::from_utf8(output.stdout).unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
-        output.status,
-    )
-}
-
-#[test]
-fn signals_end_the_wait_for_a_silent_server() {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    for (signal, text, code) in [
-        (SIGINT, "Process interrupted by user (KeyboardInterrupt)", 1),
-        (SIGTERM, "Process interrupted by SIGTERM", 143),
-        (SIGHUP, "Process interrupted by SIGHUP", 129),
-    ] {
-        let (_, stderr, status) = interrupted(&["check", "main", "next"], &[signal]);
-        assert_eq!(stderr.lines().next(), Some(format!("ERROR: {text}").as_str()));
-        assert_eq!(status.code(), Some(code), "{stderr}");
-    }
-    let (stdout, stderr, status) = interrupted(&["-f", "json", "check", "main"], &[SIGINT]);
-    assert!(
-        stdout.starts_with(r#"{"_ERROR": ["Process interrupted by user (KeyboardInterrupt)""#),
-        "{stdout}"
-    );
-    assert_eq!((stderr.as_str(), status.code()), ("", Some(1)));
-    let (stdout, _, status) = interrupted(&["check", "--nagios", "main"], &[SIGINT]);
-    assert_eq!(stdout, "BARMAN CRITICAL - Global configuration errors\n");
-    assert_eq!(status.code(), Some(2));
-}
-
-/// A server that hangs does not hide what is known of those before it, not even when the user gives up.
-#[test]
-fn servers_are_shown_while_others_hang() {
-    let (listener, _) = silent_server();
-    let port = listener.local_addr().unwrap().port();
-    let silent = format!("conninfo = host=127.0.0.1 port={port} user=u sslmode=disable\n");
-    let home = Home::new(
-        "check_timeout = 0",
-        &format!("[a]\n{CLOSED}{COMMON}[b]\n{silent}{COMMON}[c]\n{CLOSED}{COMMON}"),
-    );
-    let config = home.config();
-    for command in ["check", "status", "replication-status"] {
-        let mut child = home
-            .command()
-            .args(["-c", config.to_str().unwrap(), command, "nosuch", "c", "b", "a"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let _connection = listener.accept().unwrap();
-        // The first server is told on this stream, of which the other commands have something to read.
-        let mut start = [0u8; 1];
-        match command {
-            "replication-status" => child.stderr.as_mut().unwrap().read_exact(&mut start).unwrap(),
-            _ => child.stdout.as_mut().unwrap().read_exact(&mut start).unwrap(),
-        }
-        rustix::process::kill_process(
-            rustix::process::Pid::from_child(&child),
-            rustix::process::Signal::INT,
-        )
-        .unwrap();
-        let output = child.wait_with_output().unwrap();
-        let (stdout, stderr) = (
-            String::from_utf8(output.stdout).unwrap(),
-            String::from_utf8(output.stderr).unwrap(),
-        );
-        assert_eq!(output.status.code(), Some(1), "{command}: {stderr}");
-        assert!(
-            stderr.contains("Process interrupted by user"),
-            "{command}: {stderr}"
-        );
-        // In the order of names: neither the one that hangs nor what stands behind it.
-        for text in ["erver b", "erver c", "nosuch"] {
-            assert!(
-                !stdout.contains(text) && !stderr.contains(text),
-                "{command}: {stdout}{stderr}"
-            );
-        }
-    }
-}
-
-const COMMON: &str = "backup_method = postgres\narchiver = on\n";
-const CLOSED: &str = "conninfo = host=127.0.0.1 port=1 user=u\n";
-
-/// Two hundred servers that take a connection and never say a word: all are asked at the same time.
-#[test]
-fn two_hundred_dead_servers_cost_the_time_of_one() {
-    let (listener, _) = silent_server();
-    let port = listener.local_addr().unwrap().port();
-    let servers: String = (0..200)
-        .map(|n| format!("[s{n:03}]\nconninfo = host=127.0.0.1 port={port} user=u sslmode=disable\n{COMMON}"))
-        .collect();
-    let home = Home::new("check_timeout = 0", &servers);
-    let config = home.config();
-    let child = home
-        .command()
-        .args(["-c", config.to_str().unwrap(), "check", "--nagios", "all"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let held: Vec<_> = (0..200).map(|_| listener.accept().unwrap().0).collect();
-    // None of them was given up meanwhile.
-    for connection in &held {
-        connection.set_nonblocking(true).unwrap();
-        let mut byte = [0u8; 1];
-        let open = loop {
-            match connection.peek(&mut byte) {
-                Ok(0) => break false,
-                Ok(_) => break true,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => std::thread::yield_now(),
-                Err(_) => break false,
-            }
-        };
-        assert!(open);
-    }
-    rustix::process::kill_process(
-        rustix::process::Pid::from_child(&child),
-        rustix::process::Signal::INT,
-    )
-    .unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.stdout, b"BARMAN CRITICAL - Global configuration errors\n");
-    assert_eq!(output.status.code(), Some(2));
-}
-
-/// Whoever needs nothing of PostgreSQL does not connect to it, be it a standby with a primary or a bandwidth limit.
-#[test]
-fn commands_that_need_no_connection_make_none() {
-    let (listener, _) = silent_server();
-    let port = listener.local_addr().unwrap().port();
-    let conninfo = format!("host=127.0.0.1 port={port} user=u");
-    let home = Home::new(
-        "",
-        &format!(
-            "[main]\nconninfo = {conninfo}\nstreaming_conninfo = {conninfo}\nprimary_conninfo = {conninfo}\n\
-             bandwidth_limit = 0\nbackup_compression = gzip\n{COMMON}"
-        ),
-    );
-    for line in [
-        &["list-servers"][..],
-        &["list-backups", "main"],
-        &["show-backup", "main", "latest"],
-        &["archive-wal", "main"],
-        &["list-processes", "main"],
-        &["get-wal", "main", "000000010000000000000001"],
-        &["delete", "main", "latest"],
-        &["config-switch", "main", "nosuch"],
-        &["lock-directory-cleanup"],
-    ] {
-        let run = home.run(line);
-        assert!(matches!(run.code, Some(0 | 1)), "{line:?}: {}", run.stderr);
-    }
-    listener.set_nonblocking(true).unwrap();
-    let nobody = listener.accept().unwrap_err();
-    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[test]

@@ -226,9 +226,10 @@ impl fmt::Display for Event<'_> {
             ),
             Self::Redirected { from, to } => write!(f, "Redirected from {from} to {to}"),
             Self::Reconnecting { left, cause, path } => {
+                let times = if *left == 1 { "time" } else { "times" };
                 write!(
                     f,
-                    "Trying again, {left} more times after this one, since {cause}: {path}"
+                    "Trying again, {left} more {times} after this one, since {cause}: {path}"
                 )
             }
             Self::ToldToWait { status, time, path } => write!(
@@ -268,6 +269,26 @@ impl fmt::Display for Event<'_> {
             Self::Adjusted { option, given, used } => {
                 write!(f, "{option} {given} makes no sense; {used} is used instead")
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_more_time() {
+        for (left, times) in [(2, "2 more times"), (1, "1 more time"), (0, "0 more times")] {
+            let event = Event::Reconnecting {
+                left,
+                cause: "Connection refused",
+                path: "/status",
+            };
+            assert_eq!(
+                event.to_string(),
+                format!("Trying again, {times} after this one, since Connection refused: /status")
+            );
         }
     }
 }

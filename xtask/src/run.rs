@@ -1,5 +1,6 @@
 //! Running other programs in the foreground.
 
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -30,6 +31,18 @@ pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
+}
+
+/// Prints a list. A reader that has seen enough (`| head`) ends it quietly.
+///
+/// # Errors
+/// It cannot be written for another reason, as on a full disk.
+pub fn print_list(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("write to standard output"),
+        _ => Ok(()),
+    }
 }
 
 /// Builds one of our programs and returns the path that cargo tells: where it lies depends on more than the target

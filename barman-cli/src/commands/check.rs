@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::args::commands::CheckArgs;
 use crate::output::nagios::CheckLine;
 use barman_core::ops::check::{self, CheckOptions, CheckReport};
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -11,13 +12,17 @@ pub(super) fn run(app: &App<'_>, args: &CheckArgs) {
     let options = CheckOptions {
         timeout: args.check_timeout.map(Duration::from_secs),
     };
+    let several = Cell::new(false);
     app.for_all(
         "check",
         &args.servers,
-        |servers, found| check::run_each(servers, &options, &app.context(), found),
+        |servers, found| {
+            several.set(servers.len() > 1);
+            check::run_each(servers, &options, &app.context(), found);
+        },
         |checked| match checked {
             Ok(report) => {
-                render(app, report);
+                render(app, report, several.get());
                 ControlFlow::Continue(())
             }
             Err(error) => app.failure(&error),
@@ -25,7 +30,8 @@ pub(super) fn run(app: &App<'_>, args: &CheckArgs) {
     );
 }
 
-fn render(app: &App<'_>, report: CheckReport) {
+/// The lines of a server, and after them hints, which name it if there are `several`: they are on another stream.
+fn render(app: &App<'_>, report: CheckReport, several: bool) {
     let CheckReport {
         server,
         active,
@@ -34,10 +40,10 @@ fn render(app: &App<'_>, report: CheckReport) {
         messages,
     } = report;
     app.output.line(&format!("Server {server}{state}:"));
-    let mut reasons = Vec::new();
+    let mut hints = Vec::new();
     for result in results {
         if let Some(reason) = result.reason.as_deref().filter(|_| !result.ok) {
-            reasons.push(format!("{}: {reason}", result.name));
+            hints.push(format!("{}: {reason}", result.name));
         }
         let configuration = !result.ok && result.name == "configuration";
         app.output.check(CheckLine {
@@ -49,9 +55,15 @@ fn render(app: &App<'_>, report: CheckReport) {
             for message in &messages {
                 app.output.info_unlogged(&format!("\t\t{message}"));
             }
+            let config = app.config.server(&server);
+            hints.extend(config.and_then(|config| app.config.advice(config)));
         }
     }
-    for reason in reasons {
-        app.output.line_hint(&reason);
+    for hint in hints {
+        if several {
+            app.output.line_hint(&format!("{server}: {hint}"));
+        } else {
+            app.output.line_hint(&hint);
+        }
     }
 }

@@ -11,11 +11,7 @@ pub(super) fn run(app: &App<'_>, options: &ServersArgs) {
     app.for_all(
         "show-servers",
         &options.servers,
-        |servers, found| {
-            show_servers::run(servers, &app.context())
-                .into_iter()
-                .for_each(found);
-        },
+        |servers, found| show_servers::run_each(servers, &app.context(), found),
         |shown| {
             match shown {
                 Ok(shown) => render(app, shown),

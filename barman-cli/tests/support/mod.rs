@@ -6,6 +6,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
+/// Servers of which none can be reached: active, inactive, without description, passive.
+pub const SERVERS: &str = "
+[main]
+description = Main database
+conninfo = host=pg user=barman dbname=postgres password=s3cret
+archiver = on
+backup_method = postgres
+[inact]
+description = An inactive one
+active = false
+archiver = on
+backup_method = postgres
+[plain]
+conninfo = host=pg
+archiver = on
+backup_method = postgres
+[pas]
+description = passive
+primary_ssh_command = ssh barman@other
+archiver = on
+backup_method = postgres
+";
+
 pub struct Home {
     directory: TempDir,
 }

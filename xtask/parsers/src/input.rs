@@ -1,10 +1,10 @@
 //! What the functions of all parsers use: text of bytes, a reader in odd pieces, a place for files.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 thread_local! {
     static REACHED: Cell<bool> = const { Cell::new(false) };
@@ -60,32 +60,35 @@ impl Read for Dripping<'_> {
     }
 }
 
-/// A directory of this process for parsers that read files by name, below the temporary directory. Whoever runs
+/// A directory of this thread for parsers that read files by name, below the temporary directory. Whoever runs
 /// parsers removes it at the end with [`remove_scratch`].
-pub(crate) fn scratch() -> &'static PathBuf {
-    static PLACE: OnceLock<PathBuf> = OnceLock::new();
-    PLACE.get_or_init(|| {
-        sweep();
-        let place = scratch_name();
-        fs::create_dir_all(&place).expect("make the scratch directory");
-        place
-    })
+pub(crate) fn scratch() -> PathBuf {
+    PLACE.with_borrow_mut(|place| place.get_or_insert_with(make_scratch).clone())
 }
 
-/// What the names of scratch directories begin with; the process id follows.
+thread_local! {
+    static PLACE: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
+}
+
+/// What the names of scratch directories begin with; the process id follows, and a number that is never used again.
 const SCRATCH: &str = "parsers-";
 
-fn scratch_name() -> PathBuf {
-    std::env::temp_dir().join(format!("{SCRATCH}{}", std::process::id()))
+fn make_scratch() -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    sweep();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let place = std::env::temp_dir().join(format!("{SCRATCH}{}-{number}", std::process::id()));
+    fs::create_dir_all(&place).expect("make the scratch directory");
+    place
 }
 
 /// Removes the scratch directories of processes that were killed.
 fn sweep() {
     for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix(SCRATCH));
-        let dead = pid
-            .and_then(|pid| pid.parse::<u32>().ok())
+        let rest = name.to_str().and_then(|name| name.strip_prefix(SCRATCH));
+        let dead = rest
+            .and_then(|rest| rest.split('-').next()?.parse::<u32>().ok())
             .is_some_and(|pid| !PathBuf::from(format!("/proc/{pid}")).exists());
         if dead && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             let _ = fs::remove_dir_all(entry.path());
@@ -93,9 +96,11 @@ fn sweep() {
     }
 }
 
-/// Removes what parsers wrote. Nothing may run parsers afterwards.
+/// Removes what parsers wrote in this thread.
 pub fn remove_scratch() {
-    let _ = fs::remove_dir_all(scratch_name());
+    if let Some(place) = PLACE.take() {
+        let _ = fs::remove_dir_all(place);
+    }
 }
 
 /// An empty directory of that name in the scratch directory.
@@ -112,9 +117,9 @@ mod tests {
 
     #[test]
     fn what_killed_processes_left_is_removed_and_nothing_else() {
-        let own = scratch().clone();
+        let own = scratch();
         // More than the kernel gives out.
-        let dead = std::env::temp_dir().join(format!("{SCRATCH}{}", u32::MAX - std::process::id()));
+        let dead = std::env::temp_dir().join(format!("{SCRATCH}{}-7", u32::MAX - std::process::id()));
         let other = std::env::temp_dir().join(format!("{SCRATCH}x{}", std::process::id()));
         for place in [&dead, &other] {
             fs::create_dir_all(place.join("sub")).unwrap();
@@ -122,6 +127,23 @@ mod tests {
         sweep();
         assert!(own.is_dir() && other.is_dir() && !dead.exists());
         fs::remove_dir_all(other).unwrap();
+        remove_scratch();
+        assert!(!own.exists());
+    }
+
+    #[test]
+    fn threads_remove_only_their_own_directory() {
+        let own = scratch();
+        let other = std::thread::spawn(|| {
+            let other = scratch();
+            assert!(other.is_dir());
+            remove_scratch();
+            other
+        });
+        let other = other.join().unwrap();
+        assert!(own.is_dir() && !other.exists());
+        remove_scratch();
+        assert!(!own.exists() && scratch() != own);
         remove_scratch();
     }
 }

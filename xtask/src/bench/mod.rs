@@ -12,6 +12,7 @@ mod stats;
 mod world;
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -72,8 +73,7 @@ pub fn run(options: &Options) -> Result<()> {
     ensure!(options.runs > 0, "--runs must be at least 1");
     let rows = chosen(options)?;
     if options.list {
-        list(&rows);
-        return Ok(());
+        return run::print_list(&list(&rows));
     }
     // Before the work of an hour, not after it.
     let earlier = options.compare.as_deref().map(Record::load).transpose()?;
@@ -119,18 +119,21 @@ fn chosen(options: &Options) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn list(rows: &[Row]) {
+fn list(rows: &[Row]) -> String {
+    let mut text = String::new();
     for row in rows {
         let note = match (&row.body, row.long) {
             (Body::Awaits(issue), _) => format!("  (not there yet: {issue})"),
             (_, true) => "  (only with --long)".to_owned(),
             _ => String::new(),
         };
-        println!("{:<34} {}{note}", row.id, row.what);
+        let _ = writeln!(text, "{:<34} {}{note}", row.id, row.what);
         for target in &row.targets {
-            println!("{:<34}   {}", "", report::wanted(&contest::unmeasured(target)));
+            let wanted = report::wanted(&contest::unmeasured(target));
+            let _ = writeln!(text, "{:<34}   {wanted}", "");
         }
     }
+    text
 }
 
 fn measure_all(options: &Options, rows: &[Row]) -> Result<Record> {

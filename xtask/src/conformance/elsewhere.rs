@@ -63,7 +63,7 @@ const ELSEWHERE: &[Elsewhere] = &[
     (
         "cli-9",
         Fault,
-        &["barman-cli/tests/program.rs::a_log_file_that_takes_nothing"],
+        &["barman-cli/tests/streams.rs::a_log_file_that_takes_nothing"],
     ),
     (
         "cli-10",
@@ -243,7 +243,7 @@ const ELSEWHERE: &[Elsewhere] = &[
     (
         "cli-7",
         Caller,
-        &["barman-cli/tests/program.rs::colours_on_a_terminal"],
+        &["barman-cli/tests/streams.rs::colours_on_a_terminal"],
     ),
     (
         "config-8",

@@ -108,14 +108,12 @@ pub fn run(options: &Options) -> Result<()> {
         options.filter.join("\" or \"")
     );
     if options.list {
-        print!("{}", report::list(&chosen));
-        return Ok(());
+        return run::print_list(&report::list(&chosen));
     }
     let listed = listed::parse(&fs::read_to_string(run::root().join("docs/differences.md"))?)
         .context("read docs/differences.md")?;
     if options.unseen {
-        print!("{}", elsewhere::table(&listed, &chosen));
-        return Ok(());
+        return run::print_list(&elsewhere::table(&listed, &chosen));
     }
     setup::run()?;
     run::watch_signals()?;

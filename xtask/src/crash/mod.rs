@@ -85,8 +85,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 /// Something broke, or a scenario could not be run.
 pub fn run(options: &Options) -> Result<()> {
     if options.list {
-        print!("{}", report::list(scenes::ALL));
-        return Ok(());
+        return run::print_list(&report::list(scenes::ALL));
     }
     let chosen: Vec<&Scenario> = match &options.command {
         Some(filter) => scenes::ALL.iter().filter(|s| s.is_called(filter)).collect(),

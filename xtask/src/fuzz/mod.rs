@@ -71,8 +71,7 @@ pub fn run(options: &Options) -> Result<()> {
         "no target has `{filter}` in its name; see `cargo xtask fuzz --list`"
     );
     if options.list {
-        print!("{}", report::list(&chosen));
-        return Ok(());
+        return run::print_list(&report::list(&chosen));
     }
     let programs = build::all()?;
     let names: Vec<&str> = chosen.iter().map(|row| row.name.as_str()).collect();

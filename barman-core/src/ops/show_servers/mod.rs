@@ -31,7 +31,19 @@ pub struct ShownServer {
 /// # Errors
 /// By server: the backups cannot be listed (only asked for with `last_backup_maximum_age`).
 pub fn run(servers: &[&ServerConfig], ctx: &Context<'_>) -> Vec<Result<ShownServer, CatalogError>> {
-    parallel::map(servers, |config| of(config, ctx))
+    let mut all = Vec::with_capacity(servers.len());
+    run_each(servers, ctx, |shown| all.push(shown));
+    all
+}
+
+/// As [`run`], but each server is handed over as soon as it and those before it are there: one that hangs does not hide
+/// what is known of others.
+pub fn run_each(
+    servers: &[&ServerConfig],
+    ctx: &Context<'_>,
+    found: impl FnMut(Result<ShownServer, CatalogError>),
+) {
+    parallel::each(servers, |config| of(config, ctx), found);
 }
 
 fn of(config: &ServerConfig, ctx: &Context<'_>) -> Result<ShownServer, CatalogError> {

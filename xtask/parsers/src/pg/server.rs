@@ -1,15 +1,16 @@
-//! A server that says what it is told: one thread with a Unix socket, for as long as the process lives.
+//! A server that says what it is told: a thread with a Unix socket, for each thread that runs parsers.
 //!
 //! A conversation is written as *frames*: the type byte and the body of a message, without the length, separated by
 //! two bytes that real messages hardly ever have. So a mutated byte stays in its message, and messages can be
 //! inserted, left out and exchanged; lengths are wrong only where the input asks for it. An input whose first byte is
 //! 0 is sent as it is.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use barman_pg::{ConnInfo, ConnectOptions};
@@ -111,6 +112,7 @@ pub(super) fn frames(bytes: &[u8]) -> Vec<&[u8]> {
 }
 
 struct Server {
+    directory: PathBuf,
     script: Arc<Mutex<Option<Vec<Turn>>>>,
     heard: Receiver<Vec<Vec<u8>>>,
     info: ConnInfo,
@@ -120,9 +122,27 @@ struct Server {
 /// Lets a client talk to a server that plays this script on its first connection and closes every other one. Returns
 /// what the client said, turn by turn.
 pub(super) fn play(script: Vec<Turn>, client: impl FnOnce(&ConnInfo, &ConnectOptions)) -> Vec<Vec<u8>> {
-    static SERVER: OnceLock<Mutex<Server>> = OnceLock::new();
-    let server = SERVER.get_or_init(|| Mutex::new(start()));
-    let server = server.lock().unwrap_or_else(PoisonError::into_inner);
+    thread_local! {
+        static SERVER: RefCell<Option<Server>> = const { RefCell::new(None) };
+    }
+    SERVER.with_borrow_mut(|server| {
+        let directory = scratch();
+        // The directory of an earlier one was removed.
+        if server
+            .as_ref()
+            .is_some_and(|server| server.directory != directory)
+        {
+            *server = None;
+        }
+        play_on(server.get_or_insert_with(|| start(directory)), script, client)
+    })
+}
+
+fn play_on(
+    server: &Server,
+    script: Vec<Turn>,
+    client: impl FnOnce(&ConnInfo, &ConnectOptions),
+) -> Vec<Vec<u8>> {
     while server.heard.try_recv().is_ok() {}
     *server.script.lock().unwrap_or_else(PoisonError::into_inner) = Some(script);
     client(&server.info, &server.options);
@@ -137,8 +157,7 @@ pub(super) fn play(script: Vec<Turn>, client: impl FnOnce(&ConnInfo, &ConnectOpt
     server.heard.recv_timeout(LIMIT).unwrap_or_default()
 }
 
-fn start() -> Server {
-    let directory = scratch();
+fn start(directory: PathBuf) -> Server {
     let listener = UnixListener::bind(directory.join(".s.PGSQL.5432")).expect("listen on a Unix socket");
     let script = Arc::new(Mutex::new(None::<Vec<Turn>>));
     let (sender, heard) = channel();
@@ -156,7 +175,8 @@ fn start() -> Server {
     Server {
         script,
         heard,
-        info: conninfo(directory),
+        info: conninfo(&directory),
+        directory,
         options: ConnectOptions {
             environment: |_| None,
             ..ConnectOptions::default().with_timeouts(LIMIT, LIMIT)

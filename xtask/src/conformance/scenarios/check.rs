@@ -131,6 +131,12 @@ fn more_checks() -> Vec<Scenario> {
             .rules(&[Pid])
             .stdout(0, "check-7", "\tpg_basebackup compatible: OK", INCOMPATIBLE)
             .stderr(0, "check-11", MISSING, "")
+            .stderr(
+                0,
+                "config-18",
+                "HINT: conninfo is not set in section [dis]; streaming_conninfo is not set in section [dis]",
+                "",
+            )
             .json(
                 1,
                 "check-7",
@@ -160,7 +166,18 @@ fn more_checks() -> Vec<Scenario> {
             .rules(&[Pid])
             .hint(3, UNKNOWN_SERVER)
             .stdout(0, "check-7", "\tpg_basebackup compatible: OK", INCOMPATIBLE)
-            .stderr(0, "check-11", MISSING, "")
+            .stderr(
+                0,
+                "check-11",
+                "HINT: dis: PostgreSQL: Missing 'conninfo' parameter for server 'dis'",
+                "",
+            )
+            .stderr(
+                0,
+                "config-18",
+                "HINT: dis: conninfo is not set in section [dis]; streaming_conninfo is not set in section [dis]",
+                "",
+            )
             .stdout(
                 1,
                 "check-14",
