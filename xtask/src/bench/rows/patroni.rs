@@ -102,11 +102,9 @@ fn answer(stream: &TcpStream) -> io::Result<()> {
             } else {
                 r#"{"operation_id":"20261121T050225","status":"DONE"}"#
             };
-            write!(
-                &*stream,
-                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
-                body.len()
-            )?;
+            // In one piece: the kernel would hold a second one back until the client has told that it has the first.
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            (&*stream).write_all(answer.as_bytes())?;
             (first, length) = (String::new(), 0);
         }
         line.clear();
