@@ -13,7 +13,8 @@ pub mod queue;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use barman_wal::durable::{self, DurableError};
@@ -195,9 +196,14 @@ fn process(
     }
     let mut failed = draft.write();
     // A file that nobody can put another one in the place of, although it looked like it (one that is mounted by
-    // itself, say): the file that is loaded last takes what it cannot.
-    if failed.keys().any(|path| *path != config.globals.auto_file()) {
-        let mut second = draft.without(failed.keys().cloned().collect())?;
+    // itself, say): the file that is loaded last takes what it cannot. What may pass, as a full disk, waits instead.
+    let stuck: BTreeSet<PathBuf> = failed
+        .iter()
+        .filter(|(path, error)| **path != config.globals.auto_file() && lasts(error))
+        .map(|(path, _)| path.clone())
+        .collect();
+    if !stuck.is_empty() {
+        let mut second = draft.without(stuck)?;
         let again: Result<Vec<_>, _> = accepted
             .iter()
             .map(|(set, applied)| Ok((set.clone(), retold(applied, second.apply(set)?))))
@@ -247,6 +253,17 @@ fn process(
         queue::write(path, &waiting)?;
     }
     Ok(sections)
+}
+
+/// Whether the next try would end in the same way: the file is mounted by itself, the directory may not be written to.
+fn lasts(error: &DurableError) -> bool {
+    matches!(
+        error.source.kind(),
+        io::ErrorKind::ResourceBusy
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::CrossesDevices
+    )
 }
 
 /// Changes that were tried twice, with what was there before the first time.

@@ -403,3 +403,25 @@ fn a_changed_model_concerns_the_servers_that_use_it() {
     let (report, _) = world.update(r#"[{"scope":"server","server_name":"s1","reuse_backup":"link"}]"#);
     assert_eq!(report.unwrap().receivers, [("s1".to_owned(), Restart::Left)]);
 }
+
+/// A full or broken disk must not lead changes into another file; `cargo xtask crash config-update` shows the rest.
+#[test]
+fn only_what_lasts_leads_to_another_file() {
+    for (number, expected) in [
+        (28, false),
+        (5, false),
+        (4, false),
+        (12, false),
+        (16, true),
+        (13, true),
+        (1, true),
+        (30, true),
+    ] {
+        let error = DurableError {
+            action: "rename",
+            path: "/etc/barman.conf".into(),
+            source: std::io::Error::from_raw_os_error(number),
+        };
+        assert_eq!(lasts(&error), expected, "{error}");
+    }
+}

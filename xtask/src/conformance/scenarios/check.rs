@@ -102,6 +102,12 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario("check-queues-and-errors", "cli.md 10.4", WELL.catalogue(Catalogue::Made(with_errors)).main("archiver = off\nstreaming_archiver = on\nmax_incoming_wals_queue = 1"))
             .run("check main")
             .run("-f json check main")
+            .stderr(
+                0,
+                "config-18",
+                "HINT: streaming_conninfo is set in '*/barman.conf', line *, section [main]; slot_name is not set in section [main]",
+                "",
+            )
             .rules(&[Pid]),
         scenario("check-incoming-queue", "cli.md 10.4", WELL.catalogue(Catalogue::Made(with_errors)).main("max_incoming_wals_queue = 1")).run("check main").rules(&[Pid]),
         scenario("check-no-slot", "cli.md 10.4", WELL.main("streaming_archiver = on\nslot_name = nothere")).run("check main").rules(&[Pid]),

@@ -440,7 +440,7 @@ fn work() -> Vec<Scenario> {
             .run("rebuild-xlogdb all")
             .run("-f json rebuild-xlogdb all")
             .rules(&[Pid]),
-        scenario("cron-fleet", "cli.md 14.1, 6.2", FLEET.servers(ACTIVE)).stderr(0, "backup-9", "WARNING: Backup 20240704T120000 of server 'main' was left unfinished by its process: it is now FAILED", "").files("home/.main-archive-wal.lock", Look::Nothing).file("catalogue-20", "home/cfg_changes.queue", "", "file, *").line("backup-9", "home/main/meta/20240704T120000-backup.info", "error=failure copying files (the backup process ended without finishing)", "error=None").line("backup-9", "home/main/meta/20240704T120000-backup.info", "status=FAILED", "status=STARTED")
+        scenario("cron-fleet", "cli.md 14.1, 6.2", FLEET.servers(ACTIVE)).stderr(0, "backup-9", "WARNING: Backup 20240704T120000 of server 'main' was left unfinished by its process: it is now FAILED", "").files("home/.plain-archive-wal.lock", Look::Nothing).files("home/.main-archive-wal.lock", Look::Nothing).file("catalogue-20", "home/cfg_changes.queue", "", "file, *").line("backup-9", "home/main/meta/20240704T120000-backup.info", "error=failure copying files (the backup process ended without finishing)", "error=None").line("backup-9", "home/main/meta/20240704T120000-backup.info", "status=FAILED", "status=STARTED")
             .then(|stage| stage.start_task("inact-receive-wal", ":"))
             .run("cron")
             .run("list-processes inact")

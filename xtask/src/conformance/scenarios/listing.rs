@@ -188,8 +188,7 @@ fn spoiled() -> Vec<Scenario> {
         .stderr(0, "all-16", BASE, "* /*/run/home/main/base/20240701T120000 ")
         .stderr(0, "all-16", "", EMPTY_LINE)
         .file("catalogue-20", "home/cfg_changes.queue", "", "file, *")
-        .files("home/.main-archive-wal.lock", Look::Nothing)
-        .rules(&[Pid]),
+        .files("home/.main-archive-wal.lock", Look::Nothing),
         scenario(
             "list-backups-old-xlogdb",
             "catalog.md 22",
