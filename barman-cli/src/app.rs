@@ -1,6 +1,6 @@
 //! What every command works with: configuration, output, and the choice of servers.
 
-use crate::output::Output;
+use crate::output::{Kind, Output};
 use crate::select::{self, Arity, Rules, State, Verdict};
 use crate::signals;
 use barman_catalog::ids::{self, ResolveError};
@@ -126,12 +126,7 @@ impl App<'_> {
                 });
                 self.warning_hint(warning);
             } else {
-                let level = match warning.level {
-                    Level::Debug => log::Level::Debug,
-                    Level::Info => log::Level::Info,
-                    Level::Warning => log::Level::Warn,
-                    Level::Error => log::Level::Error,
-                };
+                let level = Kind::from(warning.level).log_level();
                 match &warning.hint {
                     Some(hint) => log::log!(target: warning.target, level, "{} ({hint})", warning.text),
                     None => log::log!(target: warning.target, level, "{}", warning.text),

@@ -479,6 +479,12 @@ fn a_promotion_is_followed() {
     let running = home.start();
     running.streams(&standby);
     load(&primary);
+    // A standby that is promoted before it has anything of its segment ends the timeline at the segment's beginning,
+    // and then there is nothing of it to be kept.
+    wait_until("WAL of the old timeline", PATIENCE, || {
+        Ok(!home.names().is_empty())
+    })
+    .unwrap();
     standby.promote().unwrap();
     standby.wait_primary(PATIENCE).unwrap();
     load(&standby);
@@ -498,7 +504,9 @@ fn a_promotion_is_followed() {
     assert!(
         home.names()
             .iter()
-            .any(|name| name.starts_with("00000001") && name.ends_with(".partial"))
+            .any(|name| name.starts_with("00000001") && name.ends_with(".partial")),
+        "{:?}, {lines:?}",
+        home.names()
     );
     assert!(
         lines

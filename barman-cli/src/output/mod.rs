@@ -76,11 +76,16 @@ impl Default for Settings {
 
 /// The kinds of messages (`cli.md` 3.1): those of [`Level`], and the unforeseen failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
+    /// What only somebody who looks for a fault wants to see.
     Debug,
+    /// What a command tells.
     Info,
+    /// What deserves attention.
     Warning,
+    /// What has failed.
     Error,
+    /// A failure that nobody foresaw.
     Exception,
 }
 
@@ -113,7 +118,8 @@ impl Kind {
         }
     }
 
-    fn log_level(self) -> log::Level {
+    /// The level in the log.
+    pub fn log_level(self) -> log::Level {
         match self {
             Self::Debug => log::Level::Debug,
             Self::Info => log::Level::Info,

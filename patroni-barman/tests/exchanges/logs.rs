@@ -38,15 +38,20 @@ fn levels(path: &Path) -> String {
     text.lines().map(|line| level(line).unwrap()).collect()
 }
 
-#[test]
-fn the_log_is_appended_to_its_file() {
+/// A service that restores at once.
+fn done_at_once() -> Service {
     let script = Script {
         health: vec![ok("\"OK\"")],
         create: vec![ok(r#"{"operation_id":"20261121T050225"}"#)],
         poll: vec![ok(r#"{"status":"DONE"}"#)],
         cancel: Vec::new(),
     };
-    let service = Service::start(&script, None).unwrap();
+    Service::start(&script, None).unwrap()
+}
+
+#[test]
+fn the_log_is_appended_to_its_file() {
+    let service = done_at_once();
     let url = format!("--api-url=http://127.0.0.1:{}", service.port());
     let dir = TestDir::new().unwrap();
     let file = |name: &str| dir.join(format!("{name}.log"));
@@ -87,13 +92,7 @@ fn the_log_is_appended_to_its_file() {
 /// patroni-27: nothing ends for want of a log, and nothing is lost: what has no place in the file goes to standard error.
 #[test]
 fn a_log_on_a_full_disk() {
-    let script = Script {
-        health: vec![ok("\"OK\"")],
-        create: vec![ok(r#"{"operation_id":"20261121T050225"}"#)],
-        poll: vec![ok(r#"{"status":"DONE"}"#)],
-        cancel: Vec::new(),
-    };
-    let service = Service::start(&script, None).unwrap();
+    let service = done_at_once();
     let url = format!("--api-url=http://127.0.0.1:{}", service.port());
     let [ours, original] = both(|_| words(&[&[url.as_str(), "--log-file=/dev/full"], &RECOVER[..]].concat()));
     assert_eq!((ours.code, original.code), (Some(0), Some(0)), "{ours}");

@@ -12,7 +12,7 @@ use crate::conformance::scenario::{Scenario, scenario};
 use crate::conformance::state::{Catalogue, Live, PLAIN, State};
 
 /// One backup and its WAL, a server that answers.
-const WELL: State = PLAIN.live(Live::Shared(15)).catalogue(Catalogue::Made(one));
+pub(super) const WELL: State = PLAIN.live(Live::Shared(15)).catalogue(Catalogue::Made(one));
 
 fn one(home: &Home) -> Result<()> {
     let main = home.server("main")?;

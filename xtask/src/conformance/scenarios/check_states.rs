@@ -4,22 +4,12 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use crate::conformance::catalogue::Home;
+use super::check::WELL;
 use crate::conformance::compare::Look;
 use crate::conformance::execute::Stage;
 use crate::conformance::normalise::Rule::{Duration, Pid};
 use crate::conformance::scenario::{Scenario, scenario};
-use crate::conformance::state::{Catalogue, Live, PLAIN, State};
-
-/// One backup and its WAL, a server that answers.
-const WELL: State = PLAIN.live(Live::Shared(15)).catalogue(Catalogue::Made(one));
-
-fn one(home: &Home) -> Result<()> {
-    let main = home.server("main")?;
-    main.backup(1, 2, &[])?;
-    main.wal(2)?;
-    main.wal(3)
-}
+use crate::conformance::state::{Catalogue, Live, PLAIN};
 
 /// No file has ever been archived, and one has failed.
 fn never_archived(stage: &Stage) -> Result<()> {
