@@ -371,7 +371,7 @@ fn end(child: &mut Child) {
     let start = Instant::now();
     while start.elapsed() < GRACE {
         let ended = matches!(child.try_wait(), Ok(Some(_)));
-        if ended && pid.is_none_or(|pid| rustix::process::test_kill_process_group(pid).is_err()) {
+        if ended && !pid.is_some_and(group_lives) {
             return;
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -380,6 +380,30 @@ fn end(child: &mut Child) {
         let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
     }
     let _ = child.wait();
+}
+
+/// Whether any process of the group still runs. Those that have ended and wait for somebody to reap them (init takes its
+/// time in some containers) do not.
+fn group_lives(group: Pid) -> bool {
+    if rustix::process::test_kill_process_group(group).is_err() {
+        return false;
+    }
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return true;
+    };
+    processes.flatten().any(|process| {
+        // Behind the name, which may hold anything: state, parent, group.
+        let stat = std::fs::read(process.path().join("stat")).unwrap_or_default();
+        let stat = String::from_utf8_lossy(&stat);
+        let mut fields = stat
+            .rsplit_once(')')
+            .map_or("", |(_, rest)| rest)
+            .split_whitespace();
+        let state = fields.next();
+        let of_group =
+            fields.nth(1).and_then(|field| field.parse().ok()) == Some(group.as_raw_nonzero().get());
+        of_group && !matches!(state, Some("Z" | "X"))
+    })
 }
 
 #[cfg(test)]

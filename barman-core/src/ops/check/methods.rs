@@ -157,7 +157,6 @@ fn local_data_directory(facts: &mut Facts<'_, '_>) -> CheckResult {
                 NAME,
                 "PostgreSQL was not reached, so its data directory is not known",
             )
-            .because(remote.sql_error.clone())
         };
     };
     let version = Path::new(directory).join("PG_VERSION");
