@@ -1,7 +1,8 @@
 //! Keeps secrets out of everything that is printed or logged.
 //!
-//! Two shapes are known: `password=<value>` of a connection string (also `sslpassword=`, `PGPASSWORD=` and the names of
-//! other secrets there), and the password of a `postgresql://` or `postgres://` URI. Only the value is replaced; what stands around it stays.
+//! Three shapes are known: `password=<value>` of a connection string (also `sslpassword=`, `PGPASSWORD=` and the names of
+//! other secrets there), the password of a `postgresql://` or `postgres://` URI, and that of an ssh command that begins with
+//! `sshpass -p`. Only the value is replaced; what stands around it stays.
 
 use std::borrow::Cow;
 
@@ -13,6 +14,7 @@ pub const REDACTED: &str = "*REDACTED*";
 pub fn redact(text: &str) -> Cow<'_, str> {
     let mut secrets = password_values(text);
     secrets.extend(uri_passwords(text));
+    secrets.extend(sshpass_passwords(text));
     if secrets.is_empty() {
         return Cow::Borrowed(text);
     }
@@ -126,6 +128,47 @@ fn unescaped_password(rest: &str) -> Option<(usize, usize)> {
     (colon < at_sign && !is_port && !is_host(word.get(..colon)?)).then_some((colon + 1, at_sign))
 }
 
+/// `sshpass -p secret ssh ...`, `sshpass -psecret`, `SSHPASS=secret`.
+fn sshpass_passwords(text: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    for (at, name) in text.match_indices("sshpass") {
+        let mut rest = text.get(at + name.len()..).unwrap_or_default();
+        // Its own options, up to the command that it runs; the text may be a part of a larger one.
+        while let Some(option) = rest.strip_prefix([' ', '\t']) {
+            let option = option.trim_start_matches([' ', '\t']);
+            let value = match option.strip_prefix("-p") {
+                Some(value) => value.trim_start_matches([' ', '\t']),
+                None if option.starts_with('-') => {
+                    let (word, mut behind) = first_word(option);
+                    if ["-P", "-d", "-f"].contains(&word) {
+                        behind = first_word(behind.trim_start_matches([' ', '\t'])).1;
+                    }
+                    rest = behind;
+                    continue;
+                }
+                None => break,
+            };
+            let start = text.len() - value.len();
+            let length = value_length(value, false);
+            if length > 0 {
+                found.push((start, start + length));
+            }
+            break;
+        }
+    }
+    found.extend(text.match_indices("SSHPASS=").filter_map(|(at, name)| {
+        let start = at + name.len();
+        let length = value_length(text.get(start..)?, false);
+        (length > 0).then_some((start, start + length))
+    }));
+    found
+}
+
+/// The text up to the first blank, and what follows.
+fn first_word(text: &str) -> (&str, &str) {
+    text.split_at(text.find([' ', '\t']).unwrap_or(text.len()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +201,25 @@ mod tests {
             ("password=p'wd x", "password=*REDACTED* x"),
             ("password=end.", "password=*REDACTED*"),
             ("password=", "password="),
+            (
+                "using 'sshpass -p s3cret ssh -p 22 pg -o X' return code 5",
+                "using 'sshpass -p *REDACTED* ssh -p 22 pg -o X' return code 5",
+            ),
+            (
+                "/usr/bin/sshpass -v -ps3cret ssh pg",
+                "/usr/bin/sshpass -v -p*REDACTED* ssh pg",
+            ),
+            ("sshpass -p 's3 cret' ssh pg", "sshpass -p *REDACTED* ssh pg"),
+            (
+                "SSHPASS=s3cret sshpass -e ssh -p 22 pg",
+                "SSHPASS=*REDACTED* sshpass -e ssh -p 22 pg",
+            ),
+            ("sshpass -f file ssh -p 22 pg", "sshpass -f file ssh -p 22 pg"),
+            (
+                "sshpass -P prompt -p s3cret ssh",
+                "sshpass -P prompt -p *REDACTED* ssh",
+            ),
+            ("sshpass: not found, sshpass", "sshpass: not found, sshpass"),
             ("password of the user", "password of the user"),
             ("postgresql://u:p@h/db", "postgresql://u:*REDACTED*@h/db"),
             ("postgres://u:p@ss@h/db", "postgres://u:*REDACTED*@h/db"),
@@ -193,6 +255,7 @@ mod tests {
                 format!("{before} password={secret} {after}"),
                 format!("{before} password='{secret}' {after}"),
                 format!("{before} postgresql://user:{secret}@host/db {after}"),
+                format!("{before} sshpass -p {secret} ssh {after}"),
             ] {
                 proptest::prop_assert!(!redact(&text).contains(&secret), "{}", redact(&text));
             }

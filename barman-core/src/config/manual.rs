@@ -44,7 +44,7 @@ pub static CHAPTERS: &[Chapter] = &[
         ("primary_checkpoint_timeout", "An idle primary may not switch to a new WAL file without a checkpoint."),
         ("wal_conninfo", "Used in the place of `conninfo` by whatever is about WAL."),
         ("wal_streaming_conninfo", "WAL is received from there instead of from the server of the backups, and `wal_conninfo` defaults to it."),
-        ("ssh_command", "Required by the methods `rsync` and `snapshot`, forbidden for `local-rsync`. It is split at blanks; a shell never sees it. Keys must work without a password."),
+        ("ssh_command", "Required by the methods `rsync` and `snapshot`, forbidden for `local-rsync`. It is split at blanks, quotes keep words together, and variables are not replaced. Keys must work without a password."),
         ("keepalive_interval", "Firewalls forget connections on which nothing is said for long."),
     ]},
     Chapter { title: "Directories", about: "None may be used twice: not by two servers, not for two purposes of one.", options: &[

@@ -4,11 +4,16 @@
 //! only the last [`KEPT_OUTPUT`] bytes of each stream are kept.
 
 use std::ffi::OsString;
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::context::Cancel;
 
@@ -18,6 +23,10 @@ pub const MAX_LINE: usize = 64 * 1024;
 pub const KEPT_OUTPUT: usize = 256 * 1024;
 /// Time between SIGTERM and SIGKILL for a command that has to end.
 const GRACE: Duration = Duration::from_secs(5);
+/// How often a wait looks whether to stop.
+const GLANCE: Duration = Duration::from_millis(50);
+/// How long what a command that has ended left behind may keep its output open, with [`Orphans::Leave`].
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A command to run.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +39,18 @@ pub struct CommandLine {
     pub env: Vec<(String, OsString)>,
     /// Time limit; `None` = none.
     pub timeout: Option<Duration>,
+    /// Processes that it leaves in the background.
+    pub orphans: Orphans,
+}
+
+/// What is done about processes that a command leaves in the background with its output open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Orphans {
+    /// They are a part of it: it has ended when its output has.
+    #[default]
+    Await,
+    /// It has ended when its own process has; what is said afterwards is not heard.
+    Leave,
 }
 
 impl CommandLine {
@@ -72,6 +93,27 @@ impl Finished {
     pub fn success(&self) -> bool {
         self.code == Some(0)
     }
+
+    /// Its status as a shell has it: the exit code, or 128 and the number of the signal.
+    #[must_use]
+    pub fn status(&self) -> Option<i32> {
+        self.code
+            .or_else(|| self.signal.and_then(|signal| signal.checked_add(128)))
+    }
+
+    /// The last line of its standard error that is not blank, fit to be shown: at most 300 characters, none of them a
+    /// control character.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        let said = String::from_utf8_lossy(&self.stderr);
+        let line = said.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+        Some(
+            line.chars()
+                .filter(|character| !character.is_control())
+                .take(300)
+                .collect(),
+        )
+    }
 }
 
 /// Why a command gave no exit status.
@@ -111,8 +153,7 @@ pub enum CommandError {
 
 /// Runs `command` to its end, with an empty standard input. `on_line` gets each line without its line end.
 ///
-/// A request to stop ends the command with SIGTERM, then SIGKILL. A request that was made before the call does not
-/// count: hooks after an interrupted operation still run.
+/// A request to stop ends the command with SIGTERM, then SIGKILL; one that was made before keeps it from being started.
 ///
 /// # Errors
 /// [`CommandError`]: it did not start, ran out of time, or the operation was asked to stop.
@@ -122,6 +163,9 @@ pub fn run(
     on_line: &mut dyn FnMut(Stream, &str),
 ) -> Result<Finished, CommandError> {
     let program = || command.program.to_string_lossy().into_owned();
+    if cancel.is_requested() {
+        return Err(CommandError::Cancelled { program: program() });
+    }
     let mut process = Command::new(&command.program);
     // A group of its own: when it has to end, what it started ends with it.
     process.process_group(0);
@@ -131,89 +175,178 @@ pub fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     process.envs(command.env.iter().map(|(name, value)| (name, value)));
-    // Before the command begins: what is asked for while it starts counts.
-    let ignore_cancel = cancel.is_requested();
     let mut child = process.spawn().map_err(|source| CommandError::Start {
         program: program(),
         source,
     })?;
-
-    let (sender, lines) = mpsc::sync_channel(64);
-    if let Some(stdout) = child.stdout.take() {
-        read_lines(Stream::Stdout, stdout, sender.clone());
+    let ended = attend(&mut child, command, cancel, on_line);
+    if !matches!(ended, Ok(Ended::Itself(_))) {
+        end(&mut child);
     }
-    if let Some(stderr) = child.stderr.take() {
-        read_lines(Stream::Stderr, stderr, sender.clone());
+    match ended {
+        Ok(Ended::Itself(finished)) => Ok(finished),
+        Ok(Ended::Cancelled) => Err(CommandError::Cancelled { program: program() }),
+        Ok(Ended::TimedOut(limit)) => Err(CommandError::Timeout {
+            program: program(),
+            limit,
+        }),
+        Err(source) => Err(CommandError::Wait {
+            program: program(),
+            source,
+        }),
     }
-    drop(sender);
+}
 
+/// How the wait for a command ended.
+enum Ended {
+    /// It has ended and is reaped.
+    Itself(Finished),
+    /// The operation is asked to stop.
+    Cancelled,
+    /// This limit is over.
+    TimedOut(Duration),
+}
+
+/// Reads what it says until it has ended.
+fn attend(
+    child: &mut Child,
+    command: &CommandLine,
+    cancel: &Cancel,
+    on_line: &mut dyn FnMut(Stream, &str),
+) -> io::Result<Ended> {
     let deadline = command
         .timeout
-        .and_then(|limit| Instant::now().checked_add(limit));
+        .and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)));
+    let mut sources: Vec<Source> = [
+        (Stream::Stdout, child.stdout.take().map(OwnedFd::from)),
+        (Stream::Stderr, child.stderr.take().map(OwnedFd::from)),
+    ]
+    .into_iter()
+    .filter_map(|(stream, pipe)| Some(Source::new(stream, pipe?)))
+    .collect();
     let mut finished = Finished::default();
-    let mut open = true;
+    let mut hear = |stream, line: &[u8]| {
+        keep(&mut finished, stream, line);
+        on_line(
+            stream,
+            String::from_utf8_lossy(line).trim_end_matches(['\n', '\r']),
+        );
+    };
     let mut pause = Duration::from_millis(1);
+    let mut gone: Option<Instant> = None;
     loop {
-        if open {
-            match lines.recv_timeout(Duration::from_millis(50)) {
-                Ok((stream, line)) => {
-                    keep(&mut finished, stream, &line);
-                    on_line(
-                        stream,
-                        String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']),
-                    );
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => open = false,
+        let silent = sources.is_empty() || !listen(&mut sources, &mut hear)?;
+        // It stays a zombie until nothing more is heard: so its number, which is its group's, is not used again.
+        if gone.is_none() && (silent || command.orphans == Orphans::Leave) && has_ended(child)? {
+            gone = Some(Instant::now());
+        }
+        let heard = sources.is_empty()
+            || (command.orphans == Orphans::Leave && gone.is_some_and(|gone| gone.elapsed() >= LAST_WORDS));
+        if gone.is_some() && heard {
+            for mut source in sources.drain(..) {
+                source.flush(&mut hear);
             }
-        } else {
-            let status = child.try_wait().map_err(|source| CommandError::Wait {
-                program: program(),
-                source,
-            })?;
-            if let Some(status) = status {
-                finished.code = status.code();
-                finished.signal = status.signal();
-                return Ok(finished);
-            }
+            let status = child.wait()?;
+            finished.code = status.code();
+            finished.signal = status.signal();
+            return Ok(Ended::Itself(finished));
+        }
+        if cancel.is_requested() {
+            return Ok(Ended::Cancelled);
+        }
+        if let Some((_, limit)) = deadline.filter(|(at, _)| Instant::now() >= *at) {
+            return Ok(Ended::TimedOut(limit));
+        }
+        if sources.is_empty() {
             std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(50));
-        }
-        if !ignore_cancel && cancel.is_requested() {
-            end(&mut child);
-            return Err(CommandError::Cancelled { program: program() });
-        }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            end(&mut child);
-            let limit = command.timeout.unwrap_or_default();
-            return Err(CommandError::Timeout {
-                program: program(),
-                limit,
-            });
+            pause = (pause * 2).min(GLANCE);
         }
     }
 }
 
-fn read_lines(
+/// Whether it has ended; it is not reaped by that.
+fn has_ended(child: &Child) -> io::Result<bool> {
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    Ok(rustix::process::waitid(WaitId::Pid(pid), options)?.is_some())
+}
+
+/// One stream of a running command, and the line that is not whole yet.
+struct Source {
     stream: Stream,
-    source: impl Read + Send + 'static,
-    sender: mpsc::SyncSender<(Stream, Vec<u8>)>,
-) {
-    std::thread::spawn(move || {
-        let mut source = std::io::BufReader::new(source);
-        loop {
-            let mut line = Vec::new();
-            let limit = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
-            match std::io::BufRead::read_until(&mut Read::take(&mut source, limit), b'\n', &mut line) {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {
-                    if sender.send((stream, line)).is_err() {
-                        return;
-                    }
-                }
+    pipe: File,
+    line: Vec<u8>,
+}
+
+impl Source {
+    fn new(stream: Stream, pipe: OwnedFd) -> Self {
+        Self {
+            stream,
+            pipe: File::from(pipe),
+            line: Vec::new(),
+        }
+    }
+
+    /// Takes what has come; `false` at the end.
+    fn read(&mut self, buffer: &mut [u8], hear: &mut dyn FnMut(Stream, &[u8])) -> io::Result<bool> {
+        let length = match self.pipe.read(buffer) {
+            Ok(0) => {
+                self.flush(hear);
+                return Ok(false);
+            }
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        for piece in buffer
+            .get(..length)
+            .unwrap_or_default()
+            .split_inclusive(|byte| *byte == b'\n')
+        {
+            if self.line.len().saturating_add(piece.len()) > MAX_LINE {
+                self.flush(hear);
+            }
+            self.line.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                self.flush(hear);
             }
         }
-    });
+        Ok(true)
+    }
+
+    fn flush(&mut self, hear: &mut dyn FnMut(Stream, &[u8])) {
+        if !self.line.is_empty() {
+            hear(self.stream, &self.line);
+            self.line.clear();
+        }
+    }
+}
+
+/// Waits a moment for what is said; streams that have ended are gone afterwards. `false` if nothing was.
+fn listen(sources: &mut Vec<Source>, hear: &mut dyn FnMut(Stream, &[u8])) -> io::Result<bool> {
+    let mut watched: Vec<PollFd<'_>> = sources
+        .iter()
+        .map(|source| PollFd::new(&source.pipe, PollFlags::IN))
+        .collect();
+    let moment = Timespec::try_from(GLANCE).ok();
+    match poll(&mut watched, moment.as_ref()) {
+        Ok(0) | Err(Errno::INTR) => return Ok(false),
+        Ok(_) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let ready: Vec<bool> = watched.iter().map(|one| !one.revents().is_empty()).collect();
+    let mut buffer = [0; 16 * 1024];
+    let mut open = Vec::with_capacity(sources.len());
+    for (mut source, ready) in std::mem::take(sources).into_iter().zip(ready) {
+        if !ready || source.read(&mut buffer, hear)? {
+            open.push(source);
+        }
+    }
+    *sources = open;
+    Ok(true)
 }
 
 fn keep(finished: &mut Finished, stream: Stream, line: &[u8]) {
@@ -230,9 +363,7 @@ fn keep(finished: &mut Finished, stream: Stream, line: &[u8]) {
 
 /// SIGTERM to the command and what it started, some time to obey, SIGKILL; always reaps.
 fn end(child: &mut Child) {
-    let pid = i32::try_from(child.id())
-        .ok()
-        .and_then(rustix::process::Pid::from_raw);
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if let Some(pid) = pid {
         let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::TERM);
     }
@@ -240,7 +371,7 @@ fn end(child: &mut Child) {
     let start = Instant::now();
     while start.elapsed() < GRACE {
         let ended = matches!(child.try_wait(), Ok(Some(_)));
-        if ended && pid.is_none_or(|pid| rustix::process::test_kill_process_group(pid).is_err()) {
+        if ended && !pid.is_some_and(group_lives) {
             return;
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -249,6 +380,30 @@ fn end(child: &mut Child) {
         let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
     }
     let _ = child.wait();
+}
+
+/// Whether any process of the group still runs. Those that have ended and wait for somebody to reap them (init takes its
+/// time in some containers) do not.
+fn group_lives(group: Pid) -> bool {
+    if rustix::process::test_kill_process_group(group).is_err() {
+        return false;
+    }
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return true;
+    };
+    processes.flatten().any(|process| {
+        // Behind the name, which may hold anything: state, parent, group.
+        let stat = std::fs::read(process.path().join("stat")).unwrap_or_default();
+        let stat = String::from_utf8_lossy(&stat);
+        let mut fields = stat
+            .rsplit_once(')')
+            .map_or("", |(_, rest)| rest)
+            .split_whitespace();
+        let state = fields.next();
+        let of_group =
+            fields.nth(1).and_then(|field| field.parse().ok()) == Some(group.as_raw_nonzero().get());
+        of_group && !matches!(state, Some("Z" | "X"))
+    })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::command::{self, CommandError, CommandLine, Finished, Stream};
 use super::environment;
 use crate::config::ServerConfig;
-use crate::context::Context;
+use crate::context::{Cancel, Context};
 use crate::failure::{Class, Failure};
 
 /// Name under which the log records hook scripts.
@@ -199,7 +199,14 @@ impl Hook<'_> {
             ..CommandLine::shell(self.script)
         };
         log::debug!(target: TARGET, "Attempt to run {}: {}", self.option, self.script);
-        let result = command::run(&command, ctx.cancel, &mut |stream, line| match stream {
+        // Scripts after an interrupted operation still run.
+        let unasked = Cancel::new();
+        let cancel = if ctx.cancel.is_requested() {
+            &unasked
+        } else {
+            ctx.cancel
+        };
+        let result = command::run(&command, cancel, &mut |stream, line| match stream {
             Stream::Stdout => log::debug!(target: TARGET, "{line}"),
             Stream::Stderr => log::warn!(target: TARGET, "{line}"),
         });

@@ -1,7 +1,9 @@
-//! What operations need from the host: running commands, hook scripts, background children, signals to processes.
+//! What operations need from the host: running commands here and on other hosts, hook scripts, background children, signals to processes.
 
 pub mod command;
 pub mod environment;
 pub mod filter;
 pub mod hooks;
 pub mod process;
+pub mod remote;
+pub mod shell;

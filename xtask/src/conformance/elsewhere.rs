@@ -76,11 +76,6 @@ const ELSEWHERE: &[Elsewhere] = &[
         &["barman-core/tests/config_mistakes.rs::broken_files_tell_what_is_right"],
     ),
     (
-        "config-20",
-        Words,
-        &["barman-core/tests/config_mistakes.rs::options_of_object_storage_and_snapshots_are_checked"],
-    ),
-    (
         "all-4",
         Caller,
         &["barman-cli/tests/e2e_session.rs::progress_is_shown_on_terminals_alone"],

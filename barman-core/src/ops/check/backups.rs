@@ -6,7 +6,6 @@ use barman_catalog::{BackupStatus, retention};
 
 use super::facts::Facts;
 use super::report::CheckResult;
-use crate::config::BackupMethod;
 use crate::format;
 use crate::ops::wal_codec::WalCodec;
 
@@ -161,34 +160,4 @@ pub fn redundancy(facts: &mut Facts<'_, '_>) -> Found {
         ok: have >= expected,
         ..CheckResult::ok("minimum redundancy requirements", hint)
     }])
-}
-
-/// The checks of the backup method. The names of programs that are built in here stay, because monitoring knows them.
-pub fn method(facts: &mut Facts<'_, '_>) -> Found {
-    let config = facts.config();
-    if config.is_passive() {
-        return Ok(vec![CheckResult::failed(
-            "ssh",
-            "passive nodes are not available yet",
-        )]);
-    }
-    let unavailable = |check: &str| {
-        let hint = format!("backup_method '{}' is not available yet", config.backup_method);
-        Ok(vec![CheckResult::failed(check, hint)])
-    };
-    match config.backup_method {
-        BackupMethod::Postgres => {
-            let mut found = vec![
-                CheckResult::ok("pg_basebackup", ""),
-                CheckResult::ok("pg_basebackup compatible", ""),
-            ];
-            if facts.postgres_is_up {
-                found.push(CheckResult::ok("pg_basebackup supports tablespaces mapping", ""));
-            }
-            Ok(found)
-        }
-        BackupMethod::Rsync | BackupMethod::Snapshot => unavailable("ssh"),
-        BackupMethod::LocalRsync => unavailable("local PGDATA"),
-        BackupMethod::LocalToCloud => unavailable("backup method"),
-    }
 }

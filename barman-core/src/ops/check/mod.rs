@@ -9,6 +9,7 @@ mod backups;
 mod connections;
 mod facts;
 mod host;
+mod methods;
 mod report;
 mod table;
 mod wal_archive;

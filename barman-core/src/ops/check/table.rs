@@ -2,7 +2,7 @@
 
 use super::facts::Facts;
 use super::report::CheckResult;
-use super::{archivers, backups, connections, host, wal_archive};
+use super::{archivers, backups, connections, host, methods, wal_archive};
 
 /// One check, or one group of checks that share what they look at.
 pub struct CheckEntry {
@@ -111,7 +111,7 @@ pub fn entries() -> &'static [CheckEntry] {
         entry("compression settings", always, backups::compression),
         entry("failed backups", always, backups::failed_backups),
         entry("minimum redundancy requirements", always, backups::redundancy),
-        entry("backup method", active, backups::method),
+        entry("backup method", active, methods::method),
         entry("configuration", always, host::configuration),
         entry("systemid coherence", always, connections::systemid),
         entry("receive-wal running", streams, archivers::streaming),

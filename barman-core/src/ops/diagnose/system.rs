@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::config::ServerConfig;
-use crate::context::{Cancel, Context};
-use crate::host::command::{self, CommandLine};
-use crate::host::environment::search_path;
-use crate::ops::restore::settings::quote_shell;
+use crate::context::Context;
+use crate::host::command::{self, CommandLine, Finished};
+use crate::host::remote::RemoteHost;
+use crate::host::shell;
 
 /// What a host says of itself; empty texts for what it does not tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -45,46 +45,41 @@ m";
 impl SystemInfo {
     /// This host's.
     pub(super) fn of_this_host(ctx: &Context<'_>) -> Self {
-        asked(CommandLine::shell(SCRIPT), ctx.cancel).unwrap_or_else(|reason| {
+        let command = CommandLine {
+            timeout: Some(PATIENCE),
+            ..CommandLine::shell(SCRIPT)
+        };
+        let answer = command::run(&command, ctx.cancel, &mut |_, _| {});
+        let info = answer
+            .map_err(|error| error.to_string())
+            .and_then(|finished| answers_of(&finished));
+        info.unwrap_or_else(|reason| {
             log::warn!(target: "barman.diagnose", "cannot ask this host: {reason}");
             Self::default()
         })
     }
 
-    /// That of PostgreSQL's host.
+    /// That of PostgreSQL's host, by the option `ssh_command`.
     ///
     /// # Errors
     /// Why it cannot be reached.
     pub(super) fn by_ssh(ssh: &str, config: &ServerConfig, ctx: &Context<'_>) -> Result<Self, String> {
-        let remote = format!("sh -c {}", quote_shell(SCRIPT));
-        let script = format!(
-            "{ssh} -o BatchMode=yes -o StrictHostKeyChecking=no {}",
-            quote_shell(&remote)
-        );
-        let path = search_path(config.path_prefix.as_deref());
-        let command = CommandLine {
-            env: path.map(|path| ("PATH".to_owned(), path)).into_iter().collect(),
-            ..CommandLine::shell(&script)
-        };
-        asked(command, ctx.cancel)
+        let host =
+            RemoteHost::by_shell(ssh, config.path_prefix.as_deref()).ok_or("ssh_command has no words")?;
+        let command = format!("sh -c {}", shell::quote(SCRIPT));
+        let finished = host
+            .run(&command, PATIENCE, ctx.cancel)
+            .map_err(|error| error.to_string())?;
+        answers_of(&finished)
     }
 }
 
-fn asked(command: CommandLine, cancel: &Cancel) -> Result<SystemInfo, String> {
-    let command = CommandLine {
-        timeout: Some(PATIENCE),
-        ..command
-    };
-    let finished = command::run(&command, cancel, &mut |_, _| {}).map_err(|error| error.to_string())?;
-    let text = String::from_utf8_lossy(&finished.stdout).into_owned();
-    parsed(&text).ok_or_else(|| {
-        let said = String::from_utf8_lossy(&finished.stderr);
-        let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
-        match (last, finished.code) {
-            (Some(line), _) => line.to_owned(),
-            (None, Some(code)) => format!("the command ended with {code} without an answer"),
-            (None, None) => "the command was killed".to_owned(),
-        }
+fn answers_of(finished: &Finished) -> Result<SystemInfo, String> {
+    let text = String::from_utf8_lossy(&finished.stdout);
+    parsed(&text).ok_or_else(|| match (finished.complaint(), finished.status()) {
+        (Some(line), _) => line,
+        (None, Some(status)) => format!("the command ended with {status} without an answer"),
+        (None, None) => "the command was killed".to_owned(),
     })
 }
 
@@ -104,7 +99,7 @@ fn parsed(text: &str) -> Option<SystemInfo> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::{Silent, SystemClock};
+    use crate::context::{Cancel, Silent, SystemClock};
 
     fn ctx_of(cancel: &Cancel) -> Context<'_> {
         Context {

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::options::{TargetAction, TargetTimeline};
+use crate::host::shell;
 
 /// The target in the form in which it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -71,7 +72,7 @@ pub fn lines(input: &SettingsInput<'_>) -> Vec<String> {
     match input.source {
         WalSource::PgWal => {}
         WalSource::Directory(directory) => {
-            let directory = quote_shell(&directory.to_string_lossy()).replace('%', "%%");
+            let directory = shell::quote(&directory.to_string_lossy()).replace('%', "%%");
             lines.push(format!(
                 "restore_command = {}",
                 quote_setting(&format!("cp {directory}/%f %p"))
@@ -86,12 +87,12 @@ pub fn lines(input: &SettingsInput<'_>) -> Vec<String> {
         WalSource::GetWal { server, user, config } => {
             let config = config
                 .as_ref()
-                .map(|path| format!("-c {} ", quote_shell(&path.to_string_lossy())))
+                .map(|path| format!("-c {} ", shell::quote(&path.to_string_lossy())))
                 .unwrap_or_default();
             // The second blank of the standby form is Barman's.
             let partial = if input.standby { "" } else { "-P" };
             let command =
-                format!("barman {config}get-wal {partial} {}", quote_shell(server)).replace('%', "%%");
+                format!("barman {config}get-wal {partial} {}", shell::quote(server)).replace('%', "%%");
             lines.push(format!(
                 "# The 'barman get-wal' command must run as '{}' user",
                 one_line(user)
@@ -192,17 +193,6 @@ pub fn quote_setting(value: &str) -> String {
     }
     quoted.push('\'');
     quoted
-}
-
-/// A word for a shell: as it is when every character is harmless, otherwise between single quotes.
-#[must_use]
-pub fn quote_shell(word: &str) -> String {
-    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"_./@%+=:,-".contains(&byte);
-    if !word.is_empty() && word.bytes().all(harmless) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
 }
 
 fn one_line(text: &str) -> String {

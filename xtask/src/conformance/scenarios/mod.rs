@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod check_ssh;
 mod check_states;
 mod compression;
 mod config_update;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Scenario> {
         states::scenarios(),
         check::scenarios(),
         check_states::scenarios(),
+        check_ssh::scenarios(),
         configuration::scenarios(),
         config_update::scenarios(),
         show_servers::scenarios(),
