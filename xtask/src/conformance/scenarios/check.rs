@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::{ANY_HINT, UNKNOWN_SERVER, VARIED};
 use crate::conformance::catalogue::Home;
 use crate::conformance::compare::Look;
+use crate::conformance::execute::Stage;
 use crate::conformance::normalise::Rule::{Duration, Instant, Pid};
 use crate::conformance::scenario::{Scenario, scenario};
 use crate::conformance::state::{Catalogue, Live, PLAIN, State};
@@ -320,6 +321,7 @@ fn crons() -> Vec<Scenario> {
                 PLAIN.catalogue(Catalogue::Made(waiting)),
             )
             .run("cron")
+            .then(Stage::settle)
             .run("list-backups main")
             // Held by whichever child of cron still runs.
             .files("home/.main-2*.lock", Look::Nothing),
