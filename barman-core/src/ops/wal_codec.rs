@@ -81,7 +81,7 @@ impl<'a> WalCodec<'a> {
         }
     }
 
-    /// Reads the plain content of a file from its beginning. The file's position does not change. A filter asks
+    /// Reads the plain content of a file from its beginning, by several threads where that helps. The file's position does not change. A filter asks
     /// `cancelled` several times a second, and fails when it says yes.
     ///
     /// # Errors
@@ -89,12 +89,14 @@ impl<'a> WalCodec<'a> {
     pub(crate) fn reader<'f>(
         &self,
         algorithm: Algorithm,
+        threads: usize,
         file: &'f File,
         cancelled: &'f dyn Fn() -> bool,
     ) -> io::Result<Box<dyn Read + 'f>> {
         if algorithm != Algorithm::Custom {
-            return Ok(Box::new(codec::decoder(
+            return Ok(Box::new(codec::decoder_on(
                 algorithm,
+                threads,
                 FromStart { file, offset: 0 },
             )?));
         }

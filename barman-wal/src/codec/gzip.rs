@@ -4,56 +4,70 @@
 //!
 //! Members stand for themselves: for every other program, a file that is cut between two of them is a whole, shorter
 //! file. Each member of several therefore has a field in its header (an extra field, RFC 1952, 2.3.1.1, which programs
-//! pass over) with its number and whether it is the last: [`Label`]. Our reader knows by it what is missing.
+//! pass over) with its number, whether it is the last, and its length: [`Label`]. Our reader knows by it what is missing,
+//! and where the next member begins before it has decompressed this one (`parts.rs`).
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 
 use libdeflater::{CompressionLvl, Compressor};
 
+use super::pool::{Pending, Pool};
+
 /// The size of a piece, bytes: as long as the second cache of most processors, and costs a thousandth in size.
-const PIECE: usize = 1 << 20;
+pub(super) const PIECE: usize = 1 << 20;
+/// A member is never longer, bytes: what does not compress takes a few bytes more for each block of some thousand.
+pub(super) const MOST: usize = PIECE + PIECE / 128;
 /// Pieces on their way beyond one for each thread: what bounds memory.
-const AHEAD: usize = 2;
+pub(super) const AHEAD: usize = 2;
 /// More do not help: a segment has sixteen pieces, and the output is written by one.
-const MOST_THREADS: usize = 8;
+pub(super) const MOST_THREADS: usize = 8;
 /// No time, no name, an unknown system: the same content gives the same bytes.
 const HEADER: [u8; 10] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255];
 /// The flag in the header's fourth byte: an extra field follows.
 const EXTRA: u8 = 4;
-/// The header of a member of several, up to its number: an extra field of 8 bytes, the subfield `BW` of 4.
-const LABELLED: [u8; 16] = [0x1F, 0x8B, 8, EXTRA, 0, 0, 0, 0, 0, 255, 8, 0, b'B', b'W', 4, 0];
+/// The header of a member of several, up to its number: an extra field of 12 bytes, the subfield `BW` of 8.
+const LABELLED: [u8; 16] = [0x1F, 0x8B, 8, EXTRA, 0, 0, 0, 0, 0, 255, 12, 0, b'B', b'W', 8, 0];
 /// What is behind the content of a member, bytes: its CRC and its size.
-const TRAILER: usize = 8;
+pub(super) const TRAILER: usize = 8;
 
-/// The place of a member among several that belong together; 4 bytes in its header, the least significant first: twice
-/// the number, plus one in the last.
+/// The place of a member among several that belong together: 8 bytes in its header, two numbers, each with the least
+/// significant byte first. The first is twice the member's number, plus one in the last; the second its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Label {
     /// From 0.
     pub(super) number: u32,
     pub(super) last: bool,
+    /// Of the whole member from its header to its trailer, bytes; whatever the file says.
+    pub(super) length: u32,
 }
 
 impl Label {
     /// The length of a header that holds one, bytes.
-    pub(super) const HEADER: usize = LABELLED.len() + 4;
+    pub(super) const HEADER: usize = LABELLED.len() + 8;
 
     /// That of the member that begins like this; `None`: it stands alone, or another program wrote it.
     pub(super) fn of(head: &[u8]) -> Option<Self> {
-        let (word, _) = head.strip_prefix(&LABELLED)?.split_first_chunk()?;
+        let (word, rest) = head.strip_prefix(&LABELLED)?.split_first_chunk()?;
         let word = u32::from_le_bytes(*word);
+        let (length, _) = rest.split_first_chunk()?;
         Some(Self {
             number: word / 2,
             last: word % 2 == 1,
+            length: u32::from_le_bytes(*length),
         })
     }
 
-    fn word(self) -> u32 {
-        self.number * 2 + u32::from(self.last)
+    /// Its length, if a member can be so long.
+    pub(super) fn possible_length(self) -> Option<usize> {
+        usize::try_from(self.length)
+            .ok()
+            .filter(|length| (Self::HEADER + TRAILER..=MOST).contains(length))
+    }
+
+    fn header(self) -> Vec<u8> {
+        let word = self.number * 2 + u32::from(self.last);
+        [&LABELLED[..], &word.to_le_bytes(), &self.length.to_le_bytes()].concat()
     }
 }
 
@@ -65,15 +79,17 @@ pub(super) struct Gzip<W> {
     piece: Vec<u8>,
     number: u32,
     /// Begun with the second piece: small files need no threads.
-    pool: Option<Pool>,
+    pool: Option<Pool<Piece, Packed>>,
     alone: Option<Compressor>,
-    pending: VecDeque<Receiver<io::Result<Vec<u8>>>>,
+    pending: VecDeque<Pending<Packed>>,
 }
+
+pub(super) type Packed = io::Result<Vec<u8>>;
 
 struct Piece {
     content: Vec<u8>,
-    label: Label,
-    reply: SyncSender<io::Result<Vec<u8>>>,
+    number: u32,
+    last: bool,
 }
 
 impl<W: Write> Gzip<W> {
@@ -105,15 +121,16 @@ impl<W: Write> Gzip<W> {
 
     fn submit(&mut self, last: bool) -> io::Result<()> {
         if self.pool.is_none() && self.threads > 1 && !last {
-            self.pool = Pool::new(self.threads, self.level);
+            let level = self.level;
+            self.pool = Pool::new(self.threads, "gzip", || {
+                let mut compressor = Compressor::new(level);
+                move |piece: Piece| pack(&mut compressor, &piece.content, piece.number, piece.last)
+            });
             if self.pool.is_none() {
                 self.threads = 1;
             }
         }
-        let label = Label {
-            number: self.number,
-            last,
-        };
+        let number = self.number;
         // Half of the numbers that fit: 2 PiB of content.
         self.number = self
             .number
@@ -123,18 +140,16 @@ impl<W: Write> Gzip<W> {
         let Some(pool) = &self.pool else {
             let level = self.level;
             let compressor = self.alone.get_or_insert_with(|| Compressor::new(level));
-            let packed = pack(compressor, &self.piece, label)?;
+            let packed = pack(compressor, &self.piece, number, last)?;
             self.piece.clear();
             return self.output.write_all(&packed);
         };
         let content = std::mem::replace(&mut self.piece, Vec::with_capacity(if last { 0 } else { PIECE }));
-        let (reply, answer) = sync_channel(1);
-        pool.send(Piece {
+        self.pending.push_back(pool.submit(Piece {
             content,
-            label,
-            reply,
-        })?;
-        self.pending.push_back(answer);
+            number,
+            last,
+        }));
         if self.pending.len() >= self.threads + AHEAD {
             self.take_one()?;
         }
@@ -142,10 +157,10 @@ impl<W: Write> Gzip<W> {
     }
 
     fn take_one(&mut self) -> io::Result<()> {
-        let Some(answer) = self.pending.pop_front() else {
+        let (Some(pending), Some(pool)) = (self.pending.pop_front(), &self.pool) else {
             return Ok(());
         };
-        let packed = answer.recv().map_err(|_| gone())??;
+        let packed = pool.answer(&pending, None)??;
         self.output.write_all(&packed)
     }
 }
@@ -168,20 +183,19 @@ impl<W: Write> Write for Gzip<W> {
     }
 }
 
-fn gone() -> io::Error {
-    io::Error::other("a thread of the compressor ended")
-}
-
 /// A member.
-fn pack(compressor: &mut Compressor, content: &[u8], label: Label) -> io::Result<Vec<u8>> {
-    let the_only_one = Label {
-        number: 0,
-        last: true,
+pub(super) fn pack(compressor: &mut Compressor, content: &[u8], number: u32, last: bool) -> Packed {
+    let mut label = Label {
+        number,
+        last,
+        length: 0,
     };
-    let mut member = HEADER.to_vec();
-    if label != the_only_one {
-        member = [&LABELLED[..], &label.word().to_le_bytes()].concat();
-    }
+    let is_the_only_one = number == 0 && last;
+    let mut member = if is_the_only_one {
+        HEADER.to_vec()
+    } else {
+        label.header()
+    };
     let start = member.len();
     // As long as it can become; what the content does not take of it is never touched.
     member.resize(
@@ -197,62 +211,13 @@ fn pack(compressor: &mut Compressor, content: &[u8], label: Label) -> io::Result
     // Modulo 2^32, says the format; a piece is shorter.
     let size = u32::try_from(content.len()).map_err(io::Error::other)?;
     member.extend_from_slice(&size.to_le_bytes());
+    if !is_the_only_one {
+        // Only now it is known.
+        label.length = u32::try_from(member.len()).map_err(io::Error::other)?;
+        let header = member.get_mut(..start).unwrap_or_default();
+        header.copy_from_slice(&label.header());
+    }
     Ok(member)
-}
-
-/// Threads that compress pieces; they end with it.
-struct Pool {
-    pieces: Option<SyncSender<Piece>>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Pool {
-    /// `None` if the system gives no thread.
-    fn new(count: usize, level: CompressionLvl) -> Option<Self> {
-        let (sender, receiver) = sync_channel::<Piece>(count + AHEAD);
-        let receiver = Arc::new(Mutex::new(receiver));
-        let threads: Vec<_> = (0..count)
-            .map_while(|number| {
-                let pieces = Arc::clone(&receiver);
-                thread::Builder::new()
-                    .name(format!("gzip-{number}"))
-                    .spawn(move || work(&pieces, level))
-                    .ok()
-            })
-            .collect();
-        (!threads.is_empty()).then_some(Self {
-            pieces: Some(sender),
-            threads,
-        })
-    }
-
-    fn send(&self, piece: Piece) -> io::Result<()> {
-        self.pieces
-            .as_ref()
-            .ok_or_else(gone)?
-            .send(piece)
-            .map_err(|_| gone())
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        self.pieces = None;
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn work(pieces: &Mutex<Receiver<Piece>>, level: CompressionLvl) {
-    let mut compressor = Compressor::new(level);
-    loop {
-        let next = pieces.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(piece) = next else { return };
-        let packed = pack(&mut compressor, &piece.content, piece.label);
-        // Nobody waits for it any more when the output has failed.
-        let _ = piece.reply.send(packed);
-    }
 }
 
 #[cfg(test)]
@@ -332,17 +297,15 @@ mod tests {
         let parts = members(&stored);
         let labels: Vec<_> = parts
             .iter()
-            .map(|part| Label::of(part).map(|label| (label.number, label.last)))
+            .map(|part| Label::of(part).map(|label| (label.number, label.last, label.possible_length())))
             .collect();
-        assert_eq!(
-            labels,
-            [
-                Some((0, false)),
-                Some((1, false)),
-                Some((2, false)),
-                Some((3, true))
-            ]
-        );
+        let expected = [(0, false), (1, false), (2, false), (3, true)];
+        let expected: Vec<_> = expected
+            .iter()
+            .zip(&parts)
+            .map(|((number, last), part)| Some((*number, *last, Some(part.len()))))
+            .collect();
+        assert_eq!(labels, expected);
         for count in 1..4 {
             let first = parts[..count].concat();
             assert_eq!(fault(&first), Fault::Truncated, "{count}");
@@ -379,6 +342,15 @@ mod tests {
         // Two that are whole, one after the other.
         let row = [&stored[..], &small, &stored].concat();
         assert!(unpack(&row).unwrap() == [&content[..], b"WAL", &content].concat());
+    }
+
+    #[test]
+    fn no_member_is_longer_than_the_longest() {
+        let mut compressor = Compressor::new(CompressionLvl::new(1).unwrap());
+        assert!(Label::HEADER + compressor.deflate_compress_bound(PIECE) + TRAILER <= MOST);
+        let member = pack(&mut compressor, &noise(PIECE), 1, false).unwrap();
+        let label = Label::of(&member).unwrap();
+        assert!(member.len() > PIECE && label.possible_length() == Some(member.len()));
     }
 
     #[test]

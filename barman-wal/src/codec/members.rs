@@ -5,6 +5,8 @@ use std::io::{self, Read};
 
 use super::error::{DecodeError, Fault};
 use super::input::{Input, is_skippable};
+#[cfg(feature = "gzip")]
+use super::parts::Parts;
 use super::{Algorithm, CodecError};
 
 /// Memory for the dictionary of one xz stream, bytes: twice what `xz -9` takes. The window of a zstd frame gets as much.
@@ -22,12 +24,21 @@ pub(super) struct Members<R> {
     /// The number of the member that must follow: what was read is one of several.
     #[cfg(feature = "gzip")]
     awaited: Option<u32>,
+    /// The members that were read as wholes; what is in them comes before what `state` tells.
+    #[cfg(feature = "gzip")]
+    parts: Parts,
+    /// Of the input, while there are still members from before it.
+    #[cfg(feature = "gzip")]
+    late: Option<io::Error>,
 }
 
 enum State {
     /// Before the first member.
     Start,
     Inside,
+    /// In a member of so many bytes that is read as a whole.
+    #[cfg(feature = "gzip")]
+    Part(usize),
     /// Behind a member.
     Between,
     Done,
@@ -161,7 +172,9 @@ fn difference(after: u64, before: u64) -> usize {
 }
 
 impl<R: Read> Members<R> {
-    pub(super) fn new(algorithm: Algorithm, input: R) -> Result<Self, CodecError> {
+    pub(super) fn new(algorithm: Algorithm, threads: usize, input: R) -> Result<Self, CodecError> {
+        #[cfg(not(feature = "gzip"))]
+        let _ = threads;
         Ok(Self {
             input: Input::new(input),
             algorithm: algorithm.format(),
@@ -169,6 +182,10 @@ impl<R: Read> Members<R> {
             state: State::Start,
             #[cfg(feature = "gzip")]
             awaited: None,
+            #[cfg(feature = "gzip")]
+            parts: Parts::new(threads),
+            #[cfg(feature = "gzip")]
+            late: None,
         })
     }
 
@@ -178,10 +195,12 @@ impl<R: Read> Members<R> {
             return Ok(Err(fault));
         }
         #[cfg(feature = "gzip")]
-        if self.algorithm == Algorithm::Gzip
-            && let Some(fault) = self.follow_labels()?
-        {
-            return Ok(Err(fault));
+        if self.algorithm == Algorithm::Gzip {
+            match self.follow_labels()? {
+                Ok(Some(length)) => return Ok(Ok(State::Part(length))),
+                Ok(None) => {}
+                Err(fault) => return Ok(Err(fault)),
+            }
         }
         let magic = self.algorithm.magic();
         let head = self.input.peek(magic.len())?;
@@ -229,27 +248,79 @@ impl<R: Read> Members<R> {
         })
     }
 
-    /// Whether the next member, or the end, is what the members before it ask for.
+    /// Whether the next member, or the end, is what the members before it ask for. The length of the member if its
+    /// label tells it.
     #[cfg(feature = "gzip")]
-    fn follow_labels(&mut self) -> io::Result<Option<Fault>> {
+    fn follow_labels(&mut self) -> io::Result<Result<Option<usize>, Fault>> {
         use super::gzip::Label;
         let head = self.input.peek(Label::HEADER)?;
         let cut = head.len() < Label::HEADER;
         let label = Label::of(head);
-        let fault = match (self.awaited, label) {
-            (Some(_), None) if cut => Some(Fault::Truncated),
+        let corrupt = |what: String| Ok(Err(Fault::Corrupt(what)));
+        match (self.awaited, label) {
+            (Some(_), None) if cut => return Ok(Err(Fault::Truncated)),
             (Some(number), label) if label.is_none_or(|label| label.number != number) => {
-                Some(Fault::Corrupt(format!("its part {number} is missing")))
+                return corrupt(format!("its part {number} is missing"));
             }
             (None, Some(label)) if label.number != 0 => {
-                Some(Fault::Corrupt("its beginning is missing".to_owned()))
+                return corrupt("its beginning is missing".to_owned());
             }
-            _ => None,
-        };
+            _ => {}
+        }
         self.awaited = label
             .filter(|label| !label.last)
             .and_then(|label| label.number.checked_add(1));
-        Ok(fault)
+        let Some(label) = label else {
+            return Ok(Ok(None));
+        };
+        match label.possible_length() {
+            Some(length) => Ok(Ok(Some(length))),
+            None => corrupt(format!("no part can have {} bytes", label.length)),
+        }
+    }
+
+    /// Goes on in the input up to where `read` must act; with several threads, some members further than what is read.
+    #[cfg(feature = "gzip")]
+    fn read_ahead(&mut self) -> io::Result<()> {
+        while self.parts.has_room() {
+            let found = match self.state {
+                State::Part(length) => self.parts.fetch(&mut self.input, length).map(|whole| {
+                    if whole {
+                        Ok(State::Between)
+                    } else {
+                        Err(Fault::Truncated)
+                    }
+                }),
+                State::Between if !self.parts.is_empty() => self.begin(false),
+                _ => return Ok(()),
+            };
+            match found? {
+                Ok(state) => self.state = state,
+                Err(what) => drop(self.fail(what)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Content of the members that are read as wholes; 0: what comes next is not in them.
+    #[cfg(feature = "gzip")]
+    fn read_parts(&mut self, output: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.parts.give(output);
+            if count > 0 {
+                return Ok(count);
+            }
+            if self.late.is_none() {
+                self.late = self.read_ahead().err();
+            }
+            if self.parts.is_empty() {
+                return self.late.take().map_or(Ok(0), Err);
+            }
+            if let Err(what) = self.parts.advance() {
+                self.late = None;
+                return Err(self.fail(what));
+            }
+        }
     }
 
     fn fail(&mut self, what: Fault) -> io::Error {
@@ -268,8 +339,15 @@ impl<R: Read> Read for Members<R> {
             return Ok(0);
         }
         loop {
+            #[cfg(feature = "gzip")]
+            match self.read_parts(output)? {
+                0 => {}
+                count => return Ok(count),
+            }
             match &self.state {
                 State::Done => return Ok(0),
+                #[cfg(feature = "gzip")]
+                State::Part(_) => {}
                 State::Failed(error) => return Err(error.clone().into()),
                 State::Start | State::Between => {
                     let first = matches!(self.state, State::Start);

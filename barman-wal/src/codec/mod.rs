@@ -41,6 +41,10 @@ mod lz4;
 #[cfg(any(feature = "gzip", feature = "bzip2", feature = "xz", feature = "zstd"))]
 mod members;
 mod openpgp;
+#[cfg(feature = "gzip")]
+mod parts;
+#[cfg(feature = "gzip")]
+mod pool;
 mod read;
 #[cfg(feature = "snappy")]
 mod snappy;
@@ -53,7 +57,7 @@ use std::path::Path;
 pub use algorithm::{Algorithm, Level, UnknownAlgorithm};
 pub use error::{CodecError, DecodeError, Fault};
 pub use openpgp::looks_encrypted;
-pub use read::{Decoder, decoder};
+pub use read::{Decoder, decoder, decoder_on};
 pub use write::{Encoder, encoder, encoder_on};
 
 /// How many first bytes of a file [`Algorithm::detect`] and [`looks_encrypted`] look at.

@@ -32,16 +32,27 @@ enum Decoding<R: Read> {
 /// # Errors
 /// [`CodecError`].
 pub fn decoder<R: Read>(algorithm: Algorithm, input: R) -> Result<Decoder<R>, CodecError> {
+    decoder_on(algorithm, 1, input)
+}
+
+/// As [`decoder`], with so many threads, that of the caller included, for gzip as [`encoder`](super::encoder) writes it;
+/// the others use that of the caller. Each thread takes about 3 MiB. Only the caller's reads `input`, which is ahead of
+/// what is given; what is read does not depend on it.
+///
+/// # Errors
+/// [`CodecError`].
+pub fn decoder_on<R: Read>(algorithm: Algorithm, threads: usize, input: R) -> Result<Decoder<R>, CodecError> {
+    let _ = threads;
     let decoding = match algorithm.format() {
         Algorithm::None => Decoding::Plain(input),
         #[cfg(feature = "gzip")]
-        Algorithm::Gzip => members(algorithm, input)?,
+        Algorithm::Gzip => members(algorithm, threads, input)?,
         #[cfg(feature = "bzip2")]
-        Algorithm::Bzip2 => members(algorithm, input)?,
+        Algorithm::Bzip2 => members(algorithm, threads, input)?,
         #[cfg(feature = "xz")]
-        Algorithm::Xz => members(algorithm, input)?,
+        Algorithm::Xz => members(algorithm, threads, input)?,
         #[cfg(feature = "zstd")]
-        Algorithm::Zstd => members(algorithm, input)?,
+        Algorithm::Zstd => members(algorithm, threads, input)?,
         #[cfg(feature = "lz4")]
         Algorithm::Lz4 => Decoding::Lz4(Box::new(Lz4::new(input))),
         #[cfg(feature = "snappy")]
@@ -54,8 +65,10 @@ pub fn decoder<R: Read>(algorithm: Algorithm, input: R) -> Result<Decoder<R>, Co
 }
 
 #[cfg(any(feature = "gzip", feature = "bzip2", feature = "xz", feature = "zstd"))]
-fn members<R: Read>(algorithm: Algorithm, input: R) -> Result<Decoding<R>, CodecError> {
-    Ok(Decoding::Members(Box::new(Members::new(algorithm, input)?)))
+fn members<R: Read>(algorithm: Algorithm, threads: usize, input: R) -> Result<Decoding<R>, CodecError> {
+    Ok(Decoding::Members(Box::new(Members::new(
+        algorithm, threads, input,
+    )?)))
 }
 
 impl<R: Read> Read for Decoder<R> {

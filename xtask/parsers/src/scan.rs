@@ -66,6 +66,8 @@ pub const EXEMPT: &[(&str, &str)] = &[
     ("barman_pg::tls::absent::TlsSession::read", "stands for TLS in a build without it"),
     ("barman_pg::tls::session::TlsSession::read", "bytes as OpenSSL decrypts them; nothing is made of them"),
     ("barman_pg::tls::settings::TlsVersion::parse", "one of four words"),
+    ("barman_wal::codec::gzip::pack", "compresses"),
+    ("barman_wal::codec::pool::Pool::new", "begins threads; takes their name"),
     ("barman_wal::durable::atomic::write_atomic", "writes; gives back an error at most"),
 ];
 

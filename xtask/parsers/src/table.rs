@@ -86,6 +86,7 @@ pub static PARSERS: &[Parser] = &[
     row("wal", "archived_file", "archived WAL: first bytes, every compression", 8192, wal::archived_file, &[
         "barman_wal::codec::algorithm::Algorithm::detect",
         "barman_wal::codec::read::decoder",
+        "barman_wal::codec::read::decoder_on",
         "barman_wal::codec::gzip::Label::of",
         "barman_wal::codec::input::is_skippable",
         "barman_wal::codec::openpgp::looks_encrypted",

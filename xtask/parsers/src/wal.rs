@@ -255,6 +255,11 @@ pub fn archived_file(bytes: &[u8]) {
         let whole = unpack(algorithm, bytes);
         let pieces = unpack(algorithm, Dripping::new(bytes));
         assert_eq!(whole, pieces);
+        if algorithm == Algorithm::Gzip {
+            for threads in [2, 5] {
+                assert_eq!(whole, unpack_on(algorithm, threads, bytes), "{threads}");
+            }
+        }
         if algorithm == Algorithm::Gzip && whole.is_ok_and(|plain| !plain.is_empty()) {
             reached();
         }
@@ -266,8 +271,12 @@ pub fn archived_file(bytes: &[u8]) {
 }
 
 fn unpack(algorithm: Algorithm, input: impl Read) -> Result<Vec<u8>, ()> {
+    unpack_on(algorithm, 1, input)
+}
+
+fn unpack_on(algorithm: Algorithm, threads: usize, input: impl Read) -> Result<Vec<u8>, ()> {
     let mut plain = Vec::new();
-    let decoder = codec::decoder(algorithm, input).map_err(drop)?;
+    let decoder = codec::decoder_on(algorithm, threads, input).map_err(drop)?;
     decoder.take(UNPACKED).read_to_end(&mut plain).map_err(drop)?;
     Ok(plain)
 }

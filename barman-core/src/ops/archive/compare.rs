@@ -87,11 +87,11 @@ fn streams(
     cancelled: &dyn Fn() -> bool,
 ) -> Comparison {
     // That we cannot read a format says nothing of the file.
-    let mut source = match codec.reader(one, source, cancelled) {
+    let mut source = match codec.reader(one, 1, source, cancelled) {
         Ok(reader) => reader,
         Err(error) => return Comparison::StoredUnreadable(error),
     };
-    let mut stored = match codec.reader(other, stored, cancelled) {
+    let mut stored = match codec.reader(other, 1, stored, cancelled) {
         Ok(reader) => reader,
         Err(error) => return Comparison::StoredUnreadable(error),
     };

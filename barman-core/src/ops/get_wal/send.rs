@@ -64,13 +64,14 @@ impl Delivery<'_> {
         } else {
             (stored, wanted)
         };
-        let mut reader =
-            wal_codec
-                .reader(decode, source, &cancelled)
-                .map_err(|source| GetWalError::Compression {
-                    name: name.to_string(),
-                    source,
-                })?;
+        // A server waits for this file, and for nothing else.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut reader = wal_codec
+            .reader(decode, threads, source, &cancelled)
+            .map_err(|source| GetWalError::Compression {
+                name: name.to_string(),
+                source,
+            })?;
         let counted = Counted { output, bytes: 0 };
         let mut writer = codec::encoder(encode, wal_codec.level, counted).map_err(|source| {
             GetWalError::OutputCompression {
@@ -183,7 +184,7 @@ pub(super) fn plain_beginning(
     let algorithm = codec.stored_as(name, &codec::first_bytes(source)?);
     let cancelled = || cancel.is_requested();
     let mut bytes = Vec::new();
-    let reader = codec.reader(algorithm, source, &cancelled)?;
+    let reader = codec.reader(algorithm, 1, source, &cancelled)?;
     // A file that cannot be read to there tells nothing.
     let _ = reader
         .take(u64::try_from(length).unwrap_or(u64::MAX))

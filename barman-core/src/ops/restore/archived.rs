@@ -33,7 +33,7 @@ pub(super) fn reader<'a>(
     }
     let algorithm = codec.stored_as(name, &first);
     codec
-        .reader(algorithm, file, cancelled)
+        .reader(algorithm, 1, file, cancelled)
         .map_err(|error| unreadable(format!("compressed with {algorithm} ({error})")))
 }
 

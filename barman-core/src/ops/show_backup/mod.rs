@@ -182,7 +182,7 @@ fn read_history(server: &Server, name: WalFileName, file: &File, ctx: &Context<'
     let codec = WalCodec::new(server.config());
     let algorithm = codec.stored_as(name, &codec::first_bytes(file)?);
     let cancelled = || ctx.cancel.is_requested();
-    let reader = codec.reader(algorithm, file, &cancelled)?;
+    let reader = codec.reader(algorithm, 1, file, &cancelled)?;
     let mut content = Vec::new();
     reader.take(MAX_HISTORY).read_to_end(&mut content)?;
     Ok(content)
