@@ -1,5 +1,6 @@
 //! The one place of this crate that reads the environment of the process.
 
+use crate::completion::Variables;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -7,8 +8,12 @@ use std::path::PathBuf;
     clippy::disallowed_methods,
     reason = "this module is the one place that reads the environment"
 )]
+fn variable_as_it_is(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
 fn variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
+    variable_as_it_is(name).filter(|value| !value.is_empty())
 }
 
 /// `BARMAN_CONFIG_FILE`, unless it is empty.
@@ -37,4 +42,20 @@ pub fn ssh_client() -> Option<String> {
         .split_whitespace()
         .next()
         .map(str::to_owned)
+}
+
+/// What a shell wants to have completed, if that is why it called.
+#[must_use]
+pub fn completion() -> Option<Variables> {
+    Some(Variables {
+        start: variable_as_it_is("_ARGCOMPLETE")?,
+        line: variable_as_it_is("COMP_LINE"),
+        point: variable_as_it_is("COMP_POINT"),
+        shell: variable_as_it_is("_ARGCOMPLETE_SHELL"),
+        separator: variable_as_it_is("_ARGCOMPLETE_IFS"),
+        description: variable_as_it_is("_ARGCOMPLETE_DFS"),
+        breaks: variable_as_it_is("_ARGCOMPLETE_COMP_WORDBREAKS"),
+        suppress_space: variable_as_it_is("_ARGCOMPLETE_SUPPRESS_SPACE"),
+        output: variable_as_it_is("_ARGCOMPLETE_STDOUT_FILENAME"),
+    })
 }

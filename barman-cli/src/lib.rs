@@ -38,6 +38,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Installs the log, signal handling and a panic hook: call it once, from `main`.
 #[must_use]
 pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
+    if let Some(variables) = environment::completion() {
+        return completion::answer(&variables);
+    }
     let invocation = match args::parse(words) {
         Ok(invocation) => invocation,
         Err(early) => {
@@ -51,7 +54,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
     };
     if let Some(Command::Completion(_)) = invocation.command {
         // Read by shells as they start: no configuration is looked for.
-        return print(&completion::bash(&args::grammar()));
+        return print(completion::BASH);
     }
     match startup::start(&invocation).and_then(startup::Started::complete) {
         Ok((output, config)) => run_command(&invocation, &config, &output),

@@ -17,6 +17,32 @@ use support::Home;
 const PG: &str =
     "conninfo = host=127.0.0.1 port=1 connect_timeout=1\narchiver = on\nbackup_method = postgres\n";
 
+/// config-19: the locale has no say in how files are read, nor in how what is in them is shown.
+#[test]
+fn files_are_utf8_in_every_locale() {
+    let home = Home::new("", &format!("[main]\n{PG}description = Größe – 日本\n"));
+    let latin1 = Home::new("", &format!("[main]\n{PG}"));
+    let mut bytes = fs::read(latin1.config()).unwrap();
+    bytes.extend(b"description = Gr\xf6\xdfe\n");
+    fs::write(latin1.config(), bytes).unwrap();
+    for locale in ["C", "POSIX", "C.UTF-8", "de_DE.ISO-8859-1", "nosuch"] {
+        let list = |home: &Home| {
+            let mut command = home.command();
+            command.env("LC_ALL", locale).env("LANG", locale).arg("-c");
+            support::finish(command.arg(home.config()).arg("list-servers"))
+        };
+        let run = list(&home);
+        assert_eq!(run.stdout, "main - Größe – 日本\n", "{locale}: {}", run.stderr);
+        let run = list(&latin1);
+        assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{locale}");
+        assert!(
+            run.stderr.contains("line 10") && run.stderr.contains("UTF-8"),
+            "{locale}: {}",
+            run.stderr
+        );
+    }
+}
+
 #[test]
 fn the_default_backup_strategy_is_told_to_who_debugs() {
     const TEXT: &str = "The default backup strategy for postgres backup_method is: concurrent_backup";

@@ -9,7 +9,7 @@
 mod config_support;
 
 use barman_core::config::registry::{Kind, SERVER_OPTIONS};
-use barman_core::config::{Config, ServerConfig, Value};
+use barman_core::config::{Config, ConfigWarning, ServerConfig, Value};
 use barman_core::{Failure, Level};
 use config_support::{Files, GOOD};
 
@@ -273,6 +273,86 @@ fn late_conversions_tell_where_and_what_is_right() {
         );
         assert_eq!(s.value(option), Some(&value), "{line}");
         assert!(!s.disabled, "{line}");
+    }
+}
+
+fn warned(server: &ServerConfig) -> Vec<ConfigWarning> {
+    let warnings = server
+        .notices
+        .iter()
+        .filter(|notice| notice.level == Level::Warning);
+    warnings.cloned().collect()
+}
+
+/// A connection string that Barman takes disables nothing, but whoever uses the server is told; no value is repeated.
+#[test]
+fn connection_strings_that_cannot_be_read() {
+    for (option, value, what) in [
+        ("conninfo", "nosuch=1", "invalid connection option \"nosuch\""),
+        (
+            "conninfo",
+            "host=a password=s3cret s3cret2=x",
+            "invalid connection option \"...\"",
+        ),
+        (
+            "conninfo",
+            "host='a password=s3cret",
+            "unterminated quoted string in connection info string",
+        ),
+        (
+            "streaming_conninfo",
+            "nosuch=1",
+            "invalid connection option \"nosuch\"",
+        ),
+        (
+            "primary_conninfo",
+            "nosuch=1",
+            "invalid connection option \"nosuch\"",
+        ),
+        (
+            "wal_conninfo",
+            "s3cret",
+            "missing \"=\" after \"...\" in connection info string",
+        ),
+        (
+            "wal_streaming_conninfo",
+            "postgres://u:s3cret@[::1/db",
+            "invalid connection URI: ",
+        ),
+    ] {
+        let conninfo = if option == "conninfo" {
+            ""
+        } else {
+            "conninfo = host=a\n"
+        };
+        let text = format!(
+            "{conninfo}streaming_archiver = on\nslot_name = b\nbackup_method = postgres\n{option} = {value}\n"
+        );
+        let server = server(&text);
+        assert!(!server.disabled, "{option} = {value}: {:?}", server.messages);
+        let warnings = warned(&server);
+        let [notice] = warnings.as_slice() else {
+            panic!("{option} = {value}: {warnings:?}");
+        };
+        let begin = format!("Invalid {option} for server \"s\": {what}");
+        assert!(notice.text.starts_with(&begin), "{}", notice.text);
+        assert!(notice.console && notice.level == Level::Warning);
+        let hint = notice.hint.as_deref().unwrap();
+        let right = format!(": {option} takes key=value words as libpq reads them, or a postgresql:// URI");
+        assert!(
+            hint.contains("barman.conf', line ") && hint.ends_with(&right),
+            "{hint}"
+        );
+        assert!(!format!("{notice:?}").contains("s3cret"), "{notice:?}");
+    }
+    // What nobody connects with, what disables the server, and what is right.
+    for text in [
+        "active = off\nconninfo = nosuch=1\narchiver = on\n",
+        "primary_ssh_command = ssh x\nconninfo = nosuch=1\narchiver = on\n",
+        "conninfo = host\narchiver = on\nbackup_method = postgres\n",
+        "conninfo = host=a\narchiver = on\nbackup_method = postgres\nwal_conninfo = postgresql://b\n",
+    ] {
+        assert!(warned(&server(text)).is_empty(), "{text}");
     }
 }
 

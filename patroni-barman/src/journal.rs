@@ -20,7 +20,7 @@ pub struct Journal {
 }
 
 /// How long a signal waits for the service to end an operation. Patroni waits for ten seconds, then it kills.
-const CANCELLATION: Duration = Duration::from_secs(5);
+pub const CANCELLATION: Duration = Duration::from_secs(5);
 
 /// How long the writing of a line may take before nobody seems to read the log.
 const LINE_MILLISECONDS: u32 = 200;

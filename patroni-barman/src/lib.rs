@@ -44,7 +44,7 @@ pub use config_switch::{
     ConfigSwitchExit, ConfigSwitchOptions, Decision, Role, SwitchWhen, config_switch, decide,
 };
 pub use events::{Event, Host, Level, Silent};
-pub use journal::Journal;
+pub use journal::{CANCELLATION, Journal};
 pub use program::{API_NOT_OK, NO_COMMAND, NO_LOG, USAGE, run};
 pub use recover::{RecoverExit, RecoverOptions, recover};
 pub use tls::TlsOptions;

@@ -54,3 +54,18 @@ fn watch(mut signals: Signals, journal: Arc<Journal>) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use patroni_barman::CANCELLATION;
+
+    /// patroni-15: what `docs/differences.md` promises. The service gets less of it, so that the log has its line, and
+    /// Patroni would kill after ten seconds.
+    #[test]
+    fn a_signal_ends_the_program_within_six_seconds() {
+        assert_eq!(LAST_WORDS, Duration::from_secs(6));
+        assert!(LAST_WORDS > CANCELLATION);
+        assert!(LAST_WORDS < Duration::from_secs(10));
+    }
+}

@@ -39,6 +39,48 @@ pub(super) fn connections(server: &ServerConfig, messages: &mut Vec<String>) {
     }
 }
 
+/// Connection strings that Barman takes and nothing can connect with: told when the server is used, with where they
+/// are. `place` tells that.
+pub(super) fn unreadable_connections(
+    server: &ServerConfig,
+    notices: &mut Vec<ConfigWarning>,
+    place: &dyn Fn(&str) -> Option<String>,
+) {
+    if !server.active || server.is_passive() {
+        return;
+    }
+    let conninfo = server.conninfo.as_deref();
+    // Without a value of its own it is that of `conninfo`.
+    let streaming = server
+        .streaming_conninfo
+        .as_deref()
+        .filter(|text| Some(*text) != conninfo);
+    for (option, text, refused) in [
+        ("conninfo", conninfo, true),
+        ("streaming_conninfo", streaming, true),
+        ("primary_conninfo", server.primary_conninfo.as_deref(), true),
+        ("wal_conninfo", server.wal_conninfo.as_deref(), false),
+        (
+            "wal_streaming_conninfo",
+            server.wal_streaming_conninfo.as_deref(),
+            false,
+        ),
+    ] {
+        let Some(text) = text else { continue };
+        let Err(error) = barman_pg::ConnInfo::parse(text) else {
+            continue;
+        };
+        if refused && !acceptable(text) {
+            // One that has disabled the server is told by `connections`, one that is not used by nobody.
+            continue;
+        }
+        let right = format!("{option} takes key=value words as libpq reads them, or a postgresql:// URI");
+        let hint: Vec<String> = place(option).into_iter().chain([right]).collect();
+        let text = format!("Invalid {option} for server \"{}\": {error}", server.name);
+        notices.push(ConfigWarning::new(text).with_hint(hint.join(": ")));
+    }
+}
+
 /// libpq's grammar, or words with `=`, which is all that Barman asks for (the server then says what is wrong).
 fn acceptable(conninfo: &str) -> bool {
     barman_pg::ConnInfo::parse(conninfo).is_ok() || conninfo.split_whitespace().all(|word| word.contains('='))

@@ -73,7 +73,10 @@ const ELSEWHERE: &[Elsewhere] = &[
     (
         "config-19",
         Caller,
-        &["barman-core/tests/config_mistakes.rs::broken_files_tell_what_is_right"],
+        &[
+            "barman-core/tests/config_mistakes.rs::broken_files_tell_what_is_right",
+            "barman-cli/tests/configuration.rs::files_are_utf8_in_every_locale",
+        ],
     ),
     (
         "all-4",
@@ -233,7 +236,11 @@ const ELSEWHERE: &[Elsewhere] = &[
     (
         "cli-6",
         Words,
-        &["barman-cli/tests/completion.rs::commands_options_choices_and_servers"],
+        &[
+            "barman-cli/tests/completion.rs::commands_options_choices_and_servers",
+            "barman-cli/tests/completion.rs::argcomplete_beside_the_oracle",
+            "barman-cli/tests/completion.rs::quiet_about_what_is_broken",
+        ],
     ),
     (
         "cli-7",

@@ -21,8 +21,8 @@ psycopg2-binary==2.9.13 \
  --hash=sha256:f04ada42bcd537adbaf8b7f3140237a204e452a88d0c1831cfce69f7d2e59f4e
 ";
 
-/// The modules without which the oracle refuses `compression = zstd`, `lz4` and `snappy`, for the Pythons of Debian 12
-/// and 13 and of Ubuntu 24.04. Added behind the rest: an environment without them stays as it is.
+/// The modules without which the oracle refuses `compression = zstd`, `lz4` and `snappy`, and completes nothing, for the
+/// Pythons of Debian 12 and 13 and of Ubuntu 24.04. Added behind the rest: an environment without them stays as it is.
 const MODULES: &str = "\
 zstandard==0.25.0 \
  --hash=sha256:9300d02ea7c6506f00e627e287e0492a5eb0371ec1670ae852fefffa6164b072 \
@@ -40,6 +40,7 @@ cramjam==2.14.0 \
  --hash=sha256:4b2d3c9cf0f1aaa35e23145fd1fff1d98182b1a77156648926b88e45a4a9aaae \
  --hash=sha256:d42ed4ab609a46f407fa647c9f3b73473113c848ec007825b6ee25183033323b \
  --hash=sha256:e1d752b565818735410b577c219be003d6a5b8ac9a2b7989010940d294a2333e
+argcomplete==3.7.2 --hash=sha256:6029205678bdd9c1c728a155f5f9ecf5812393f969eef58807641a2bc2aa5b19
 ";
 
 /// Patroni with what it needs for etcd; the original of `patroni_barman` is in it. For the same Pythons.
@@ -88,10 +89,10 @@ pub fn install() -> Result<()> {
         )?;
     }
     if !is_there(WITH_MODULES, MODULES) {
-        step("install the oracle's compression modules", || {
+        step("install the oracle's modules", || {
             pip_install(&dir, MODULES)?;
             let mut python = Command::new(dir.join("bin/python"));
-            run::quiet(python.args(["-c", "import zstandard, lz4.frame, snappy"]))?;
+            run::quiet(python.args(["-c", "import zstandard, lz4.frame, snappy, argcomplete"]))?;
             fs::write(dir.join(WITH_MODULES), MODULES).context("mark the modules as complete")
         })?;
     }

@@ -14,7 +14,7 @@ use super::config_update::{LOCK_FILE, make_lock_directory};
 use super::receiver::{self, Restart};
 use crate::config::shown::shown;
 use crate::config::{
-    ACTIVE_MODEL_FILE, Config, ConfigError, ModelConfig, Overlay, ServerConfig, python, registry,
+    ACTIVE_MODEL_FILE, Config, ConfigError, ModelConfig, Overlay, ServerConfig, Value, python, registry,
 };
 use crate::context::{Context, Level};
 use crate::failure::{Class, Failure};
@@ -56,6 +56,8 @@ pub struct ConfigSwitchReport {
     pub changed: bool,
     /// The options that the model changes.
     pub options: Vec<OptionChange>,
+    /// The options that only the model before it had changed: they are as the server has them again.
+    pub reverted: Vec<OptionChange>,
     /// What became of its receiver.
     pub receiver: Restart,
 }
@@ -180,15 +182,26 @@ fn switch_locked(
     };
     let before = of(&fresh)?;
     let path = before.backup_directory.join(ACTIVE_MODEL_FILE);
-    let report = match switch {
+    let mut report = match switch {
         Switch::Reset => reset(&before, &path, ctx)?,
         Switch::To(name) => apply(&fresh, &before, name, &path, ctx)?,
     };
-    let after = if report.changed {
-        of(&fresh.reload(Overlay::new())?)?
-    } else {
-        before
-    };
+    if !report.changed {
+        return Ok((report, before));
+    }
+    let after = of(&fresh.reload(Overlay::new())?)?;
+    let old = before.active_model.as_deref().and_then(|name| fresh.model(name));
+    if let Some(old) = old {
+        let new = report.model.as_deref().and_then(|name| fresh.model(name));
+        report.reverted = reverted(old, new, &before, &after);
+        for change in &report.reverted {
+            let text = format!(
+                "Option '{}' of server '{}' goes back from '{}' to '{}': model '{}' is not active any more",
+                change.option, before.name, change.old, change.new, old.name
+            );
+            ctx.say(Level::Info, TARGET, &text);
+        }
+    }
     Ok((report, after))
 }
 
@@ -198,6 +211,7 @@ fn report(server: &ServerConfig, model: Option<&str>, changed: bool) -> ConfigSw
         model: model.map(str::to_owned),
         changed,
         options: Vec::new(),
+        reverted: Vec::new(),
         receiver: Restart::Nothing,
     }
 }
@@ -270,19 +284,38 @@ fn apply(
 
 /// What a model changes in a server as it is now.
 fn changes(server: &ServerConfig, model: &ModelConfig) -> Vec<OptionChange> {
-    let texts = model.overrides().filter_map(|(option, value)| {
-        let def = registry::server_option(option)?;
-        let (old, new) = (server.value(option)?, value);
-        // Two secrets look the same.
-        (old != new).then(|| OptionChange {
-            option: option.to_owned(),
-            old: python::text(&shown(def, old)),
-            new: python::text(&shown(def, new)),
-        })
-    });
-    texts
-        .filter(|change| change.old != change.new || change.old.contains("*REDACTED*"))
+    let texts = model
+        .overrides()
+        .filter_map(|(option, value)| change(option, server.value(option)?, value));
+    texts.collect()
+}
+
+/// What a model had changed in a server, and the one after it does not set.
+fn reverted(
+    old: &ModelConfig,
+    new: Option<&ModelConfig>,
+    before: &ServerConfig,
+    after: &ServerConfig,
+) -> Vec<OptionChange> {
+    let is_set = |option: &str| new.is_some_and(|new| new.overrides().any(|(name, _)| name == option));
+    let options = old.overrides().filter(|(option, _)| !is_set(option));
+    options
+        .filter_map(|(option, _)| change(option, before.value(option)?, after.value(option)?))
         .collect()
+}
+
+/// A change as it is shown, if there is one. Two secrets look the same.
+fn change(option: &str, old: &Value, new: &Value) -> Option<OptionChange> {
+    if old == new {
+        return None;
+    }
+    let def = registry::server_option(option)?;
+    let change = OptionChange {
+        option: option.to_owned(),
+        old: python::text(&shown(def, old)),
+        new: python::text(&shown(def, new)),
+    };
+    (change.old != change.new || change.old.contains("*REDACTED*")).then_some(change)
 }
 
 #[cfg(test)]
@@ -372,11 +405,31 @@ mod tests {
         let (report, told) = world.switch("s", &to("a"));
         assert!(!report.unwrap().changed);
         assert_eq!(told, ["Model 'a' is already active for server 's', skipping..."]);
-        let (report, _) = world.switch("s", &to("b"));
+        let (report, told) = world.switch("s", &to("b"));
         assert_eq!(report.unwrap().model.as_deref(), Some("b"));
+        assert_eq!(
+            told,
+            [
+                "Applying model 'b' to server 's'",
+                "Changing value of option 'description' for server 's' from 'None' to 'B' through the model 'b'",
+                "Option 'archiver_batch_size' of server 's' goes back from '5' to '0': model 'a' is not active any more",
+                "Option 'conninfo' of server 's' goes back from 'host=a password=*REDACTED*' to \
+                 'host=a password=*REDACTED*': model 'a' is not active any more",
+                "Option 'snapshot_disks' of server 's' goes back from '['x', 'y']' to 'None': model 'a' is not active any more",
+                "Starting streaming archiver for server s",
+            ]
+        );
         let (report, told) = world.switch("s", &Switch::Reset);
-        assert!(report.unwrap().changed && world.stored().is_none());
-        assert_eq!(told[0], "Resetting the active model for the server s");
+        let report = report.unwrap();
+        assert!(report.changed && world.stored().is_none());
+        assert_eq!(report.reverted.len(), 1);
+        assert_eq!(
+            told[..2],
+            [
+                "Resetting the active model for the server s",
+                "Option 'description' of server 's' goes back from 'B' to 'None': model 'b' is not active any more",
+            ]
+        );
         let (report, told) = world.switch("s", &Switch::Reset);
         assert_eq!((report.unwrap().receiver, told.len()), (Restart::Nothing, 1));
         let locks = fs::read_dir(world.0.path().join("home")).unwrap();

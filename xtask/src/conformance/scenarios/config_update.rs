@@ -285,6 +285,8 @@ fn refusals() -> Vec<Scenario> {
 
 fn switches() -> Vec<Scenario> {
     const SKIPPED: &str = "Skipping inactive server 'main'";
+    const BACK: &str = "Option 'description' of server 'main' goes back from 'through the model' to 'Main database': model 'two-model' is not active any more";
+    const BACK_AS_JSON: &str = "\"Option 'description' of server 'main' goes back from 'through the model' to 'Main database': model 'two-model' is not active any more\"";
     vec![
         scenario("config-switch", "config.md 11.4", FILES)
             .then(files)
@@ -295,8 +297,17 @@ fn switches() -> Vec<Scenario> {
             .run("config-switch main --reset")
             .run("list-servers")
             .stdout(0, "config-12", SKIPPED, "")
+            .stdout(3, "config-21", BACK, "")
             .stdout(3, "config-12", SKIPPED, "")
             .short(),
+        scenario("config-switch-between-models", "config.md 11.4", FILES)
+            .then(files)
+            .run("config-switch main two-model")
+            .run("config-switch main one-model")
+            .run("list-servers")
+            .stdout(0, "config-12", SKIPPED, "")
+            .stdout(1, "config-21", BACK, "")
+            .stdout(1, "config-12", SKIPPED, ""),
         scenario("config-switch-json", "config.md 11.4", FILES)
             .then(files)
             .run("-f json config-switch main two-model")
@@ -309,10 +320,11 @@ fn switches() -> Vec<Scenario> {
                 "\"Skipping inactive server 'main'\"",
                 "",
             )
+            .json(2, "config-21", "_INFO[1]", BACK_AS_JSON, "")
             .json(
                 2,
                 "config-12",
-                "_INFO[1]",
+                "_INFO[2]",
                 "\"Skipping inactive server 'main'\"",
                 "",
             ),
@@ -321,6 +333,7 @@ fn switches() -> Vec<Scenario> {
             .run("config-switch main two-model")
             .run("config-switch --reset main nosuch")
             .stdout(0, "config-12", SKIPPED, "")
+            .stdout(1, "config-21", BACK, "")
             .stdout(1, "config-12", SKIPPED, ""),
         scenario("config-switch-neither", "config.md 11.4", FILES)
             .run("config-switch main")

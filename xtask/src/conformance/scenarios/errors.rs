@@ -60,6 +60,23 @@ pub fn scenarios() -> Vec<Scenario> {
         .stderr(0, "config-17", "HINT: in '*/barman.conf', line 7", "")
         .stderr(0, "config-17", "HINT: in '*/barman.conf', line 15", ""),
         scenario(
+            "start-conninfo-unreadable",
+            "config.md 7.2",
+            PLAIN.main("wal_conninfo = wrong\nwal_streaming_conninfo = wrong=1"),
+        )
+        .run("list-servers")
+        .run("list-backups main")
+        .run("-f json list-backups main")
+        .stderr(0, "config-22", "WARNING: Invalid wal_conninfo for server \"main\": missing \"=\" after \"...\" in connection info string", "")
+        .stderr(0, "config-22", "HINT: in '*/barman.conf', line 14: wal_conninfo takes *", "")
+        .stderr(0, "config-22", "WARNING: Invalid wal_streaming_conninfo for server \"main\": invalid connection option \"wrong\"", "")
+        .stderr(0, "config-22", "HINT: in '*/barman.conf', line 15: wal_streaming_conninfo takes *", "")
+        .stderr(1, "config-22", "WARNING: Invalid wal_conninfo for server \"main\": missing \"=\" after \"...\" in connection info string", "")
+        .stderr(1, "config-22", "HINT: in '*/barman.conf', line 14: wal_conninfo takes *", "")
+        .stderr(1, "config-22", "WARNING: Invalid wal_streaming_conninfo for server \"main\": invalid connection option \"wrong\"", "")
+        .stderr(1, "config-22", "HINT: in '*/barman.conf', line 15: wal_streaming_conninfo takes *", "")
+        .json(2, "config-22", "_WARNING", "[\"Invalid wal_conninfo *\",\"Invalid wal_streaming_conninfo *\"]", ""),
+        scenario(
             "start-unknown-user",
             "cli.md 2.2",
             PLAIN.global("barman_user = nobody-of-this-name"),

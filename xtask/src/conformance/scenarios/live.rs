@@ -318,6 +318,21 @@ fn diagnose() -> Vec<Scenario> {
         )
         .stderr(0, "live-11", "WARNING: diagnose of server 'main': the host of PostgreSQL cannot be asked: *", "")
         .rules(&[Instant]),
+        about_programs(
+            0,
+            scenario(
+                "diagnose-sources-ignored",
+                "cli.md 10.7",
+                VARIED
+                    .global("cluster = ignored\nprimary_conninfo = host=ignored")
+                    .main("conninfo = host=127.0.0.1 port=1 user=barman\nbackup_method = rsync\nssh_command = false"),
+            )
+            .run("diagnose --show-config-source"),
+        )
+        .json(0, "config-23", "servers.main.config.cluster.source", "\"default\"", "\"*/barman.conf\"")
+        .json(0, "config-23", "servers.main.config.primary_conninfo.source", "\"default\"", "\"*/barman.conf\"")
+        .stderr(0, "live-11", "WARNING: diagnose of server 'main': the host of PostgreSQL cannot be asked: *", "")
+        .rules(&[Instant]),
         scenario("diagnose-json", "cli.md 10.7, 3.5", PLAIN)
             .run("-f json diagnose")
             .run("-q diagnose")
