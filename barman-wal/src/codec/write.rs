@@ -86,8 +86,7 @@ impl<W> Gate<W> {
 /// # Errors
 /// [`CodecError`].
 pub fn encoder<W: Write>(algorithm: Algorithm, level: Level, output: W) -> Result<Encoder<W>, CodecError> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    encoder_on(algorithm, level, threads, output)
+    encoder_on(algorithm, level, crate::processors(), output)
 }
 
 /// As [`encoder`], with so many threads for [`Algorithm::Pigz`]; the others use that of the caller. What is written
