@@ -107,13 +107,6 @@ impl WalIndex {
         self.names.binary_search(&name).is_ok()
     }
 
-    /// The segments a backup owns until the next one, ascending.
-    #[must_use]
-    pub fn segments_of(&self, backup: &BackupInfo, next: Option<&BackupInfo>) -> &[SegmentName] {
-        let (from, to) = self.range_of(backup, next);
-        self.names.get(from..to).unwrap_or(&[])
-    }
-
     fn range_of(&self, backup: &BackupInfo, next: Option<&BackupInfo>) -> (usize, usize) {
         let Some(begin) = backup.begin_wal else {
             return (0, 0);

@@ -11,11 +11,12 @@ use barman_catalog::backup_info::{self, BackupInfo};
 use barman_catalog::export::{self, ExportError, ExportOptions};
 use barman_catalog::identity::Identity;
 use barman_catalog::import::{self, ExportName, ImportError, ImportOptions, Imported};
-use barman_catalog::tarball::{Entry, TarWriter};
-use barman_catalog::xlogdb::CustomMagic;
+use barman_catalog::tarball::{Compression, Entry, TarWriter};
+use barman_catalog::xlogdb::{CustomMagic, WalRecord};
 use barman_catalog::{BackupId, BackupStatus, Catalog, Keep, Layout};
 use sha2::{Digest as _, Sha256};
 use std::fs;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const WAL: &str = "000000010000000000000003";
@@ -50,18 +51,27 @@ fn imported(layout: &Layout, info: &BackupInfo, files: &[String]) -> Result<Impo
     }
     file(&format!("wals/0000000100000000/{WAL}"), "wal");
     file("xlog.db", &format!("{WAL}\t3\t1.0\tNone\tNone\n"));
-    let content = tar.finish().unwrap();
+    import_of(layout, &identity, info.id, tar.finish().unwrap())
+}
+
+/// Imports a file with this content.
+fn import_of(
+    layout: &Layout,
+    identity: &Identity,
+    id: BackupId,
+    content: Vec<u8>,
+) -> Result<Imported, ImportError> {
     let digest: String = Sha256::digest(&content)
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let name = format!("backup-export-s-{}-20260201T000000-{}.tar", info.id, &digest[..8]);
+    let name = format!("backup-export-s-{id}-20260201T000000-{}.tar", &digest[..8]);
     let path = layout.lock_directory.join(&name);
     fs::write(&path, content).unwrap();
     let options = ImportOptions {
         tarball: &path,
         name: &ExportName::parse(&name, "s").unwrap(),
-        identity: &identity,
+        identity,
         custom: &CustomMagic::None,
         threads: 1,
         cancel: None,
@@ -159,6 +169,91 @@ fn an_export_stops_in_the_middle_of_a_file() {
     assert!(matches!(result, Err(ExportError::Interrupted)), "{result:?}");
     assert!(read.load(Ordering::Relaxed) < SIZE / 8);
     assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
+}
+
+/// And one that lost its end is told as such.
+#[test]
+fn tar_reads_compressed_exports_and_so_do_we() {
+    let (home, layout) = home();
+    let mut info = whole(1);
+    info.size = Some(3 << 20);
+    backup_info::save(&layout, &info).unwrap();
+    let data = layout.data_directory(id(1));
+    fs::create_dir_all(&data).unwrap();
+    let big: Vec<u8> = (0..3_u32 << 20)
+        .map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[3])
+        .collect();
+    fs::write(data.join("big"), &big).unwrap();
+    let path = layout.wals_directory.join("0000000100000000");
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join(WAL), "wal").unwrap();
+    let record = WalRecord::parse(format!("{WAL}\t3\t1.0\tNone\tNone").as_bytes()).unwrap();
+    let identity = Identity {
+        systemid: Some("7".to_owned()),
+        version: None,
+    };
+    for (compression, levels) in [
+        (None, &[None][..]),
+        (Some(Compression::Gzip), &[None, Some(1)]),
+        (Some(Compression::Bzip2), &[None]),
+        (Some(Compression::Xz), &[Some(0)]),
+    ] {
+        for level in levels {
+            let out = tempfile::tempdir_in(home.path()).unwrap();
+            let options = ExportOptions {
+                directory: out.path(),
+                stamp: "20260201T000000",
+                compression,
+                level: *level,
+                identity: &identity,
+                about: "{}",
+            };
+            let exported = export::export(
+                &layout,
+                &info,
+                std::slice::from_ref(&record),
+                options,
+                None,
+                &|_| {},
+            )
+            .unwrap();
+            let listed = Command::new("tar")
+                .arg("-tf")
+                .arg(&exported.path)
+                .output()
+                .unwrap();
+            let names = String::from_utf8(listed.stdout).unwrap();
+            assert!(listed.status.success(), "{compression:?}");
+            assert!(
+                names.contains("backup/data/big\n") && names.ends_with("xlog.db\n"),
+                "{names}"
+            );
+            let content = fs::read(&exported.path).unwrap();
+            let (_other_home, other) = self::home();
+            for length in [content.len() / 2, content.len() - 1] {
+                let result = import_of(&other, &identity, id(1), content[..length].to_vec());
+                let told = result
+                    .as_ref()
+                    .map_or_else(ToString::to_string, |_| String::new());
+                let expected = match compression {
+                    // The last byte of an archive is filling.
+                    None if length == content.len() - 1 => "",
+                    None => "unexpected end of data",
+                    Some(Compression::Gzip) => "gzip data is cut off",
+                    Some(Compression::Bzip2) => "bzip2 data is cut off",
+                    Some(Compression::Xz) => "xz data is cut off",
+                };
+                assert!(
+                    told.ends_with(expected) && told.is_empty() == expected.is_empty(),
+                    "{compression:?} {length}: {told}"
+                );
+            }
+            if compression.is_some() {
+                import_of(&other, &identity, id(1), content).unwrap();
+            }
+            assert!(fs::read(other.data_directory(id(1)).join("big")).unwrap() == big);
+        }
+    }
 }
 
 /// Kept alone, so that no policy takes it before its user has said anything of it; and what is archived stays as it is.

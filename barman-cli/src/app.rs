@@ -259,29 +259,17 @@ impl App<'_> {
     #[must_use]
     pub fn backup(&self, command: &str, server: &str, argument: &str) -> Option<(Server, BackupInfo)> {
         let server = Server::new(self.single(command, server)?.clone());
-        let catalog = match Catalog::load(server.layout()) {
-            Ok(catalog) => catalog,
-            Err(error) => {
-                self.output.error(CLI, &error.to_string());
-                return None;
-            }
-        };
-        match ids::resolve(&catalog, argument) {
-            Ok(backup) => {
-                let backup = backup.clone();
-                Some((server, backup))
-            }
-            Err(error) => {
-                self.output.error(CLI, &error.to_string());
-                self.backup_hint(&server, &error);
-                None
-            }
-        }
+        let backup = self.backup_of(&server, argument)?;
+        Some((server, backup))
     }
 
     /// The id of the backup that a user named (id, shortcut or name), if there is one. What is in the way was reported.
     #[must_use]
     pub fn backup_id(&self, server: &Server, argument: &str) -> Option<BackupId> {
+        self.backup_of(server, argument).map(|backup| backup.id)
+    }
+
+    fn backup_of(&self, server: &Server, argument: &str) -> Option<BackupInfo> {
         let catalog = match Catalog::load(server.layout()) {
             Ok(catalog) => catalog,
             Err(error) => {
@@ -290,7 +278,7 @@ impl App<'_> {
             }
         };
         match ids::resolve(&catalog, argument) {
-            Ok(backup) => Some(backup.id),
+            Ok(backup) => Some(backup.clone()),
             Err(error) => {
                 self.output.error(CLI, &error.to_string());
                 self.backup_hint(server, &error);

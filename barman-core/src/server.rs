@@ -67,11 +67,6 @@ impl Server {
         &self.config
     }
 
-    /// Its settings, for command-line flags that replace some of them.
-    pub fn config_mut(&mut self) -> &mut ServerConfig {
-        &mut self.config
-    }
-
     /// Its paths.
     #[must_use]
     pub fn layout(&self) -> &Layout {
@@ -157,11 +152,6 @@ impl Server {
             None => self.connect_streaming(None)?,
         };
         Ok(self.streaming.insert(client))
-    }
-
-    /// Forgets the replication connection: what follows a failure on it opens a new one.
-    pub fn close_streaming(&mut self) {
-        self.streaming = None;
     }
 
     /// An SQL connection of one's own, outside the server's keeping (keep-alive, concurrent backup).

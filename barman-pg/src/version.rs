@@ -10,8 +10,6 @@ pub struct PgVersion(pub u32);
 impl PgVersion {
     /// The oldest server that is supported: PostgreSQL 10.
     pub const MINIMUM: Self = Self(100_000);
-    /// The newest major release whose grammar is known.
-    pub const NEWEST_KNOWN: Self = Self(180_000);
 
     /// The major version, 10 or more for every supported server.
     #[must_use]

@@ -38,6 +38,7 @@ pub mod lsn;
 pub mod manifest;
 pub mod page;
 pub mod page_checksum;
+pub mod processors;
 pub mod record;
 pub mod segment;
 pub mod tablespace_map;
@@ -46,6 +47,7 @@ pub mod timeline;
 mod text;
 
 pub use lsn::{Lsn, LsnParseError};
+pub use processors::processors;
 pub use segment::{
     NameParseError, SegmentName, SegmentNumber, SegmentRange, SegmentSize, SegmentSizeError, WalFileName,
 };

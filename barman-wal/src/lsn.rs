@@ -42,12 +42,6 @@ impl Lsn {
         self.0.checked_sub(bytes).map(Self)
     }
 
-    /// How many bytes lie from `earlier` to here; `None` when `earlier` is later.
-    #[must_use]
-    pub fn bytes_since(self, earlier: Self) -> Option<u64> {
-        self.0.checked_sub(earlier.0)
-    }
-
     /// The number of the segment that holds the byte at this position.
     #[must_use]
     pub fn segment(self, size: SegmentSize) -> SegmentNumber {

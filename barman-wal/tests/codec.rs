@@ -144,6 +144,41 @@ fn every_algorithm_level_and_size() {
     }
 }
 
+/// What a stream encoder writes.
+fn pack_stream(algorithm: Algorithm, level: u32, content: &[u8]) -> Vec<u8> {
+    let mut encoder = codec::stream_encoder(algorithm, level, Vec::new()).unwrap();
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn streams_are_one_member_with_the_window_of_their_level() {
+    let content = compressible(3_000_000);
+    for (algorithm, _) in FORMATS {
+        for level in [0, 9, u32::MAX] {
+            let stored = pack_stream(algorithm, level, &content[..300_000]);
+            assert!(
+                unpack(algorithm, &stored).unwrap() == content[..300_000],
+                "{algorithm} {level}"
+            );
+        }
+    }
+    let stored = pack_stream(Algorithm::Pigz, 6, &content);
+    let mut first = Vec::new();
+    let mut member = flate2::bufread::GzDecoder::new(stored.as_slice());
+    member.read_to_end(&mut first).unwrap();
+    assert!(first == content && member.into_inner().is_empty());
+    // The byte that tells the window: twice the power of two, less 22 where that is whole (the format's 5.3.1).
+    for (stored, window) in [
+        (pack_stream(Algorithm::Xz, 0, b"x"), 12),         // 256 KiB
+        (pack_stream(Algorithm::Xz, 6, b"x"), 22),         // 8 MiB
+        (pack_stream(Algorithm::Xz, 9, b"x"), 28),         // 64 MiB
+        (pack(Algorithm::Xz, Level::Number(9), b"x"), 24), // that of a segment
+    ] {
+        assert_eq!(stored[16], window);
+    }
+}
+
 #[test]
 fn whole_segments() {
     // What does not compress needs no whole segment: a bit more than the largest block of any format.

@@ -14,7 +14,7 @@ use crate::backup_info::{BackupInfo, read_bounded};
 use crate::files;
 use crate::identity::Identity;
 use crate::layout::Layout;
-use crate::tarball::{Compression, Compressor, Entry, TarWriter};
+use crate::tarball::{Compression, Entry, TarWriter, compressor};
 use crate::xlogdb::{WalRecord, XlogDb};
 use barman_wal::durable::{self, AtomicFile, DurableError};
 use barman_wal::{SegmentName, WalFileName};
@@ -153,10 +153,8 @@ pub fn export(
         hash: Sha256::new(),
         bytes: 0,
     };
-    let output = BufWriter::with_capacity(
-        BUFFER,
-        Compressor::new(options.compression, options.level, output),
-    );
+    let output = compressor(options.compression, options.level, output).map_err(|e| write(e.into()))?;
+    let output = BufWriter::with_capacity(BUFFER, output);
     let mut export = Export {
         tar: TarWriter::new(output),
         owners: Owners::default(),

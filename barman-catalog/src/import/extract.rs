@@ -12,8 +12,9 @@ use crate::export::DEPTH;
 use crate::identity::Identity;
 use crate::ids::BackupId;
 use crate::layout::Layout;
-use crate::tarball::{Decompressor, Kind, Member, TarError, TarReader};
+use crate::tarball::{Kind, Member, TarError, TarReader, decompressor};
 use crate::xlogdb::XlogDb;
+use barman_wal::codec::{Decoder, first_bytes};
 use barman_wal::{WalFileName, durable};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -121,7 +122,7 @@ impl Read for Hashed<'_> {
     }
 }
 
-type Archive<'a> = TarReader<BufReader<Decompressor<BufReader<Hashed<'a>>>>>;
+type Archive<'a, 'h> = TarReader<BufReader<Decoder<&'h mut Hashed<'a>>>>;
 
 fn unless_cancelled(cancel: Option<&AtomicBool>) -> Result<(), ImportError> {
     if cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
@@ -156,8 +157,10 @@ pub(super) fn extract(source: Source<'_>, staging: &Path) -> Result<Extracted, I
         directories: BTreeMap::new(),
         names: 0,
     };
-    let input = BufReader::with_capacity(BUFFER, Hashed::open(source)?);
-    let input = Decompressor::detect(input).map_err(ImportError::io("read", source.tarball))?;
+    let mut file = Hashed::open(source)?;
+    let cannot_read = || ImportError::io("read", source.tarball);
+    let first = first_bytes(&file.file).map_err(cannot_read())?;
+    let input = decompressor(&first, &mut file).map_err(|e| cannot_read()(e.into()))?;
     let mut archive = TarReader::new(BufReader::with_capacity(BUFFER, input));
     while let Some(member) = archive.next().map_err(|e| extraction.broken(e))? {
         unless_cancelled(source.cancel)?;
@@ -167,14 +170,9 @@ pub(super) fn extract(source: Source<'_>, staging: &Path) -> Result<Extracted, I
         return Err(extraction.broken(TarError::Truncated));
     }
     // Filling behind the end of the archive.
-    let mut rest = archive.into_inner();
-    let mut filling = (&mut rest).take(BUFFER as u64 * 4);
+    let mut filling = archive.into_inner().take(BUFFER as u64 * 4);
     io::copy(&mut filling, &mut io::sink()).map_err(|e| extraction.broken(e.into()))?;
-    let sha256 = rest
-        .into_inner()
-        .into_inner()
-        .into_inner()
-        .rest(source, &mut extraction.buffer)?;
+    let sha256 = file.rest(source, &mut extraction.buffer)?;
     extraction.finish(sha256)
 }
 
@@ -210,7 +208,7 @@ impl Extraction<'_> {
         }
     }
 
-    fn take(&mut self, archive: &mut Archive<'_>, member: &Member) -> Result<(), ImportError> {
+    fn take(&mut self, archive: &mut Archive<'_, '_>, member: &Member) -> Result<(), ImportError> {
         let name = || String::from_utf8_lossy(&member.name).into_owned();
         self.members += 1;
         if self.members > MEMBER_LIMIT {
@@ -336,7 +334,7 @@ impl Extraction<'_> {
     }
 
     /// The content of a small file.
-    fn metadata(&self, archive: &mut Archive<'_>, member: &Member) -> Result<Vec<u8>, ImportError> {
+    fn metadata(&self, archive: &mut Archive<'_, '_>, member: &Member) -> Result<Vec<u8>, ImportError> {
         if member.size > METADATA_LIMIT {
             let name = String::from_utf8_lossy(&member.name);
             return Err(too_much(format!("{name} of {} bytes", member.size)));
@@ -373,7 +371,12 @@ impl Extraction<'_> {
     }
 
     /// Writes a file with its mode and time.
-    fn file(&mut self, archive: &mut Archive<'_>, member: &Member, target: &Path) -> Result<(), ImportError> {
+    fn file(
+        &mut self,
+        archive: &mut Archive<'_, '_>,
+        member: &Member,
+        target: &Path,
+    ) -> Result<(), ImportError> {
         let name = || String::from_utf8_lossy(&member.name).into_owned();
         self.room(member)?;
         let made = OpenOptions::new()

@@ -24,8 +24,9 @@ use crate::export::CHECKSUM_DIGITS;
 use crate::identity::Identity;
 use crate::ids::BackupId;
 use crate::layout::Layout;
-use crate::tarball::{Decompressor, TarReader};
+use crate::tarball::{TarReader, decompressor};
 use crate::xlogdb::{CustomMagic, LockedXlogDb, WalRecord};
+use barman_wal::codec::first_bytes;
 use barman_wal::{WalFileName, durable};
 use extract::{Extracted, Source, extract, staged_backup};
 use std::fs::{self, DirBuilder};
@@ -81,7 +82,11 @@ pub struct Imported {
 /// # Errors
 /// It cannot be opened.
 pub fn is_tar(path: &Path) -> io::Result<bool> {
-    let input = Decompressor::detect(BufReader::new(durable::open_file(path)?));
+    let file = durable::open_file(path)?;
+    let Ok(first) = first_bytes(&file) else {
+        return Ok(false);
+    };
+    let input = decompressor(&first, file);
     Ok(input.is_ok_and(|input| matches!(TarReader::new(BufReader::new(input)).next(), Ok(Some(_)))))
 }
 

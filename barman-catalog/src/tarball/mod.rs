@@ -8,7 +8,7 @@ mod pax;
 mod read;
 mod write;
 
-pub use compression::{Compression, Compressor, Decompressor};
+pub use compression::{Compression, compressor, decompressor};
 pub use read::{Kind, Member, TarError, TarReader};
 pub use write::{Entry, TarWriter};
 

@@ -8,7 +8,6 @@ use barman_wal::durable;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read as _};
-use std::num::NonZero;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -165,9 +164,7 @@ struct Scan<'a> {
 impl Scan<'_> {
     /// Looks at all these directories, and returns what is in them in their order.
     fn directories(&self, paths: &[PathBuf]) -> io::Result<Vec<Part>> {
-        let threads = thread::available_parallelism()
-            .map_or(1, NonZero::get)
-            .clamp(1, MAX_THREADS);
+        let threads = barman_wal::processors().min(MAX_THREADS);
         let next = AtomicUsize::new(0);
         let work = || -> io::Result<Vec<(usize, Part)>> {
             let mut done = Vec::new();

@@ -30,10 +30,11 @@ pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync, mut ta
     }
     let next = AtomicUsize::new(0);
     let (sender, results) = mpsc::channel();
-    let worker = |sender: mpsc::Sender<(usize, thread::Result<R>)>| {
+    // Boxed: results are large, and each thread would have room for several copies on its stack while it waits.
+    let worker = |sender: mpsc::Sender<(usize, thread::Result<Box<R>>)>| {
         while let Some((at, item)) = following(items, &next) {
             if sender
-                .send((at, catch_unwind(AssertUnwindSafe(|| work(item)))))
+                .send((at, catch_unwind(AssertUnwindSafe(|| Box::new(work(item))))))
                 .is_err()
             {
                 return;
@@ -78,7 +79,7 @@ pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync, mut ta
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             while let Some(result) = waiting.remove(&due) {
-                take(result);
+                take(*result);
                 due += 1;
             }
         }

@@ -282,6 +282,10 @@ where
 }
 
 /// Makes the caller's session and looks whether the server is of the kind that is wanted.
+///
+/// Never inlined: with the driver in it, it needs 11 KiB of stack, which a wait for a server that does not answer would
+/// hold too; of such waits there may be hundreds.
+#[inline(never)]
 fn finish<T, M, S>(
     opened: Opened,
     plan: &Plan,

@@ -42,7 +42,7 @@ pub use wal_stream::{WalEvent, WalStream};
 
 use crate::connect::{self, Canceller, ConnectOptions, Maker, SessionKind};
 use crate::conninfo::ConnInfo;
-use crate::error::{Error, sqlstate};
+use crate::error::Error;
 use crate::sql::quote::identifier;
 use crate::version::PgVersion;
 use session::{Row, Session};
@@ -313,27 +313,6 @@ pub enum ReserveWal {
     Now,
     /// Only from the first streaming on.
     Later,
-}
-
-/// The outcome of [`create_slot_if_absent`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlotCreation {
-    /// It is new.
-    Created,
-    /// There was one of that name.
-    Existed,
-}
-
-/// Creates a slot unless one of that name exists.
-///
-/// # Errors
-/// As [`ReplicationClient::create_physical_slot`], without "exists".
-pub fn create_slot_if_absent(client: &mut ReplicationClient, name: &str) -> Result<SlotCreation, Error> {
-    match client.create_physical_slot(name, ReserveWal::Later) {
-        Ok(()) => Ok(SlotCreation::Created),
-        Err(error) if error.sqlstate() == Some(sqlstate::DUPLICATE_OBJECT) => Ok(SlotCreation::Existed),
-        Err(error) => Err(error),
-    }
 }
 
 /// A column as text.

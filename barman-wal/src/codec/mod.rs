@@ -58,7 +58,7 @@ pub use algorithm::{Algorithm, Level, UnknownAlgorithm};
 pub use error::{CodecError, DecodeError, Fault};
 pub use openpgp::looks_encrypted;
 pub use read::{Decoder, decoder, decoder_on};
-pub use write::{Encoder, encoder, encoder_on};
+pub use write::{Encoder, encoder, encoder_on, stream_encoder};
 
 /// How many first bytes of a file [`Algorithm::detect`] and [`looks_encrypted`] look at.
 pub const DETECT_LENGTH: usize = 64;

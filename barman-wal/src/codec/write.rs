@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{Algorithm, CodecError, Level};
 
 /// WAL is compressed segment by segment, mostly of 16 MiB: a window beyond that finds little and takes much memory,
-/// several times of its own size, for each of the threads.
+/// several times of its own size, for each of the threads. [`stream_encoder`] takes that of the level.
 #[cfg(any(feature = "xz", feature = "zstd"))]
 const WINDOW_LOG: u32 = 24;
 
@@ -24,6 +24,8 @@ enum Encoding<W: Write> {
     Plain(Gate<W>),
     #[cfg(feature = "gzip")]
     Gzip(Box<super::gzip::Gzip<Gate<W>>>),
+    #[cfg(feature = "gzip")]
+    OneMember(Box<flate2::write::GzEncoder<Gate<W>>>),
     #[cfg(feature = "bzip2")]
     Bzip2(Box<bzip2::write::BzEncoder<Gate<W>>>),
     #[cfg(feature = "xz")]
@@ -71,13 +73,20 @@ impl<W: Write> Write for Gate<W> {
     }
 }
 
+impl<W> Gate<W> {
+    fn new(output: W) -> (Self, GivenUp) {
+        let closed = Arc::new(AtomicBool::new(false));
+        let given_up = GivenUp(Arc::clone(&closed));
+        (Self { output, closed }, given_up)
+    }
+}
+
 /// Begins to compress into `output`. [`Algorithm::Pigz`] compresses on all processors.
 ///
 /// # Errors
 /// [`CodecError`].
 pub fn encoder<W: Write>(algorithm: Algorithm, level: Level, output: W) -> Result<Encoder<W>, CodecError> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    encoder_on(algorithm, level, threads, output)
+    encoder_on(algorithm, level, crate::processors(), output)
 }
 
 /// As [`encoder`], with so many threads for [`Algorithm::Pigz`]; the others use that of the caller. What is written
@@ -93,9 +102,7 @@ pub fn encoder_on<W: Write>(
 ) -> Result<Encoder<W>, CodecError> {
     let number = level.of(algorithm).unwrap_or_default();
     let positive = u32::try_from(number).unwrap_or_default();
-    let closed = Arc::new(AtomicBool::new(false));
-    let given_up = GivenUp(Arc::clone(&closed));
-    let output = Gate { output, closed };
+    let (output, given_up) = Gate::new(output);
     let encoding = match algorithm {
         Algorithm::None => Encoding::Plain(output),
         #[cfg(feature = "gzip")]
@@ -112,7 +119,7 @@ pub fn encoder_on<W: Write>(
         #[cfg(feature = "xz")]
         Algorithm::Xz => Encoding::Xz(Box::new(liblzma::write::XzEncoder::new_stream(
             output,
-            xz_stream(positive)?,
+            xz_stream(positive, Window::OfSegment)?,
         ))),
         #[cfg(feature = "zstd")]
         Algorithm::Zstd => Encoding::Zstd(Box::new(zstd_encoder(number, output)?)),
@@ -132,12 +139,56 @@ pub fn encoder_on<W: Write>(
     Ok(Encoder { given_up, encoding })
 }
 
+/// As [`encoder`], for content of any length that other programs read as a stream: gzip is one member, on the thread of
+/// the caller (Python's `tarfile` reads only the first of several from a stream), and xz has the window of its level.
+/// `level` is a number as the format's own programs take it (`xz -0` too), cut down to what the format has.
+///
+/// # Errors
+/// [`CodecError`].
+pub fn stream_encoder<W: Write>(
+    algorithm: Algorithm,
+    level: u32,
+    output: W,
+) -> Result<Encoder<W>, CodecError> {
+    match algorithm.format() {
+        #[cfg(feature = "gzip")]
+        Algorithm::Gzip => {
+            let (output, given_up) = Gate::new(output);
+            let level = flate2::Compression::new(level.clamp(1, 9));
+            let encoding = Encoding::OneMember(Box::new(flate2::write::GzEncoder::new(output, level)));
+            Ok(Encoder { given_up, encoding })
+        }
+        #[cfg(feature = "xz")]
+        Algorithm::Xz => {
+            let (output, given_up) = Gate::new(output);
+            let stream = xz_stream(level.min(9), Window::OfLevel)?;
+            let encoding = Encoding::Xz(Box::new(liblzma::write::XzEncoder::new_stream(output, stream)));
+            Ok(Encoder { given_up, encoding })
+        }
+        _ => encoder(
+            algorithm,
+            Level::Number(i32::try_from(level).unwrap_or(i32::MAX)),
+            output,
+        ),
+    }
+}
+
+/// How far back xz looks.
 #[cfg(feature = "xz")]
-fn xz_stream(level: u32) -> Result<liblzma::stream::Stream, CodecError> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Window {
+    /// As far as a segment is long, at the most.
+    OfSegment,
+    /// As far as the level says.
+    OfLevel,
+}
+
+#[cfg(feature = "xz")]
+fn xz_stream(level: u32, window: Window) -> Result<liblzma::stream::Stream, CodecError> {
     use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
     let begin = || {
         // From 8 on the levels differ only by their window.
-        if level < 8 {
+        if level < 8 || window == Window::OfLevel {
             return Stream::new_easy_encoder(level, Check::Crc64);
         }
         let mut options = LzmaOptions::new_preset(level)?;
@@ -191,6 +242,8 @@ impl<W: Write> Encoding<W> {
             Self::Plain(output) => Ok(output),
             #[cfg(feature = "gzip")]
             Encoding::Gzip(encoder) => encoder.finish(),
+            #[cfg(feature = "gzip")]
+            Encoding::OneMember(encoder) => encoder.finish(),
             #[cfg(feature = "bzip2")]
             Encoding::Bzip2(encoder) => encoder.finish(),
             #[cfg(feature = "xz")]
@@ -223,6 +276,8 @@ impl<W: Write> Write for Encoder<W> {
             Encoding::Plain(output) => output.write(bytes),
             #[cfg(feature = "gzip")]
             Encoding::Gzip(encoder) => encoder.write(bytes),
+            #[cfg(feature = "gzip")]
+            Encoding::OneMember(encoder) => encoder.write(bytes),
             #[cfg(feature = "bzip2")]
             Encoding::Bzip2(encoder) => encoder.write(bytes),
             #[cfg(feature = "xz")]
@@ -245,6 +300,8 @@ impl<W: Write> Write for Encoder<W> {
             Encoding::Plain(output) => output.flush(),
             #[cfg(feature = "gzip")]
             Encoding::Gzip(encoder) => encoder.flush(),
+            #[cfg(feature = "gzip")]
+            Encoding::OneMember(encoder) => encoder.flush(),
             #[cfg(feature = "bzip2")]
             Encoding::Bzip2(encoder) => encoder.flush(),
             #[cfg(feature = "xz")]

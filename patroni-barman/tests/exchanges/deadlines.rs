@@ -322,18 +322,11 @@ fn pauses_grow_only_while_the_service_is_ill() {
     );
 }
 
-/// patroni-14.
-#[test]
-fn a_limit_for_the_whole() {
-    let script = Script {
-        health: vec![ok("\"OK\"")],
-        create: vec![ok(r#"{"operation_id":"x"}"#)],
-        poll: vec![ok(r#"{"status":"IN_PROGRESS"}"#)],
-        cancel: Vec::new(),
-    };
-    let service = Service::start(&script, None).unwrap();
+/// A recovery that ends because it may take no longer; what was told and waited.
+fn out_of_time(script: &Script, timeout: Duration) -> Notes {
+    let service = Service::start(script, None).unwrap();
     let options = RecoverOptions {
-        timeout: Some(Duration::from_nanos(1)),
+        timeout: Some(timeout),
         ..options()
     };
     let mut notes = Notes {
@@ -347,6 +340,19 @@ fn a_limit_for_the_whole() {
         last.starts_with("ERROR") && last.contains("--operation-timeout"),
         "{last}"
     );
+    notes
+}
+
+/// patroni-14.
+#[test]
+fn a_limit_for_the_whole() {
+    let script = Script {
+        health: vec![ok("\"OK\"")],
+        create: vec![ok(r#"{"operation_id":"x"}"#)],
+        poll: vec![ok(r#"{"status":"IN_PROGRESS"}"#)],
+        cancel: Vec::new(),
+    };
+    let notes = out_of_time(&script, Duration::from_nanos(1));
     assert!(notes.waited.is_empty());
 }
 
@@ -409,22 +415,7 @@ fn a_limit_for_all_waits() {
             poll: vec![poll],
             ..Script::default()
         };
-        let service = Service::start(&script, None).unwrap();
-        let options = RecoverOptions {
-            timeout: Some(Duration::from_secs(12)),
-            ..options()
-        };
-        let mut notes = Notes {
-            patience: 10,
-            ..Notes::default()
-        };
-        let api = api(&format!("http://127.0.0.1:{}", service.port()), 5000);
-        assert_eq!(recover(&api, &options, &mut notes), RecoverExit::HttpError);
-        let last = notes.messages.last().unwrap();
-        assert!(
-            last.starts_with("ERROR") && last.contains("--operation-timeout"),
-            "{last}"
-        );
+        let notes = out_of_time(&script, Duration::from_secs(12));
         // 2, 4, 8 seconds between attempts, which pass at once here; then there is less than the next pause.
         let (end, pauses) = notes.waited.split_last().unwrap();
         assert!(pauses.len() == before && *end <= 12, "{:?}", notes.waited);

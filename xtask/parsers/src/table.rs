@@ -137,8 +137,7 @@ pub static PARSERS: &[Parser] = &[
         "barman_catalog::tarball::read::TarReader::next",
         "barman_catalog::tarball::pax::parse",
         "barman_catalog::tarball::pax::time",
-        "barman_catalog::tarball::compression::Compression::detect",
-        "barman_catalog::tarball::compression::Decompressor::detect",
+        "barman_catalog::tarball::compression::decompressor",
     ]),
     row("catalog", "catalogue_tree", "names of files and directories of a catalogue", 2048, catalog::catalogue_tree, &[
         "barman_catalog::catalog::Catalog::load",

@@ -280,7 +280,7 @@ const ELSEWHERE: &[Elsewhere] = &[
     (
         "restore-12",
         Cluster,
-        &["barman-core/src/ops/restore/tests.rs::a_tablespace_may_be_inside_of_the_destination"],
+        &["barman-core/src/ops/restore/tests/result.rs::a_tablespace_may_be_inside_of_the_destination"],
     ),
     (
         "restore-14",
@@ -294,8 +294,8 @@ const ELSEWHERE: &[Elsewhere] = &[
         "restore-19",
         Fault,
         &[
-            "barman-core/src/ops/restore/tests.rs::wal_is_delivered_in_parallel",
-            "barman-core/src/ops/restore/tests.rs::damaged_wal_is_found_and_the_result_cannot_be_started",
+            "barman-core/src/ops/restore/tests/wal.rs::wal_is_delivered_in_parallel",
+            "barman-core/src/ops/restore/tests/wal.rs::damaged_wal_is_found_and_the_result_cannot_be_started",
         ],
     ),
     (
@@ -307,14 +307,16 @@ const ELSEWHERE: &[Elsewhere] = &[
     (
         "wal-3",
         Hangs,
-        &["barman-core/src/ops/archive/tests.rs::the_catalogue_is_not_locked_while_scripts_and_filters_run"],
+        &[
+            "barman-core/src/ops/archive/tests/stopping.rs::the_catalogue_is_not_locked_while_scripts_and_filters_run",
+        ],
     ),
     (
         "wal-5",
         Fault,
         &[
-            "barman-core/src/ops/archive/tests.rs::useless_segments_never_reach_the_archive_and_stop_nobody",
-            "barman-core/src/ops/archive/tests.rs::a_file_that_cannot_be_compared_waits_and_the_others_go_on",
+            "barman-core/src/ops/archive/tests/rejects.rs::useless_segments_never_reach_the_archive_and_stop_nobody",
+            "barman-core/src/ops/archive/tests/rejects.rs::a_file_that_cannot_be_compared_waits_and_the_others_go_on",
         ],
     ),
     (
@@ -329,7 +331,7 @@ const ELSEWHERE: &[Elsewhere] = &[
         "wal-10",
         Silent,
         &[
-            "barman-core/src/ops/archive/tests.rs::many_segments_are_compressed_in_parallel_and_listed_in_order",
+            "barman-core/src/ops/archive/tests/queue.rs::many_segments_are_compressed_in_parallel_and_listed_in_order",
         ],
     ),
     (

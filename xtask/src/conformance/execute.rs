@@ -133,6 +133,11 @@ impl Stage {
         })
     }
 
+    /// Several of them, which end when they are asked to.
+    pub fn start_tasks(&self, tasks: &[&str]) -> Result<()> {
+        tasks.iter().try_for_each(|task| self.start_task(task, ":"))
+    }
+
     /// Ends what [`Stage::start_task`] started and no signal has ended.
     ///
     /// # Errors

@@ -169,7 +169,7 @@ impl<'a> Run<'a> {
     }
 
     fn process(&mut self, source: Source, directory: &Path, files: &[Waiting]) -> Result<(), Stop> {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let processors = barman_wal::processors();
         let threads = processors.min(MOST_THREADS).min(files.len());
         let at_once = if hook::configured(self.config) {
             1

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use barman_catalog::deletion::{self, DeletionObserver, KeepReason, WalDecision};
-use barman_catalog::python_literal::float_repr;
 use barman_catalog::xlogdb::WalRecord;
 use barman_catalog::{BackupId, Catalog};
 
@@ -11,6 +10,7 @@ use super::sequence::TARGET;
 use crate::context::{Context, Level};
 use crate::host::hooks::{self, HookEvent, HookPhase};
 use crate::ops::archive::custom_magic;
+use crate::ops::delete::hook::wal_variables;
 use crate::server::Server;
 
 /// Whether the user hears of it.
@@ -96,25 +96,18 @@ struct Hooks<'a> {
 }
 
 impl Hooks<'_> {
-    fn run(&self, phase: HookPhase, record: &WalRecord, path: &Path, error: &str) -> Result<(), String> {
+    fn run(
+        &self,
+        phase: HookPhase,
+        record: &WalRecord,
+        path: &Path,
+        error: Option<&str>,
+    ) -> Result<(), String> {
         let config = self.server.config();
         if !hooks::configured(config, HookEvent::WalDelete, phase) {
             return Ok(());
         }
-        let variables = [
-            ("BARMAN_SEGMENT", record.name.to_string()),
-            ("BARMAN_FILE", path.display().to_string()),
-            ("BARMAN_SIZE", record.size.to_string()),
-            ("BARMAN_TIMESTAMP", float_repr(record.time)),
-            (
-                "BARMAN_COMPRESSION",
-                record
-                    .compression
-                    .map(|tag| tag.as_str().to_owned())
-                    .unwrap_or_default(),
-            ),
-            ("BARMAN_ERROR", error.to_owned()),
-        ];
+        let variables = wal_variables(record, path, error);
         hooks::run(config, HookEvent::WalDelete, phase, &variables, self.ctx)
             .map_err(|error| error.to_string())
     }
@@ -122,11 +115,11 @@ impl Hooks<'_> {
 
 impl DeletionObserver for Hooks<'_> {
     fn before_wal(&mut self, record: &WalRecord, path: &Path) -> Result<(), String> {
-        self.run(HookPhase::Pre, record, path, "")
+        self.run(HookPhase::Pre, record, path, None)
     }
 
     fn after_wal(&mut self, record: &WalRecord, path: &Path, error: Option<&str>) {
-        if let Err(reason) = self.run(HookPhase::Post, record, path, error.unwrap_or_default()) {
+        if let Err(reason) = self.run(HookPhase::Post, record, path, error) {
             log::warn!(target: TARGET, "{reason}");
         }
     }

@@ -3,7 +3,6 @@
 //! A file that cannot be the segment of its name (empty, cut off, zeroed, another segment's content) is a missing one,
 //! as for `check-backup`.
 
-use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -226,10 +225,7 @@ fn missing(
         }
     };
     let wanted = usize::try_from((last - first) / PORTION + 1).unwrap_or(usize::MAX);
-    let threads = thread::available_parallelism()
-        .map_or(1, NonZero::get)
-        .min(MAX_THREADS)
-        .min(wanted);
+    let threads = barman_wal::processors().min(MAX_THREADS).min(wanted);
     let mut all = thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         let mut all = work();

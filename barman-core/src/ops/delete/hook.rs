@@ -76,17 +76,7 @@ impl<'a> Observer<'a> {
         if !self.wal_hooks {
             return Ok(());
         }
-        let variables = [
-            ("BARMAN_SEGMENT", record.name.to_string()),
-            ("BARMAN_FILE", path.display().to_string()),
-            ("BARMAN_SIZE", record.size.to_string()),
-            ("BARMAN_TIMESTAMP", float_repr(record.time)),
-            (
-                "BARMAN_COMPRESSION",
-                record.compression.map(|c| c.to_string()).unwrap_or_default(),
-            ),
-            ("BARMAN_ERROR", error.unwrap_or_default().to_owned()),
-        ];
+        let variables = wal_variables(record, path, error);
         hooks::run(
             self.server.config(),
             HookEvent::WalDelete,
@@ -160,4 +150,23 @@ impl DeletionObserver for Observer<'_> {
     fn warning(&mut self, text: &str) {
         self.ctx.say(Level::Warning, TARGET, text);
     }
+}
+
+/// What the scripts around the removal of an archived file are told.
+pub(crate) fn wal_variables(
+    record: &WalRecord,
+    path: &Path,
+    error: Option<&str>,
+) -> [(&'static str, String); 6] {
+    [
+        ("BARMAN_SEGMENT", record.name.to_string()),
+        ("BARMAN_FILE", path.display().to_string()),
+        ("BARMAN_SIZE", record.size.to_string()),
+        ("BARMAN_TIMESTAMP", float_repr(record.time)),
+        (
+            "BARMAN_COMPRESSION",
+            record.compression.map(|tag| tag.to_string()).unwrap_or_default(),
+        ),
+        ("BARMAN_ERROR", error.unwrap_or_default().to_owned()),
+    ]
 }

@@ -5,7 +5,7 @@
 //! time, that of the named backup too, and the lock of each other backup of its tree while it is deleted. Whoever uses a
 //! backup has a shared lock on everything that it is based on, so the lock of the named one excludes them all.
 
-mod hook;
+pub(super) mod hook;
 mod preview;
 mod retention;
 mod tree;

@@ -88,7 +88,7 @@ pub fn generate(layout: &Layout, backup: &BackupInfo, ctx: &Context<'_>) -> Resu
         manifest::generate(
             &layout.data_directory(backup.id),
             Run {
-                threads: processors(),
+                threads: barman_wal::processors(),
                 cancel: Some(&cancel),
                 read,
             },
@@ -104,9 +104,4 @@ pub fn generate(layout: &Layout, backup: &BackupInfo, ctx: &Context<'_>) -> Resu
         ctx.say(Level::Warning, TARGET, &text);
     }
     Ok(generated)
-}
-
-/// How many threads read: one for each processor.
-pub(crate) fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }

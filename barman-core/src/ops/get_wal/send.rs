@@ -65,7 +65,7 @@ impl Delivery<'_> {
             (stored, wanted)
         };
         // A server waits for this file, and for nothing else.
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = barman_wal::processors();
         let mut reader = wal_codec
             .reader(decode, threads, source, &cancelled)
             .map_err(|source| GetWalError::Compression {

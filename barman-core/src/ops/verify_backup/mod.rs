@@ -9,7 +9,6 @@ use barman_catalog::{BackupId, BackupInfo};
 
 use crate::context::{Context, Level};
 use crate::failure::{Class, Failure};
-use crate::ops::generate_manifest::processors;
 use crate::server::Server;
 
 const TARGET: &str = "barman.backup";
@@ -107,7 +106,7 @@ pub fn run(
             &directory,
             format,
             Run {
-                threads: processors(),
+                threads: barman_wal::processors(),
                 cancel: Some(&cancel),
                 read,
             },

@@ -214,10 +214,12 @@ fn processes() -> Vec<Scenario> {
     vec![
         scenario("list-processes-fleet", "cli.md 14.2, 6.2", FLEET)
             .then(|stage| {
-                stage.start_task("main-backup", ":")?;
-                stage.start_task("dis-archive-wal", ":")?;
-                stage.start_task("inact-receive-wal", ":")?;
-                stage.start_task("pas-20240703T120000-sync-backup", ":")
+                stage.start_tasks(&[
+                    "main-backup",
+                    "dis-archive-wal",
+                    "inact-receive-wal",
+                    "pas-20240703T120000-sync-backup",
+                ])
             })
             .run("list-processes main")
             .run("list-processes dis")
@@ -227,12 +229,7 @@ fn processes() -> Vec<Scenario> {
             .then(Stage::end_tasks)
             .rules(&[Pid]),
         scenario("list-processes-every-task", "cli.md 14.2", FLEET)
-            .then(|stage| {
-                stage.start_task("main-cron", ":")?;
-                stage.start_task("dis-cron", ":")?;
-                stage.start_task("inact-archive-wal", ":")?;
-                stage.start_task("pas-sync-wal", ":")
-            })
+            .then(|stage| stage.start_tasks(&["main-cron", "dis-cron", "inact-archive-wal", "pas-sync-wal"]))
             .run("list-processes main")
             .run("list-processes dis")
             .run("list-processes inact")
@@ -284,9 +281,11 @@ fn processes() -> Vec<Scenario> {
             .run("terminate-process main backup"),
         scenario("terminate-process-fleet", "cli.md 14.3, 6.2", FLEET)
             .then(|stage| {
-                stage.start_task("dis-backup", ":")?;
-                stage.start_task("inact-receive-wal", ":")?;
-                stage.start_task("pas-20240703T120000-sync-backup", ":")
+                stage.start_tasks(&[
+                    "dis-backup",
+                    "inact-receive-wal",
+                    "pas-20240703T120000-sync-backup",
+                ])
             })
             .run("terminate-process dis backup")
             .run("-f json terminate-process inact receive-wal")
@@ -299,8 +298,10 @@ fn processes() -> Vec<Scenario> {
             .stdout(1, "live-7", "", "Active subprocesses for server main:")
             .stdout(1, "live-7", "", "<pid> sync-backup")
             .then(|stage| {
-                stage.start_task("main-20240701T120000-sync-backup", ":")?;
-                stage.start_task("main-20240702T120000-sync-backup", ":")
+                stage.start_tasks(&[
+                    "main-20240701T120000-sync-backup",
+                    "main-20240702T120000-sync-backup",
+                ])
             })
             .run("terminate-process main sync-backup")
             .run("list-processes main")
