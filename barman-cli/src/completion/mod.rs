@@ -4,8 +4,8 @@
 //! (`register-python-argcomplete`) goes on working: the environment has the line, and the answer goes to descriptor 8.
 //! The script for bash asks in the same way. Nothing is printed or logged, no server is connected to.
 
-mod candidates;
-mod line;
+pub mod candidates;
+pub mod line;
 
 use crate::{args, environment, user};
 use barman_catalog::{BackupStatus, Catalog};

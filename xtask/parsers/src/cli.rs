@@ -4,10 +4,12 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use barman_cli::args::{self, values};
+use barman_cli::completion::candidates::{self, Source};
+use barman_cli::completion::line::{Line, Quoting};
 use barman_cli::logging::layout::{Layout, Record};
 use barman_cli::{logging, redact};
 
-use crate::input::{reached, text};
+use crate::input::{choice, reached, text};
 
 /// Words as a shell would pass them, one a line, at most so many.
 fn words(bytes: &[u8]) -> impl Iterator<Item = OsString> {
@@ -39,6 +41,64 @@ pub fn barman_arguments(bytes: &[u8]) {
         values::absolute_path(text),
         values::backup_name(text),
     );
+}
+
+/// Names as a configuration, a catalogue or a directory may have them.
+struct Names;
+
+impl Source for Names {
+    type Error = ();
+
+    fn servers(&self, _: Option<&[u8]>) -> Result<Vec<String>, ()> {
+        Ok(
+            ["main", "$(main)", "my 'server\"", "pg:1", "m\n", "~m", "#m", "é"]
+                .map(str::to_owned)
+                .into(),
+        )
+    }
+
+    fn backups(&self, _: Option<&[u8]>, server: &[u8]) -> Result<Vec<String>, ()> {
+        if server.is_empty() {
+            return Err(());
+        }
+        Ok(vec!["20261121T101500".to_owned(), "20261120T101500".to_owned()])
+    }
+
+    fn files(&self, beginning: &[u8]) -> Vec<Vec<u8>> {
+        [&b"/"[..], b" a;b", b"\xff`"]
+            .map(|end| [beginning, end].concat())
+            .into()
+    }
+}
+
+/// A line that a shell wants to have completed.
+pub fn completion(bytes: &[u8]) {
+    let (breaks, bytes) = choice(bytes, 2);
+    let breaks: &[u8] = if breaks == 0 { b"" } else { b" \t\n\"'><=;|&(:" };
+    let line = Line::parse(bytes, breaks);
+    let Ok(found) = candidates::find(&args::grammar(), &line.before, &line.current, &Names) else {
+        return;
+    };
+    for candidate in found {
+        reached();
+        assert!(candidate.word.starts_with(&line.current));
+        let Some(spelled) = line.spelled(&candidate.word, Quoting::Escaped(b'\\')) else {
+            assert!(
+                candidate
+                    .word
+                    .iter()
+                    .any(|byte| matches!(byte, b'\n' | b'\r' | 0))
+            );
+            continue;
+        };
+        assert!(!spelled.contains(&b'\n'));
+        // What is put in the place of a word is one word, and that one.
+        if breaks.is_empty() && line.is_unquoted() {
+            let again = Line::parse(&spelled, b"");
+            assert_eq!((again.before.len(), again.current == candidate.word), (0, true));
+            assert!(again.is_unquoted());
+        }
+    }
 }
 
 /// The command line of `patroni_barman`.

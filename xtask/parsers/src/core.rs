@@ -9,7 +9,8 @@ use barman_core::config::edit::{self, Setting};
 use barman_core::config::ini::{self, Ini};
 use barman_core::config::registry::{DefaultValue, GLOBAL_OPTIONS, SERVER_OPTIONS};
 use barman_core::config::{interpolation, parse, types};
-use barman_core::host::process;
+use barman_core::host::remote::RemoteHost;
+use barman_core::host::{process, shell};
 use barman_core::ops::check_archived_wal_range::WalRange;
 use barman_core::ops::config_update::queue;
 use barman_core::ops::restore::conf::{self, Include};
@@ -293,4 +294,32 @@ pub fn postgresql_conf(bytes: &[u8]) {
         [Include::File(name.to_owned())],
         "{line}"
     );
+}
+
+/// `ssh_command`: words with quotes, and what is quoted for a shell.
+pub fn ssh_command(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    let words = shell::words(text);
+    let by_words = RemoteHost::by_words(text, None);
+    assert_eq!(by_words.is_some(), !words.is_empty());
+    assert_eq!(by_words.is_some(), !text.trim().is_empty());
+    for word in &words {
+        reached();
+        assert!(!word.raw().is_empty() && text.contains(word.raw()));
+        // Quotes only take away.
+        assert!(word.value().len() <= word.raw().len());
+        // A word in quotes is that word again.
+        let value = word.value();
+        let quoted = shell::between_quotes(&value);
+        if !value.contains(['\'', '\\']) {
+            let again: Vec<String> = shell::words(&quoted)
+                .into_iter()
+                .map(shell::Word::value)
+                .collect();
+            assert_eq!(again, [value]);
+        }
+    }
+    if let Some(host) = RemoteHost::by_shell(text, None) {
+        assert!(host.shown().starts_with(text.trim()));
+    }
 }

@@ -252,6 +252,10 @@ pub static PARSERS: &[Parser] = &[
         "barman_core::config::load::MainFile::read_with",
         "barman_core::config::load::MainFile::complete",
     ]),
+    row("core", "ssh_command", "ssh_command and primary_ssh_command", 256, core::ssh_command, &[
+        "barman_core::host::remote::RemoteHost::by_shell",
+        "barman_core::host::remote::RemoteHost::by_words",
+    ]),
     row("core", "target_time", "--target-time", 96, core::target_time, &[
         "barman_core::ops::restore::time::parse",
         "barman_core::ops::restore::time_fields::read",
@@ -278,6 +282,10 @@ pub static PARSERS: &[Parser] = &[
         "barman_cli::args::values::size",
         "barman_cli::args::values::absolute_path",
         "barman_cli::args::values::backup_name",
+    ]),
+    row("cli", "completion", "lines that a shell wants to have completed", 256, cli::completion, &[
+        "barman_cli::completion::candidates::find",
+        "barman_cli::completion::line::Line::parse",
     ]),
     row("cli", "patroni_arguments", "the command line of patroni_barman", 512, cli::patroni_arguments, &[
         "patroni_barman::args::parse",
