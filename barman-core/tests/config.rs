@@ -599,6 +599,25 @@ fn included_files() {
     files.load();
 }
 
+/// Every command reads it, those of other servers too.
+#[test]
+fn a_pipe_in_the_place_of_the_active_model_is_not_waited_for() {
+    let files = Files::new(&format!("[s]\n{GOOD}[t]\n{GOOD}"));
+    files.write("home/s/x", "");
+    let path = files.home().join("s/.active-model.auto");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let config = files.load();
+    assert!(!config.server("t").unwrap().disabled);
+    assert_eq!(
+        config.server("s").unwrap().messages,
+        [format!(
+            "Cannot read the name of the active model from '{}': it is not a regular file",
+            path.display()
+        )]
+    );
+}
+
 #[test]
 fn models() {
     let text = format!(

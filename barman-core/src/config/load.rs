@@ -156,9 +156,12 @@ impl MainFile {
 
 /// The bytes of a configuration file.
 pub(super) fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    bounded(std::fs::File::open(path)?)
+}
+
+fn bounded(file: std::fs::File) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path)?;
     if file.take(MAX_FILE + 1).read_to_end(&mut bytes)? as u64 > MAX_FILE {
         return Err(std::io::Error::other(
             "the file is too large for a configuration file",
@@ -472,7 +475,8 @@ fn apply_active_model(draft: &mut Draft, models: &[ModelConfig], warnings: &mut 
         return;
     };
     let path = Path::new(&directory).join(ACTIVE_MODEL_FILE);
-    let name = match read_bounded(&path) {
+    // Commands of other servers read it, too: they must not wait for what stands in its place.
+    let name = match barman_wal::durable::open_file(&path).and_then(bounded) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
         Err(error) => {
