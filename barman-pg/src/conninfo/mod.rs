@@ -325,6 +325,16 @@ mod tests {
                 keyword: "hots".into()
             }
         );
+        // A quote in a password ends it: what follows at once may be its rest.
+        for text in [
+            "password='it's3cret=x y=z'",
+            "password='it's3cret='x'more=y",
+            "password='a'b=c s3cret=d",
+        ] {
+            assert!(error(text).to_string().contains("\"...\""), "{text}");
+            let shown = redact(text);
+            assert!(!shown.contains("s3cret") && !shown.contains("more"), "{shown}");
+        }
         // After anything but a bare secret it is named.
         for text in [
             "password='x' hots=a",

@@ -18,7 +18,7 @@ fn skip_blanks(chars: &mut Peekable<Chars<'_>>) {
 pub(super) fn parse(text: &str) -> Result<Vec<Pair>, ConnInfoError> {
     let mut pairs = Vec::new();
     let mut chars = text.chars().peekable();
-    // Behind a secret without quotes.
+    // Behind a secret without quotes, or so close behind one in quotes that a quote in it may have ended it.
     let mut doubtful = false;
     loop {
         skip_blanks(&mut chars);
@@ -46,7 +46,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<Pair>, ConnInfoError> {
             quoted(&mut chars)?
         };
         let unknown = !is_keyword(&word);
-        let next_is_doubtful = bare_value && (keywords::is_secret(&word) || doubtful && unknown);
+        let is_glued = chars.peek().is_some_and(|c| !is_blank(*c));
+        let next_is_doubtful =
+            (bare_value || is_glued) && (keywords::is_secret(&word) || doubtful && unknown);
         pairs.push(Pair {
             doubtful: doubtful && unknown,
             keyword: word,
