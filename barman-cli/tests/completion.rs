@@ -411,6 +411,38 @@ fn requests_of_all_kinds_beside_the_oracle() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "main\nmy\\ server");
 }
 
+/// Whoever types does not wait for what is no file, wherever it stands, and not for a pipe that nobody reads.
+#[test]
+fn pipes_in_the_place_of_files() {
+    let home = crowded();
+    let make_fifo = |path: &Path| {
+        let _ = fs::remove_file(path);
+        let made = Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(made.success());
+    };
+    make_fifo(&home.path().join("main/base/20260101T000000/backup.info"));
+    assert_eq!(
+        offered(&home, "barman show-backup main 2026"),
+        ["20260102T000000"]
+    );
+    make_fifo(&home.path().join("main/.active-model.auto"));
+    assert_eq!(offered(&home, "barman check ma"), ["main"]);
+    let fifo = home.path().join("fifo");
+    make_fifo(&fifo);
+    for config in [fifo.to_str().unwrap(), "/dev/tty", "/dev/zero"] {
+        let line = format!("barman -c {config} check m");
+        assert_eq!(offered(&home, &line), Vec::<String>::new(), "{line}");
+    }
+    let request = [
+        ("COMP_LINE", "barman check m"),
+        ("COMP_POINT", "14"),
+        ("_ARGCOMPLETE_STDOUT_FILENAME", fifo.to_str().unwrap()),
+    ];
+    assert_eq!(asked(&home, &ours(), "", &request), (Some(1), String::new()));
+    make_fifo(&home.config());
+    assert_eq!(offered(&home, "barman check m"), Vec::<String>::new());
+}
+
 /// A shell that reads no answer: the pipe is closed before there is one.
 #[test]
 fn a_reader_that_goes_away() {

@@ -13,10 +13,13 @@ use barman_core::Server;
 use barman_core::config::{self, Config, MainFile, Search};
 use candidates::{Candidate, Source};
 use line::{Line, Quoting};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The script, to be read by bash.
@@ -24,6 +27,12 @@ pub const BASH: &str = include_str!("bash.sh");
 
 /// What argcomplete puts between candidates unless it is told otherwise.
 const SEPARATOR: u8 = 0x0b;
+
+/// How long a full pipe is waited for: shells read at once.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 5,
+    tv_nsec: 0,
+};
 
 /// What the environment asks for, as it is there.
 #[derive(Debug, Default)]
@@ -62,18 +71,40 @@ pub fn answer(variables: &Variables) -> u8 {
 
 fn try_answer(variables: &Variables) -> Result<(), Nothing> {
     // Before the user changes, to whom the pipe may not belong.
-    let mut output = open_output(variables.output.as_deref())?;
+    let output = open_output(variables.output.as_deref())?;
     let text = respond(variables)?;
-    output.write_all(&text).map_err(|_| Nothing)
+    write(&output, &text, PATIENCE)
 }
 
 fn open_output(name: Option<&OsStr>) -> Result<File, Nothing> {
     let mut options = OpenOptions::new();
+    // Of this description only; the shell's own goes on waiting.
+    options.custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0));
     let opened = match name {
         Some(name) => options.write(true).create(true).truncate(true).open(name),
         None => options.append(true).open("/proc/self/fd/8"),
     };
     opened.map_err(|_| Nothing)
+}
+
+/// Writes to what may be a pipe that nobody reads: who types must not wait for it.
+fn write(mut output: &File, mut text: &[u8], patience: Timespec) -> Result<(), Nothing> {
+    while !text.is_empty() {
+        match output.write(text) {
+            Ok(0) => return Err(Nothing),
+            Ok(count) => text = text.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                match poll(&mut [PollFd::new(output, PollFlags::OUT)], Some(&patience)) {
+                    Ok(0) => return Err(Nothing),
+                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                    Err(_) => return Err(Nothing),
+                }
+            }
+            Err(_) => return Err(Nothing),
+        }
+    }
+    Ok(())
 }
 
 fn respond(variables: &Variables) -> Result<Vec<u8>, Nothing> {
@@ -230,6 +261,10 @@ fn read_config(option: Option<&[u8]>) -> Result<Config, Nothing> {
         home: home.as_deref(),
     };
     let path = config::locate(&search).map_err(|_| Nothing)?;
+    // A command may read a pipe or a terminal (`-c /dev/stdin`), and wait for it.
+    if !path.is_file() {
+        return Err(Nothing);
+    }
     let main = MainFile::read(&path).map_err(|_| Nothing)?;
     user::switch_to(&main.globals.barman_user).map_err(|_| Nothing)?;
     main.complete(environment::home().as_deref()).map_err(|_| Nothing)
@@ -240,5 +275,42 @@ fn expanded(typed: &[u8], home: Option<&Path>) -> PathBuf {
     match (typed.strip_prefix(b"~/"), home) {
         (Some(rest), Some(home)) => home.join(OsStr::from_bytes(rest)),
         _ => PathBuf::from(OsString::from_vec(typed.to_vec())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::{PipeFlags, pipe_with};
+    use std::io::Read;
+
+    /// More than a pipe holds, to somebody who reads late, and to nobody.
+    #[test]
+    fn a_full_pipe_is_waited_for_but_not_for_ever() {
+        let text: Vec<u8> = (0..300_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+        let pipe = || {
+            let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+            rustix::fs::fcntl_setfl(&reader, OFlags::empty()).unwrap();
+            (File::from(reader), File::from(writer))
+        };
+        let (mut reader, writer) = pipe();
+        let reading = std::thread::spawn(move || {
+            let mut found = Vec::new();
+            reader.read_to_end(&mut found).map(|_| found)
+        });
+        let minute = Timespec {
+            tv_sec: 60,
+            tv_nsec: 0,
+        };
+        assert!(write(&writer, &text, minute).is_ok());
+        drop(writer);
+        assert!(reading.join().unwrap().unwrap() == text);
+
+        let (_reader, writer) = pipe();
+        let moment = Timespec {
+            tv_sec: 0,
+            tv_nsec: 1_000_000,
+        };
+        assert!(write(&writer, &text, moment).is_err());
     }
 }
