@@ -12,8 +12,11 @@ pub const REDACTED: &str = "*REDACTED*";
 /// The text with every secret replaced by [`REDACTED`].
 #[must_use]
 pub fn redact(text: &str) -> Cow<'_, str> {
+    let in_uris = uri_passwords(text);
     let mut secrets = password_values(text);
-    secrets.extend(uri_passwords(text));
+    // `postgres://user:password=x@host`: the host is none.
+    secrets.retain(|(start, _)| !in_uris.iter().any(|(from, to)| (from..to).contains(&start)));
+    secrets.extend(in_uris);
     secrets.extend(sshpass_passwords(text));
     if secrets.is_empty() {
         return Cow::Borrowed(text);
@@ -22,12 +25,12 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     let mut result = String::with_capacity(text.len());
     let mut copied = 0;
     for (start, end) in secrets {
-        // A secret within a secret was replaced with it.
+        // One that begins within another is replaced with it, and so is what of it stands behind.
         if start >= copied {
             result.push_str(text.get(copied..start).unwrap_or_default());
             result.push_str(REDACTED);
-            copied = end;
         }
+        copied = copied.max(end);
     }
     result.push_str(text.get(copied..).unwrap_or_default());
     Cow::Owned(result)
@@ -132,41 +135,114 @@ fn unescaped_password(rest: &str) -> Option<(usize, usize)> {
 fn sshpass_passwords(text: &str) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     for (at, name) in text.match_indices("sshpass") {
-        let mut rest = text.get(at + name.len()..).unwrap_or_default();
+        let enclosing = quote_before(text, at);
+        let rest = text.get(at + name.len()..).unwrap_or_default();
+        // Of `"/my dir/sshpass"`.
+        let mut rest = rest.strip_prefix(['\'', '"']).unwrap_or(rest);
         // Its own options, up to the command that it runs; the text may be a part of a larger one.
-        while let Some(option) = rest.strip_prefix([' ', '\t']) {
-            let option = option.trim_start_matches([' ', '\t']);
-            let value = match option.strip_prefix("-p") {
-                Some(value) => value.trim_start_matches([' ', '\t']),
-                None if option.starts_with('-') => {
-                    let (word, mut behind) = first_word(option);
-                    if ["-P", "-d", "-f"].contains(&word) {
-                        behind = first_word(behind.trim_start_matches([' ', '\t'])).1;
-                    }
-                    rest = behind;
-                    continue;
-                }
-                None => break,
+        while let Some((word, behind)) = next_word(rest, enclosing) {
+            rest = behind;
+            let bare = word.replace(['\'', '"'], "");
+            let Some(options) = bare.strip_prefix('-') else {
+                break;
             };
-            let start = text.len() - value.len();
-            let length = value_length(value, false);
-            if length > 0 {
-                found.push((start, start + length));
+            // Letters without a value may stand before the one that has one.
+            let options = options.trim_start_matches(['v', 'e', 'V', 'h']);
+            let mut letters = options.chars();
+            match (letters.next(), letters.as_str()) {
+                (Some('p'), "") => {
+                    if let Some((secret, behind)) = next_word(rest, enclosing) {
+                        found.push((
+                            text.len() - behind.len() - secret.len(),
+                            text.len() - behind.len(),
+                        ));
+                    }
+                    break;
+                }
+                (Some('p'), _) => {
+                    let end = text.len() - behind.len();
+                    // With its letter, if that stands between quotes.
+                    let plain = word.split(['p', '\'', '"']).next().unwrap_or_default().len();
+                    let after = word.get(plain..).is_some_and(|rest| rest.starts_with('p'));
+                    let skipped = if after { plain + 1 } else { 0 };
+                    found.push((end - word.len() + skipped, end));
+                    break;
+                }
+                (Some('P' | 'd' | 'f'), "") => {
+                    rest = next_word(rest, enclosing).map_or("", |(_, behind)| behind);
+                }
+                _ => {}
             }
-            break;
         }
     }
     found.extend(text.match_indices("SSHPASS=").filter_map(|(at, name)| {
         let start = at + name.len();
-        let length = value_length(text.get(start..)?, false);
+        let length = shell_word_length(text.get(start..)?, quote_before(text, at));
         (length > 0).then_some((start, start + length))
     }));
     found
 }
 
-/// The text up to the first blank, and what follows.
-fn first_word(text: &str) -> (&str, &str) {
-    text.split_at(text.find([' ', '\t']).unwrap_or(text.len()))
+/// The quote that stands before a place within the same word: that of a sentence which cites a command.
+fn quote_before(text: &str, at: usize) -> Option<char> {
+    let before = text.get(..at)?;
+    let word = before.rsplit(char::is_whitespace).next()?;
+    word.chars().find(|c| matches!(c, '\'' | '"'))
+}
+
+/// The word behind blanks, and what follows it; `None` without blanks or without a word.
+fn next_word(text: &str, enclosing: Option<char>) -> Option<(&str, &str)> {
+    let word = text.trim_start();
+    let length = shell_word_length(word, enclosing);
+    (word.len() < text.len() && length > 0)
+        .then(|| word.split_at_checked(length))
+        .flatten()
+}
+
+/// The length of a shell's word, as its parts with and without quotes have it. The quote `enclosing` that the whole
+/// command stands in ends it. A quote at its beginning that is never closed leads to the end of the text.
+fn shell_word_length(text: &str, enclosing: Option<char>) -> usize {
+    let mut length = 0;
+    // Behind what was quoted, a quote opens another part (`'it'\''s'`).
+    let mut opens = true;
+    while let Some(rest) = text.get(length..)
+        && let Some(character) = rest.chars().next()
+    {
+        match character {
+            blank if blank.is_whitespace() => break,
+            '\'' | '"' => match quoted_length(rest, character) {
+                Some(part) if opens || enclosing != Some(character) => {
+                    length += part;
+                    opens = true;
+                    continue;
+                }
+                _ if length > 0 && enclosing == Some(character) => break,
+                None if length == 0 => return text.trim_end().len(),
+                _ => opens = false,
+            },
+            '\\' => {
+                length += rest.chars().nth(1).map_or(0, char::len_utf8);
+                opens = true;
+            }
+            _ => opens = false,
+        }
+        length += character.len_utf8();
+    }
+    length
+}
+
+/// The length of the part between quotes that a text begins with, quotes included; `None` if it is never closed.
+fn quoted_length(text: &str, quote: char) -> Option<usize> {
+    let mut escaped = false;
+    for (at, character) in text.char_indices().skip(1) {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quote == '"' => escaped = true,
+            _ if character == quote => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -215,6 +291,32 @@ mod tests {
                 "SSHPASS=*REDACTED* sshpass -e ssh -p 22 pg",
             ),
             ("sshpass -f file ssh -p 22 pg", "sshpass -f file ssh -p 22 pg"),
+            (r#"sshpass -p "s3 cret" ssh pg"#, "sshpass -p *REDACTED* ssh pg"),
+            (r#"sshpass -p "s3\" cret" ssh pg"#, "sshpass -p *REDACTED* ssh pg"),
+            (
+                r"using 'sshpass -p 's3 c'\''r et' ssh pg' end",
+                "using 'sshpass -p *REDACTED* ssh pg' end",
+            ),
+            ("sshpass -ps3' c'ret ssh pg", "sshpass -p*REDACTED* ssh pg"),
+            (r"sshpass -ps3\ cret ssh pg", "sshpass -p*REDACTED* ssh pg"),
+            ("sshpass -vp s3cret ssh pg", "sshpass -vp *REDACTED* ssh pg"),
+            ("sshpass '-ps3 cret' ssh pg", "sshpass *REDACTED* ssh pg"),
+            ("sshpass '-p' s3cret ssh pg", "sshpass '-p' *REDACTED* ssh pg"),
+            ("sshpass -p\n s3cret ssh pg", "sshpass -p\n *REDACTED* ssh pg"),
+            (
+                "'/my dir/sshpass' -p s3cret ssh pg",
+                "'/my dir/sshpass' -p *REDACTED* ssh pg",
+            ),
+            (
+                "from 'sshpass -p s3cret' to 'sshpass -p s4cret'",
+                "from 'sshpass -p *REDACTED*' to 'sshpass -p *REDACTED*'",
+            ),
+            (
+                "SSHPASS=\"s3 cret\" sshpass -e ssh",
+                "SSHPASS=*REDACTED* sshpass -e ssh",
+            ),
+            // One that begins within another.
+            ("password='a sshpass -p 'b c' d", "password=*REDACTED* d"),
             (
                 "sshpass -P prompt -p s3cret ssh",
                 "sshpass -P prompt -p *REDACTED* ssh",
@@ -256,6 +358,8 @@ mod tests {
                 format!("{before} password='{secret}' {after}"),
                 format!("{before} postgresql://user:{secret}@host/db {after}"),
                 format!("{before} sshpass -p {secret} ssh {after}"),
+                format!("{before} sshpass -p \"a {secret}\" ssh {after}"),
+                format!("{before} sshpass -vp'a {secret}' ssh {after}"),
             ] {
                 proptest::prop_assert!(!redact(&text).contains(&secret), "{}", redact(&text));
             }

@@ -1,7 +1,7 @@
 //! Turns SIGINT, SIGTERM and SIGHUP into a [`Cancel`] that operations look at. The second signal ends the process.
 
 use barman_core::{Cancel, CancelCause};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use std::io;
@@ -27,10 +27,15 @@ pub fn listen(cancel: Cancel, ignored: Ignored) -> io::Result<()> {
         !is_ignored || (*signal == SIGINT && ignored == Ignored::ExceptInterrupt)
     });
     let mut signals = Signals::new(wanted)?;
+    // Where a caller left it ignored the kernel reaps our children, and how they ended is lost. Who waits for a child
+    // does that itself: what counts is that somebody listens.
+    if mask & (1 << (SIGCHLD - 1)) != 0 {
+        signals.add_signal(SIGCHLD)?;
+    }
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            for signal in signals.forever() {
+            for signal in signals.forever().filter(|signal| *signal != SIGCHLD) {
                 if cancel.is_requested() {
                     // Somebody insists: end as if nobody had ever listened.
                     let _ = emulate_default_handler(signal);

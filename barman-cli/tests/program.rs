@@ -358,3 +358,23 @@ fn servers_that_share_a_directory_stop_every_command() {
     }
     assert_eq!(home.run(&["check", "--nagios", "one"]).code, Some(2));
 }
+
+#[test]
+fn commands_end_also_where_the_caller_ignores_the_end_of_children() {
+    let server = "[pas]\nprimary_ssh_command = true\narchiver = on\nbackup_method = postgres\n";
+    let home = Home::new("", server);
+    let mut ignoring = std::process::Command::new("/bin/bash");
+    ignoring
+        .args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""])
+        .arg(home.command().get_program())
+        .arg("-c")
+        .arg(home.config())
+        .args(["check", "pas"])
+        .env("HOME", home.path());
+    let run = finish(&mut ignoring);
+    assert!(
+        run.stdout.contains("\tssh: OK (Barman primary node)\n"),
+        "{}",
+        run.stdout
+    );
+}

@@ -93,6 +93,30 @@ fn a_host_over_ssh() {
 }
 
 #[test]
+fn nothing_may_be_added_to_the_output() {
+    let host = Host::new();
+    host.with_wal();
+    let unclean = "ssh output clean: FAILED (the configured ssh_command must not add anything to the remote command output)";
+    for (said, clean) in [
+        (":", true),
+        ("echo Welcome", false),
+        ("echo Welcome >&2", false),
+        ("printf '\\0\\377' >&2", false),
+    ] {
+        let ssh = script(&host, said);
+        let mut server = host.server(&format!(
+            "conninfo = {NOBODY}\nbackup_method = rsync\narchiver = on\nssh_command = {}\n",
+            ssh.display()
+        ));
+        let mut expected = vec!["ssh: OK (PostgreSQL server)", unclean, METHOD];
+        if clean {
+            expected.remove(1);
+        }
+        assert_eq!(of_the_method(&mut server), expected, "{said}");
+    }
+}
+
+#[test]
 fn a_data_directory_on_this_host() {
     let cluster = Cluster::start_new(15).unwrap();
     let host = Host::new();

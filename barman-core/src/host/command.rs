@@ -25,6 +25,10 @@ pub const KEPT_OUTPUT: usize = 256 * 1024;
 const GRACE: Duration = Duration::from_secs(5);
 /// How often a wait looks whether to stop.
 const GLANCE: Duration = Duration::from_millis(50);
+/// The same while a command has to end.
+const BRIEF: Duration = Duration::from_millis(20);
+/// So often the pipes of a command that has ended are read: more than they hold.
+const MAX_REST: usize = 16;
 /// How long what a command that has ended left behind may keep its output open, with [`Orphans::Leave`].
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -179,9 +183,14 @@ pub fn run(
         program: program(),
         source,
     })?;
-    let ended = attend(&mut child, command, cancel, on_line);
+    let mut said = Said {
+        sources: Vec::new(),
+        finished: Finished::default(),
+        on_line,
+    };
+    let ended = attend(&mut child, command, cancel, &mut said);
     if !matches!(ended, Ok(Ended::Itself(_))) {
-        end(&mut child);
+        end(&mut child, &mut said);
     }
     match ended {
         Ok(Ended::Itself(finished)) => Ok(finished),
@@ -212,43 +221,37 @@ fn attend(
     child: &mut Child,
     command: &CommandLine,
     cancel: &Cancel,
-    on_line: &mut dyn FnMut(Stream, &str),
+    said: &mut Said<'_>,
 ) -> io::Result<Ended> {
     let deadline = command
         .timeout
         .and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)));
-    let mut sources: Vec<Source> = [
+    for (stream, pipe) in [
         (Stream::Stdout, child.stdout.take().map(OwnedFd::from)),
         (Stream::Stderr, child.stderr.take().map(OwnedFd::from)),
-    ]
-    .into_iter()
-    .filter_map(|(stream, pipe)| Some(Source::new(stream, pipe?)))
-    .collect();
-    let mut finished = Finished::default();
-    let mut hear = |stream, line: &[u8]| {
-        keep(&mut finished, stream, line);
-        on_line(
-            stream,
-            String::from_utf8_lossy(line).trim_end_matches(['\n', '\r']),
-        );
-    };
+    ] {
+        if let Some(pipe) = pipe {
+            said.sources.push(Source::new(stream, pipe)?);
+        }
+    }
     let mut pause = Duration::from_millis(1);
     let mut gone: Option<Instant> = None;
     loop {
-        let silent = sources.is_empty() || !listen(&mut sources, &mut hear)?;
+        let silent = said.sources.is_empty() || !said.listen(GLANCE)?;
         // It stays a zombie until nothing more is heard: so its number, which is its group's, is not used again.
         if gone.is_none() && (silent || command.orphans == Orphans::Leave) && has_ended(child)? {
             gone = Some(Instant::now());
         }
-        let heard = sources.is_empty()
+        let heard = said.sources.is_empty()
             || (command.orphans == Orphans::Leave && gone.is_some_and(|gone| gone.elapsed() >= LAST_WORDS));
         if gone.is_some() && heard {
-            for mut source in sources.drain(..) {
-                source.flush(&mut hear);
-            }
+            said.rest();
             let status = child.wait()?;
+            let mut finished = std::mem::take(&mut said.finished);
             finished.code = status.code();
             finished.signal = status.signal();
+            cut(&mut finished.stdout);
+            cut(&mut finished.stderr);
             return Ok(Ended::Itself(finished));
         }
         if cancel.is_requested() {
@@ -257,7 +260,7 @@ fn attend(
         if let Some((_, limit)) = deadline.filter(|(at, _)| Instant::now() >= *at) {
             return Ok(Ended::TimedOut(limit));
         }
-        if sources.is_empty() {
+        if said.sources.is_empty() {
             std::thread::sleep(pause);
             pause = (pause * 2).min(GLANCE);
         }
@@ -282,12 +285,14 @@ struct Source {
 }
 
 impl Source {
-    fn new(stream: Stream, pipe: OwnedFd) -> Self {
-        Self {
+    /// Reading never waits: the command itself may open the pipe again and be quicker (`cat /dev/stdout`).
+    fn new(stream: Stream, pipe: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&pipe, true)?;
+        Ok(Self {
             stream,
             pipe: File::from(pipe),
             line: Vec::new(),
-        }
+        })
     }
 
     /// Takes what has come; `false` at the end.
@@ -298,7 +303,14 @@ impl Source {
                 return Ok(false);
             }
             Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                ) =>
+            {
+                return Ok(true);
+            }
             Err(error) => return Err(error),
         };
         for piece in buffer
@@ -325,61 +337,113 @@ impl Source {
     }
 }
 
-/// Waits a moment for what is said; streams that have ended are gone afterwards. `false` if nothing was.
-fn listen(sources: &mut Vec<Source>, hear: &mut dyn FnMut(Stream, &[u8])) -> io::Result<bool> {
-    let mut watched: Vec<PollFd<'_>> = sources
-        .iter()
-        .map(|source| PollFd::new(&source.pipe, PollFlags::IN))
-        .collect();
-    let moment = Timespec::try_from(GLANCE).ok();
-    match poll(&mut watched, moment.as_ref()) {
-        Ok(0) | Err(Errno::INTR) => return Ok(false),
-        Ok(_) => {}
-        Err(error) => return Err(error.into()),
+/// What a running command says, and where it goes.
+struct Said<'l> {
+    /// The streams that have not ended.
+    sources: Vec<Source>,
+    /// The end of both streams, not cut yet.
+    finished: Finished,
+    on_line: &'l mut dyn FnMut(Stream, &str),
+}
+
+impl Said<'_> {
+    fn hear(&mut self, stream: Stream, line: &[u8]) {
+        let kept = match stream {
+            Stream::Stdout => &mut self.finished.stdout,
+            Stream::Stderr => &mut self.finished.stderr,
+        };
+        kept.extend_from_slice(line);
+        // Not for each line: all that is kept moves.
+        if kept.len() > 2 * KEPT_OUTPUT {
+            cut(kept);
+        }
+        let text = String::from_utf8_lossy(line);
+        (self.on_line)(stream, text.trim_end_matches(['\n', '\r']));
     }
-    let ready: Vec<bool> = watched.iter().map(|one| !one.revents().is_empty()).collect();
-    let mut buffer = [0; 16 * 1024];
-    let mut open = Vec::with_capacity(sources.len());
-    for (mut source, ready) in std::mem::take(sources).into_iter().zip(ready) {
-        if !ready || source.read(&mut buffer, hear)? {
-            open.push(source);
+
+    /// Waits so long for what is said; streams that have ended are gone afterwards. `false` if nothing was.
+    fn listen(&mut self, moment: Duration) -> io::Result<bool> {
+        let sources = std::mem::take(&mut self.sources);
+        let mut watched: Vec<PollFd<'_>> = sources
+            .iter()
+            .map(|source| PollFd::new(&source.pipe, PollFlags::IN))
+            .collect();
+        let moment = Timespec::try_from(moment).ok();
+        match poll(&mut watched, moment.as_ref()) {
+            Ok(0) | Err(Errno::INTR) => {
+                self.sources = sources;
+                return Ok(false);
+            }
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready: Vec<bool> = watched.iter().map(|one| !one.revents().is_empty()).collect();
+        let mut buffer = [0; 16 * 1024];
+        let mut open = Vec::with_capacity(sources.len());
+        for (mut source, ready) in sources.into_iter().zip(ready) {
+            if !ready || source.read(&mut buffer, &mut |stream, line| self.hear(stream, line))? {
+                open.push(source);
+            }
+        }
+        self.sources = open;
+        Ok(true)
+    }
+
+    /// Hears what is said in so long a time.
+    fn listen_for(&mut self, time: Duration) {
+        let start = Instant::now();
+        while let Some(left) = time.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+            // Without streams, and when they cannot be read, this is a sleep.
+            if self.listen(left).is_err() {
+                self.sources.clear();
+            }
         }
     }
-    *sources = open;
-    Ok(true)
-}
 
-fn keep(finished: &mut Finished, stream: Stream, line: &[u8]) {
-    let kept = match stream {
-        Stream::Stdout => &mut finished.stdout,
-        Stream::Stderr => &mut finished.stderr,
-    };
-    kept.extend_from_slice(line);
-    if kept.len() > KEPT_OUTPUT {
-        let surplus = kept.len() - KEPT_OUTPUT;
-        kept.drain(..surplus);
+    /// Hears what is in the pipes now that it has ended: more than pipes hold only if somebody else goes on talking.
+    fn rest(&mut self) {
+        for _ in 0..MAX_REST {
+            if self.sources.is_empty() || !self.listen(Duration::ZERO).unwrap_or(false) {
+                break;
+            }
+        }
+        for mut source in std::mem::take(&mut self.sources) {
+            source.flush(&mut |stream, line| self.hear(stream, line));
+        }
     }
 }
 
-/// SIGTERM to the command and what it started, some time to obey, SIGKILL; always reaps.
-fn end(child: &mut Child) {
+/// Leaves the last [`KEPT_OUTPUT`] bytes.
+fn cut(kept: &mut Vec<u8>) {
+    let surplus = kept.len().saturating_sub(KEPT_OUTPUT);
+    kept.drain(..surplus);
+}
+
+/// SIGTERM to the command and what it started, some time to obey, SIGKILL; reaps.
+///
+/// What it says meanwhile is heard: a script that cleans up and tells so would be ended by SIGPIPE in the middle of it,
+/// and one whose pipe is full would never come to its end.
+fn end(child: &mut Child, said: &mut Said<'_>) {
+    use rustix::process::{Signal, kill_process_group};
+
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::TERM);
-    }
-    // While anything of the group lives, its id cannot be given to anybody else.
-    let start = Instant::now();
-    while start.elapsed() < GRACE {
-        let ended = matches!(child.try_wait(), Ok(Some(_)));
-        if ended && !pid.is_some_and(group_lives) {
-            return;
+    // Nothing is reaped before, so the number of the group cannot be given to anybody else.
+    for signal in [Signal::TERM, Signal::KILL] {
+        if let Some(pid) = pid {
+            let _ = kill_process_group(pid, signal);
         }
-        std::thread::sleep(Duration::from_millis(20));
+        let start = Instant::now();
+        while start.elapsed() < GRACE {
+            if has_ended(child).unwrap_or(true) && !pid.is_some_and(group_lives) {
+                said.rest();
+                let _ = child.wait();
+                return;
+            }
+            said.listen_for(BRIEF);
+        }
     }
-    if let Some(pid) = pid {
-        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-    }
-    let _ = child.wait();
+    // Of another user (`sudo`), or asleep in the kernel: no signal ends it, and waiting would have no end either.
+    log::warn!(target: "barman.command", "process {} could not be ended and is left behind", child.id());
 }
 
 /// Whether any process of the group still runs. Those that have ended and wait for somebody to reap them (init takes its
@@ -461,6 +525,66 @@ mod tests {
         let (result, _) = collect("exec sleep 60", Some(Duration::from_millis(100)));
         assert!(matches!(result, Err(CommandError::Timeout { .. })));
         assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn many_short_lines_are_not_moved_for_each() {
+        let (result, lines) = collect("seq 1 1000000", None);
+        let finished = result.unwrap();
+        assert_eq!(finished.stdout.len(), KEPT_OUTPUT);
+        assert!(finished.stdout.ends_with(b"\n999999\n1000000\n"));
+        assert_eq!(lines.len(), 1_000_000);
+    }
+
+    #[test]
+    fn the_last_words_of_a_command_that_has_to_end_are_heard() {
+        let dir = tempfile::tempdir().unwrap();
+        let done = dir.path().join("done");
+        // Says more than the pipe holds, then does its last duty.
+        let script = format!(
+            "trap 'seq 1 100000; echo cleaning >&2; touch {}; exit 1' TERM; echo up; while :; do sleep 0.01; done",
+            done.display()
+        );
+        let cancel = Cancel::new();
+        let (mut last, mut errors) = (String::new(), Vec::new());
+        let result = run(
+            &CommandLine::shell(&script),
+            &cancel,
+            &mut |stream, line| match stream {
+                Stream::Stdout => {
+                    cancel.request(CancelCause::Terminate);
+                    line.clone_into(&mut last);
+                }
+                Stream::Stderr => errors.push(line.to_owned()),
+            },
+        );
+        assert!(matches!(result, Err(CommandError::Cancelled { .. })));
+        assert!(done.exists(), "it was ended in the middle of its cleaning up");
+        assert_eq!((last.as_str(), errors), ("100000", vec!["cleaning".to_owned()]));
+    }
+
+    #[test]
+    fn one_that_does_not_obey_is_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid = dir.path().join("pid");
+        let script = format!(
+            "trap '' TERM; echo $$ > {}; while :; do echo no; sleep 0.01; done",
+            pid.display()
+        );
+        let (result, _) = collect(&script, Some(Duration::from_millis(300)));
+        assert!(matches!(result, Err(CommandError::Timeout { .. })));
+        let pid: i32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[test]
+    fn reading_never_waits() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut source = Source::new(Stream::Stdout, reader.into()).unwrap();
+        let mut read = || source.read(&mut [0; 16], &mut |_, _| ()).unwrap();
+        assert!(read());
+        drop(writer);
+        assert!(!read());
     }
 
     #[test]

@@ -32,7 +32,11 @@ impl RemoteHost {
     pub fn by_words(command: &str, path_prefix: Option<&str>) -> Option<Self> {
         let words = shell::words(command);
         let (program, arguments) = words.split_first()?;
-        let mut script = program.raw().to_owned();
+        // The shell would take all of it for a comment, and a comment succeeds.
+        let mut script = match program.raw() {
+            comment if comment.starts_with('#') => shell::between_quotes(comment),
+            program => program.to_owned(),
+        };
         for argument in arguments.iter().map(|word| word.value()) {
             script.push(' ');
             script.push_str(&shell::between_quotes(&argument));
@@ -201,6 +205,8 @@ mod tests {
             ("no-such-program pg".to_owned(), 127),
             (format!("{}/ pg", dir.path().display()), 126),
             ("'never closed pg".to_owned(), 2),
+            ("# ssh pg".to_owned(), 127),
+            ("#ssh pg".to_owned(), 127),
         ] {
             let host = RemoteHost::by_words(&command, None).unwrap();
             assert_eq!(run(&host, "true").status(), Some(status), "{command}");
