@@ -1,20 +1,9 @@
 //! What can stand at the cursor: a walk through the grammar. What only the configuration, a catalogue or a directory
 //! knows is asked of a [`Source`], and only where it can stand.
 
+use barman_catalog::ids::RESERVED_NAMES;
 use clap::{Arg, Command};
 use std::collections::HashSet;
-
-/// The words that select a backup, offered behind the ids (`cli.md` 18).
-const SHORTCUTS: [&str; 8] = [
-    "latest",
-    "last",
-    "oldest",
-    "first",
-    "last-failed",
-    "latest-full",
-    "last-full",
-    "auto",
-];
 
 /// A word that can stand there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,7 +188,8 @@ impl<'a> Read<'a> {
                     return Ok(Vec::new());
                 };
                 let ids = source.backups(config, server)?;
-                let shortcuts = SHORTCUTS.iter().filter(|_| !ids.is_empty());
+                // Behind the ids (`cli.md` 18).
+                let shortcuts = RESERVED_NAMES.iter().filter(|_| !ids.is_empty());
                 let shortcuts: Vec<String> = shortcuts.map(|word| (*word).to_owned()).collect();
                 ids.into_iter().chain(shortcuts).map(plain).collect()
             }
