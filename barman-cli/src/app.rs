@@ -15,17 +15,6 @@ use std::ops::ControlFlow;
 /// The name under which the log records messages of the command line itself.
 pub const CLI: &str = "barman.cli";
 
-/// The words that select a backup.
-const SHORTCUTS: [&str; 7] = [
-    "latest",
-    "last",
-    "oldest",
-    "first",
-    "last-failed",
-    "latest-full",
-    "last-full",
-];
-
 /// What a name on the command line of a multi-server command stands for.
 enum Chosen<'a> {
     /// A server to work on.
@@ -304,8 +293,9 @@ impl App<'_> {
             self.output.hint("this server has no backups");
             return;
         }
-        // A shortcut that found nothing was no typing error.
-        let words = known.iter().copied().chain(SHORTCUTS);
+        // A shortcut that found nothing was no typing error; `auto` is one of `restore` only.
+        let shortcuts = ids::RESERVED_NAMES.into_iter().filter(|word| *word != "auto");
+        let words = known.iter().copied().chain(shortcuts);
         match nearest(argument, words).filter(|meant| meant != argument) {
             Some(meant) => self.output.hint(&format!("did you mean '{meant}'?")),
             None => self.output.hint(&format!(

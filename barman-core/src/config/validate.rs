@@ -70,7 +70,7 @@ pub(super) fn unreadable_connections(
         let Err(error) = barman_pg::ConnInfo::parse(text) else {
             continue;
         };
-        if refused && !acceptable(text) {
+        if refused && !is_taken_by_barman(text) {
             // One that has disabled the server is told by `connections`, one that is not used by nobody.
             continue;
         }
@@ -81,9 +81,14 @@ pub(super) fn unreadable_connections(
     }
 }
 
-/// libpq's grammar, or words with `=`, which is all that Barman asks for (the server then says what is wrong).
+/// libpq's grammar, or what Barman takes (the server then says what is wrong).
 fn acceptable(conninfo: &str) -> bool {
-    barman_pg::ConnInfo::parse(conninfo).is_ok() || conninfo.split_whitespace().all(|word| word.contains('='))
+    barman_pg::ConnInfo::parse(conninfo).is_ok() || is_taken_by_barman(conninfo)
+}
+
+/// Words with `=`: that is all that Barman asks for.
+fn is_taken_by_barman(conninfo: &str) -> bool {
+    conninfo.split_whitespace().all(|word| word.contains('='))
 }
 
 fn invalid(option: &str, text: &str) -> String {

@@ -86,7 +86,11 @@ impl<W> Gate<W> {
 /// # Errors
 /// [`CodecError`].
 pub fn encoder<W: Write>(algorithm: Algorithm, level: Level, output: W) -> Result<Encoder<W>, CodecError> {
-    encoder_on(algorithm, level, crate::processors(), output)
+    let threads = match algorithm {
+        Algorithm::Pigz => crate::processors(),
+        _ => 1,
+    };
+    encoder_on(algorithm, level, threads, output)
 }
 
 /// As [`encoder`], with so many threads for [`Algorithm::Pigz`]; the others use that of the caller. What is written

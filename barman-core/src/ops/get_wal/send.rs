@@ -64,8 +64,11 @@ impl Delivery<'_> {
         } else {
             (stored, wanted)
         };
-        // A server waits for this file, and for nothing else.
-        let threads = barman_wal::processors();
+        // A server waits for this file, and for nothing else. Other formats are read by one thread whatever is asked for.
+        let threads = match decode.format() {
+            Algorithm::Gzip => barman_wal::processors(),
+            _ => 1,
+        };
         let mut reader = wal_codec
             .reader(decode, threads, source, &cancelled)
             .map_err(|source| GetWalError::Compression {
