@@ -38,9 +38,7 @@ fn a_closed_pipe_is_no_failure() {
     let tail = "-x".repeat(100);
     let many: String = (0..2000)
         .map(|n| {
-            format!(
-                "[server{n:05}{tail}]\nconninfo = host=pg\narchiver = on\nbackup_method = postgres\n"
-            )
+            format!("[server{n:05}{tail}]\nconninfo = host=pg\narchiver = on\nbackup_method = postgres\n")
         })
         .collect();
     let home = Home::new("", &many);

@@ -550,7 +550,11 @@ fn a_commit_waits_for_a_synchronous_receiver_and_not_long() {
     for n in 0..20 {
         cluster.sql(&format!("INSERT INTO s VALUES ({n})")).unwrap();
     }
-    assert!(start.elapsed() < Duration::from_secs(100), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(100),
+        "{:?}",
+        start.elapsed()
+    );
     let flushed = cluster
         .sql_value("SELECT sync_state || (flush_lsn >= '0/0') FROM pg_stat_replication")
         .unwrap();

@@ -496,7 +496,10 @@ mod tests {
         let result = run(&CommandLine::shell(script), &cancel, &mut |_, _| {
             cancel.request(CancelCause::Terminate);
         });
-        assert!(matches!(result, Err(CommandError::Cancelled { .. })), "{result:?}");
+        assert!(
+            matches!(result, Err(CommandError::Cancelled { .. })),
+            "{result:?}"
+        );
     }
 
     #[test]
