@@ -272,17 +272,37 @@ const LINES: &[&str] = &[
     "barman -c k check ",
 ];
 
-/// In argcomplete's own function, swapping the programs changes nothing but our own commands.
-#[test]
-fn argcomplete_beside_the_oracle() {
+/// In argcomplete's own function, swapping the programs changes nothing but our own commands. A run of the oracle takes
+/// half a second, so each test has a third of the lines.
+fn beside_the_oracle(third: usize) {
     let home = crowded();
-    for line in LINES {
+    for line in LINES.iter().skip(third).step_by(3) {
         let mut found = registered(&home, &ours(), line);
         found.retain(|word| !matches!(word.as_str(), "completion" | "retention"));
         let expected = registered(&home, &cache::oracle_program(), line);
         assert_eq!(found, expected, "{line:?}");
     }
-    // Where the oracle breaks off, or offers all files for what is none.
+}
+
+#[test]
+fn argcomplete_beside_the_oracle() {
+    beside_the_oracle(0);
+}
+
+#[test]
+fn argcomplete_beside_the_oracle_in_another_third() {
+    beside_the_oracle(1);
+}
+
+#[test]
+fn argcomplete_beside_the_oracle_in_the_last_third() {
+    beside_the_oracle(2);
+}
+
+#[test]
+fn argcomplete_where_the_oracle_breaks_off() {
+    let home = crowded();
+    // Or offers all files for what is none.
     for (line, expected) in [
         (
             "barman backup main --incremental 2026",

@@ -260,6 +260,7 @@ fn a_receiver_that_runs_out_of_space_goes_on_where_it_was() -> Result<()> {
         stream(&cluster, &sandbox, 1)?;
         for leave in [5 << 19, 3 << 18, 0] {
             disk.fill(leave)?;
+            former_receiver_has_gone(&cluster)?;
             let mut receiver = disk.barman(&sandbox)?.spawn(["receive-wal", "main"])?;
             let state = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
             wait_until("it streams or has ended", SOON, || {

@@ -16,7 +16,8 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use e2e_support::*;
 use rustix::process::Signal;
-use testkit::{Background, Cluster, Finished, Sandbox, wait_until};
+use testkit::proxy::{Action, Fault, What, Which};
+use testkit::{Background, Cluster, Finished, Mode, Proxy, Sandbox, wait_until};
 
 /// Fields whose values depend on the moment of the backup.
 const VARYING: [&str; 14] = [
@@ -50,7 +51,9 @@ fn shape(text: &str) -> String {
 }
 
 fn compare_with_the_oracle(major: u16) -> Result<()> {
-    let (cluster, sandbox) = archiving(major)?;
+    // Between the two backups nobody but the test makes files.
+    let cluster = Cluster::builder(major).conf("autovacuum", "off").start()?;
+    let sandbox = sandbox(&cluster, Mode::Archiver).build()?;
     cluster.create_tablespace("my ts")?;
     cluster.sql("ALTER TABLESPACE \"my ts\" RENAME TO \"my ts'1\"")?;
     cluster.sql("CREATE TABLE t TABLESPACE \"my ts'1\" AS SELECT generate_series(1, 1000) i")?;
@@ -401,11 +404,18 @@ fn an_archiver_that_needs_a_moment_is_given_it_with_the_copy_on_record() -> Resu
     let (cluster, sandbox) = archiving(15)?;
     let first = backup(&sandbox, &["--wait"])?;
     let command = cluster.sql_value("SHOW archive_command")?;
-    cluster.alter_system("archive_command", &format!("sleep 3; {command}"))?;
+    // The moment ends when the test has seen what it is for.
+    let (directory, open) = (sandbox.dir().display(), sandbox.dir().join("open"));
+    let gate = format!(
+        "while test -d {directory} && ! test -e {}; do sleep 0.1; done",
+        open.display()
+    );
+    cluster.alter_system("archive_command", &format!("{gate}; {command}"))?;
     let running = sandbox
         .barman()?
         .spawn(["backup", "--immediate-checkpoint", "main"])?;
     let id = wait_status(&sandbox, Some(&first), "WAITING_FOR_WALS")?;
+    std::fs::write(&open, "")?;
     let done = running.wait(SOON)?;
     assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{done}");
     assert_eq!(field(&sandbox, &id, "status")?, "DONE");
@@ -549,16 +559,22 @@ fn a_full_disk_fails_the_backup_with_a_reason() -> Result<()> {
 
 #[test]
 fn a_connection_lost_at_the_end_fails_the_backup() -> Result<()> {
-    let (cluster, sandbox) = archiving(15)?;
+    let (cluster, mut sandbox) = archiving(15)?;
+    let proxy = Proxy::to_socket(&cluster)?;
+    let through = proxy.conninfo(&cluster.streaming_conninfo());
+    sandbox.set_option("streaming_conninfo", &through)?;
     backup(&sandbox, &[])?;
     let last = ids(&sandbox).pop();
-    // Slow enough to take the role's login away during the copy, quick enough to end.
-    let running =
-        sandbox
-            .barman()?
-            .spawn(["backup", "--immediate-checkpoint", "--bwlimit", "9000", "main"])?;
+    // The copy does not end before the role's login is taken away.
+    let stall = Fault::to_client(What::CopyData(b'd'), 100, Action::Stall);
+    proxy.set([stall.on(Which::Replication)]);
+    let running = sandbox
+        .barman()?
+        .spawn(["backup", "--immediate-checkpoint", "main"])?;
+    proxy.wait_fired(1, SOON)?;
     let id = wait_status(&sandbox, last.as_deref(), "STARTED")?;
     cluster.sql("ALTER ROLE barman NOLOGIN")?;
+    proxy.clear();
     let done = running.wait(SOON)?;
     assert_eq!(done.code, Some(1), "{done}");
     assert_eq!(field(&sandbox, &id, "status")?, "FAILED");

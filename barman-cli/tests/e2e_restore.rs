@@ -101,7 +101,7 @@ fn main_path(major: u16) -> Result<()> {
         "--immediate-checkpoint",
         "--wait",
         "--wait-timeout",
-        "30",
+        "120",
         "main",
     ])?;
     stop.store(true, Ordering::Relaxed);
@@ -216,7 +216,7 @@ fn a_backup_from_a_standby_restores() -> Result<()> {
         "--immediate-checkpoint",
         "--wait",
         "--wait-timeout",
-        "30",
+        "120",
         "main",
     ])?;
     let id = id_of(&done)?;

@@ -76,13 +76,14 @@ fn load_does_not_change_what_is_restored_and_memory_stays_bounded() -> Result<()
 
     let receiver = sandbox.barman()?.spawn(["receive-wal", "main"])?;
     wait_until("WAL is streamed", SOON, || {
-        Ok(cluster.sql_value("SELECT count(*) FROM pg_stat_replication")? == "1")
+        Ok(cluster.sql_value("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")? == "1")
     })?;
-    let receiver_idle = peak_memory(receiver.pid()).context("the receiver has ended")?;
     cluster.switch_wal()?;
     wait_until("the check is content", SOON, || {
         Ok(sandbox.barman()?.run(["check", "main"])?.code == Some(0))
     })?;
+    // By now it has everything that a stream needs.
+    let receiver_idle = peak_memory(receiver.pid()).context("the receiver has ended")?;
 
     let load = pgbench(&cluster, &["-n", "-c", "4", "-j", "2", "-T", "3600"])?;
     wait_until("there is load", SOON, || {

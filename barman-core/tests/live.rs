@@ -158,8 +158,16 @@ fn a_primary_and_its_standby_of_every_major() {
             panic!("{of_primary:?}")
         };
         assert!(client.is_standby() && client.started_at.is_some() && client.pid.is_some());
-        assert_eq!(client.sync_stage(), "5/5 Hot standby (max)", "{client:?}");
-        assert_eq!(client.difference(client.sent.unwrap()), Some(0));
+        // The server writes WAL of its own accord, and its standby needs a moment to follow.
+        wait_until("the standby is level with it", Duration::from_secs(60), || {
+            let found = clients_of(&config, ClientType::Any).swap_remove(0)?;
+            let [client] = found.clients.as_slice() else {
+                panic!("{found:?}")
+            };
+            let level = client.sent.and_then(|sent| client.difference(sent)) == Some(0);
+            Ok(level && client.sync_stage() == "5/5 Hot standby (max)")
+        })
+        .unwrap();
         let streamers = clients_of(&config, ClientType::WalStreamer);
         assert!(
             streamers
@@ -263,7 +271,7 @@ fn servers_that_stop_answering_keep_nobody_waiting() {
         .map(|nth| stalled(&cluster, nth))
         .collect();
     let host = Host::new();
-    let mut text = String::from("check_timeout = 2\n");
+    let mut text = String::from("check_timeout = 5\n");
     for (name, proxy) in ["a", "b", "c"].into_iter().zip(&proxies) {
         text.push_str(&section(name, &cluster).replacen(
             &cluster.conninfo(),
@@ -271,13 +279,15 @@ fn servers_that_stop_answering_keep_nobody_waiting() {
             1,
         ));
     }
+    // The one that answers is given all the time that it needs.
     text.push_str(&section("z", &cluster));
+    text.push_str("check_timeout = 120\n");
     let config = host.config(&text);
     let start = Instant::now();
     let reports = status_of(&config);
     let took = start.elapsed();
     // One after the other they would take three times as long as each.
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(15), "{took:?}");
     let Some(Postgres::Unreachable { reason: Some(reason) }) = &reports[0].postgres else {
         panic!("{:?}", reports[0])
     };

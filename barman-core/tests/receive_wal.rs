@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use barman_core::config::Config;
 use barman_core::context::{Message, SystemClock};
@@ -12,9 +12,9 @@ use barman_core::failure::Failure;
 use barman_core::ops::archive::{self, ArchiveOptions};
 use barman_core::ops::receive_wal::{self, ReceiveAction, ReceiveError, ReceiveOptions, ReceiveReport};
 use barman_core::{Cancel, CancelCause, Context, Progress, Server};
-use testkit::{Cluster, Stop, TestDir, wait_until};
+use testkit::{Cluster, ClusterBuilder, Stop, TestDir, wait_until};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
@@ -341,7 +341,7 @@ fn a_slot_made_by_hand_keeps_wal_as_soon_as_somebody_receives() {
     let running = home.start();
     running.streams(&cluster);
     // Long before the interval of status messages (10 s) is over.
-    wait_until("the slot keeps WAL", Duration::from_secs(5), || Ok(kept() == "t")).unwrap();
+    wait_until("the slot keeps WAL", Duration::from_secs(8), || Ok(kept() == "t")).unwrap();
     running.stop(CancelCause::Interrupt);
 }
 
@@ -429,12 +429,21 @@ fn slots_are_created_once_and_refusals_are_barmans() {
     ));
 }
 
+/// A cluster whose checkpoints, the one after its promotion above all, leave the WAL that a test compares.
+fn keeping_wal(major: u16) -> ClusterBuilder {
+    let setting = match major {
+        ..13 => "wal_keep_segments",
+        _ => "wal_keep_size",
+    };
+    Cluster::builder(major).conf(setting, "128")
+}
+
 /// A failover by which the cluster loses the end of what the receiver has.
 #[test]
 fn a_promoted_standby_that_was_behind_is_gone_on_with() {
     for major in [10, 18] {
         let primary = Cluster::start_new(major).unwrap();
-        let standby = Cluster::builder(major).standby_of(&primary).unwrap();
+        let standby = keeping_wal(major).standby_of(&primary).unwrap();
         let mut home = Home::new(&primary, "");
         standby.stop(Stop::Fast).unwrap();
         let running = home.start();
@@ -474,7 +483,7 @@ fn a_promoted_standby_that_was_behind_is_gone_on_with() {
 #[test]
 fn a_promotion_is_followed() {
     let primary = Cluster::start_new(15).unwrap();
-    let standby = Cluster::builder(15).standby_of(&primary).unwrap();
+    let standby = keeping_wal(15).standby_of(&primary).unwrap();
     let home = Home::new(&standby, "");
     let running = home.start();
     running.streams(&standby);
@@ -536,9 +545,16 @@ fn a_commit_waits_for_a_synchronous_receiver_and_not_long() {
     let home = Home::new(&cluster, "slot_name = barman\ncreate_slot = auto");
     let running = home.start();
     running.streams(&cluster);
+    // One that is confirmed only at the interval of status messages takes 10 s.
+    let start = Instant::now();
     for n in 0..20 {
         cluster.sql(&format!("INSERT INTO s VALUES ({n})")).unwrap();
     }
+    assert!(
+        start.elapsed() < Duration::from_secs(100),
+        "{:?}",
+        start.elapsed()
+    );
     let flushed = cluster
         .sql_value("SELECT sync_state || (flush_lsn >= '0/0') FROM pg_stat_replication")
         .unwrap();
@@ -553,7 +569,12 @@ fn a_lost_server_ends_it_and_another_cluster_is_refused() {
     let running = home.start();
     running.streams(&cluster);
     load(&cluster);
-    wait_until("a partial", PATIENCE, || Ok(!home.names().is_empty())).unwrap();
+    // A file that has just been made does not say yet whose it is.
+    wait_until("a partial with its beginning", PATIENCE, || {
+        let name = home.names().pop().unwrap_or_default();
+        Ok(std::fs::read(home.streaming().join(name))?.first() > Some(&0))
+    })
+    .unwrap();
     cluster.stop(Stop::Immediate).unwrap();
     let error = running.thread.join().unwrap().unwrap_err();
     assert!(error.to_string().starts_with("ArchiverFailure:"), "{error}");

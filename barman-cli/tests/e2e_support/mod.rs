@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use testkit::{Cluster, Finished, Mode, Sandbox, SandboxBuilder, wait_until};
 
 /// How long a test waits for something that takes a second at most.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(120);
 
 /// A sandbox with server `main` that runs the program of this build.
 pub fn sandbox(cluster: &Cluster, mode: Mode) -> SandboxBuilder<'_> {

@@ -490,6 +490,18 @@ mod tests {
         (result, lines)
     }
 
+    /// Asks it to stop as soon as it has said something.
+    fn stopped_once_it_speaks(script: &str) {
+        let cancel = Cancel::new();
+        let result = run(&CommandLine::shell(script), &cancel, &mut |_, _| {
+            cancel.request(CancelCause::Terminate);
+        });
+        assert!(
+            matches!(result, Err(CommandError::Cancelled { .. })),
+            "{result:?}"
+        );
+    }
+
     #[test]
     fn lines_and_codes_arrive() {
         let (result, lines) = collect("echo one; printf two; exit 3", None);
@@ -524,7 +536,7 @@ mod tests {
         let start = Instant::now();
         let (result, _) = collect("exec sleep 60", Some(Duration::from_millis(100)));
         assert!(matches!(result, Err(CommandError::Timeout { .. })));
-        assert!(start.elapsed() < Duration::from_secs(10));
+        assert!(start.elapsed() < Duration::from_secs(50));
     }
 
     #[test]
@@ -573,8 +585,7 @@ mod tests {
             "trap '' TERM; echo $$ > {}; while :; do echo no; sleep 0.01; done",
             pid.display()
         );
-        let (result, _) = collect(&script, Some(Duration::from_millis(300)));
-        assert!(matches!(result, Err(CommandError::Timeout { .. })));
+        stopped_once_it_speaks(&script);
         let pid: i32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
         assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
     }
@@ -607,18 +618,15 @@ mod tests {
     fn what_a_command_started_ends_with_it() {
         let dir = tempfile::tempdir().unwrap();
         let pid_file = dir.path().join("pid");
-        let script = format!("sleep 60 & echo $! > {}; wait", pid_file.display());
-        let (result, _) = collect(&script, Some(Duration::from_millis(300)));
-        assert!(matches!(result, Err(CommandError::Timeout { .. })));
+        let script = format!("sleep 600 & echo $! > {}; echo up; wait", pid_file.display());
+        stopped_once_it_speaks(&script);
         let pid: i32 = std::fs::read_to_string(pid_file).unwrap().trim().parse().unwrap();
-        let start = Instant::now();
         // An orphan may stay a zombie until somebody reaps it: it must only have ended.
-        let alive =
-            || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
-        while alive() {
-            assert!(start.elapsed() < Duration::from_secs(10));
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        testkit::wait_until("what it started has ended", Duration::from_secs(60), || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+            Ok(!stat.is_ok_and(|stat| !stat.contains(") Z ")))
+        })
+        .unwrap();
     }
 
     #[test]

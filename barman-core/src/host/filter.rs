@@ -365,7 +365,7 @@ mod tests {
         let start = Instant::now();
         for pid in pids {
             while alive(*pid) {
-                assert!(start.elapsed() < Duration::from_secs(10));
+                assert!(start.elapsed() < Duration::from_secs(50));
                 thread::sleep(Duration::from_millis(5));
             }
         }

@@ -19,7 +19,7 @@ use crate::dirs::MARK;
 use crate::wait::check_interrupt;
 
 /// How long a program may run unless told otherwise.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(180);
 
 struct Request {
     command: Command,
