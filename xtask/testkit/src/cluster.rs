@@ -446,7 +446,7 @@ impl Cluster {
             .port(self.port())
             .user("postgres")
             .dbname("postgres")
-            .connect_timeout(Duration::from_secs(10))
+            .connect_timeout(Duration::from_secs(60))
             .connect(NoTls)
             .with_context(|| format!("connect to PostgreSQL {} on port {}", self.major(), self.port()))
     }
