@@ -324,7 +324,7 @@ pub fn tear_by_kill(cluster: &Cluster) -> Lsn {
     let directory = cluster.data_dir().join("pg_wal");
     let segments = || fs::read_dir(&directory).unwrap().count();
     let size = if cluster.major() >= 11 { 1 << 20 } else { 16 << 20 };
-    for turn in 0..5 {
+    for _ in 0..5 {
         cluster.sql("SELECT pg_switch_wal()").unwrap();
         let (count, before) = (segments(), cluster.current_lsn().unwrap());
         let mut session = cluster.client().unwrap();
@@ -357,7 +357,6 @@ pub fn tear_by_kill(cluster: &Cluster) -> Lsn {
             return Lsn(text.split_once(')').unwrap().0.parse().unwrap());
         }
         // It was killed before or after.
-        eprintln!("PostgreSQL {}: not at attempt {turn}", cluster.major());
         cluster.start().unwrap();
     }
     panic!("the server was never killed at the right moment");
