@@ -123,22 +123,24 @@ fn no_number_of_rounds_outlasts_the_deadline_or_the_user() {
         matches!(&error, Error::Connect { reason, .. } if reason == "timeout expired"),
         "{error}"
     );
-    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert!(begin.elapsed() < Duration::from_secs(60));
     assert_eq!(server.join().unwrap(), b"");
 
-    let (info, server) = scram_server(endless);
     let flag = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&flag);
-    let raiser = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(100));
-        raised.store(true, Ordering::Relaxed);
+    let (info, server) = scram_server(move |nonce| {
+        // When it counts, most likely; not before it has come to us.
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            raised.store(true, Ordering::Relaxed);
+        });
+        endless(nonce)
     });
     let begin = Instant::now();
-    let patient = options(Duration::from_secs(100)).with_interrupt(flag);
+    let patient = options(Duration::from_secs(3600)).with_interrupt(flag);
     let error = ReplicationClient::connect(&info.streaming(), &patient).unwrap_err();
     assert!(error.is_interrupted(), "{error}");
-    assert!(begin.elapsed() < Duration::from_secs(10));
-    raiser.join().unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(60));
     assert_eq!(server.join().unwrap(), b"");
 }
 
@@ -170,7 +172,7 @@ fn a_server_that_does_not_know_the_password_is_not_believed() {
     ];
     for (what, first, told) in cases {
         let (info, server) = scram_server(first);
-        let error = SqlClient::connect(&info, &options(Duration::from_secs(5))).unwrap_err();
+        let error = SqlClient::connect(&info, &options(Duration::from_secs(60))).unwrap_err();
         assert!(error.to_string().contains(told), "{what}: {error}");
         assert!(!error.to_string().contains("secret") && !format!("{error:?}").contains("secret"));
         drop(server.join());
@@ -230,7 +232,7 @@ fn before_the_session_is_encrypted_nothing_is_believed_and_nothing_is_told() {
         ),
         ("nothing", vec![], "timeout expired"),
     ] {
-        let limit = options(Duration::from_secs(2));
+        let limit = options(Duration::from_secs(if answer.is_empty() { 2 } else { 60 }));
         let (info, server) = clear_server(answer.clone());
         let error = ReplicationClient::connect(&info.clone().streaming(), &limit).unwrap_err();
         let shown = format!("{error} {:?} {error:?}", error.hint());
@@ -279,7 +281,7 @@ fn slow_servers_get_no_extra_time() {
         let begin = Instant::now();
         let error = SqlClient::connect(&info, &options(Duration::from_millis(500))).unwrap_err();
         assert!(error.to_string().contains("timeout expired"), "{what}: {error}");
-        assert!(begin.elapsed() < Duration::from_secs(5), "{what}");
+        assert!(begin.elapsed() < Duration::from_secs(60), "{what}");
         server.join().unwrap();
     }
 }

@@ -112,7 +112,7 @@ fn a_server_is_asked() {
 fn wal_is_told_as_it_comes_until_the_timeline_ends() {
     let primary = Cluster::start_new(15).unwrap();
     let standby = Cluster::builder(15)
-        .conf("wal_sender_timeout", "1s")
+        .conf("wal_sender_timeout", "8s")
         .standby_of(&primary)
         .unwrap();
     let streaming = example("stream")
@@ -123,8 +123,8 @@ fn wal_is_told_as_it_comes_until_the_timeline_ends() {
     testkit::wait_until("it streams", PATIENCE, || Ok(pid()? != "0")).unwrap();
     // It answers a server that hears nothing of it.
     let (first, begin) = (pid().unwrap(), Instant::now());
-    testkit::wait_until("several time-outs have passed", PATIENCE, || {
-        Ok(begin.elapsed() > Duration::from_secs(3))
+    testkit::wait_until("the time-out has passed", PATIENCE, || {
+        Ok(begin.elapsed() > Duration::from_secs(10))
     })
     .unwrap();
     assert_eq!(pid().unwrap(), first);

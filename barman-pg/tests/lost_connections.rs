@@ -11,7 +11,7 @@ use barman_pg::connection::{BackgroundSwitches, Heartbeat, SwitchPlan};
 use barman_pg::sql::WalSwitch;
 use barman_pg::{ConnInfo, ConnectOptions, Error, KeepAlive, PostgresConnection, StandbyConnection};
 use rustix::process::{Pid, Signal, kill_process};
-use testkit::proxy::{Action, Admission, Direction, Fault, Proxy, What};
+use testkit::proxy::{Action, Admission, Direction, Fault, Proxy, Upstream, What};
 use testkit::{Cluster, Stop, TestDir, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -21,7 +21,7 @@ const LONG: Duration = Duration::from_secs(3600);
 fn options() -> ConnectOptions {
     ConnectOptions {
         environment: |_| None,
-        ..ConnectOptions::default().with_timeouts(Duration::from_secs(20), PATIENCE)
+        ..ConnectOptions::default().with_timeouts(LONG, PATIENCE)
     }
 }
 
@@ -78,15 +78,6 @@ fn what_was_lost_is_asked_again_and_nothing_is_probed_before_questions() {
     let queries = || proxy.passed(Direction::ToServer, What::Type(b'Q'));
     let before = queries();
     assert_eq!(connection.is_in_recovery().unwrap(), Some(false));
-    // The proxy counts a message once it has passed it on, which may be after the answer.
-    proxy
-        .wait_passed(
-            Direction::ToServer,
-            What::Type(b'Q'),
-            before + 1,
-            Duration::from_secs(10),
-        )
-        .unwrap();
     assert_eq!(queries() - before, 1, "a question is one round trip");
     let before = queries();
     assert_eq!(connection.fetch_remote_status().failure, None);
@@ -236,7 +227,7 @@ fn heartbeats_keep_a_session_alive_and_usable() {
 
     // The server ends idle sessions; ours never idles so long.
     cluster
-        .sql("ALTER ROLE barman SET idle_session_timeout = '1500ms'")
+        .sql("ALTER ROLE barman SET idle_session_timeout = '5s'")
         .unwrap();
     let lost = flag();
     let keepalive = KeepAlive::start(&connection, Duration::from_millis(20), Arc::clone(&lost)).unwrap();
@@ -262,7 +253,7 @@ fn heartbeats_keep_a_session_alive_and_usable() {
         }
     });
     let query =
-        "SELECT now() - backend_start > '3 s' FROM pg_stat_activity WHERE application_name = 'barman'";
+        "SELECT now() - backend_start > '11 s' FROM pg_stat_activity WHERE application_name = 'barman'";
     wait_until("the session is older than idle ones get", PATIENCE, || {
         Ok(cluster.sql_value(query)? == "t")
     })
@@ -305,7 +296,11 @@ fn a_loss_is_noticed_in_the_middle_of_the_work() {
             .unwrap()
             .with_checkpoint(CheckpointMode::Fast)
             .with_options(ConnectOptions {
-                io_timeout: Duration::from_secs(2),
+                io_timeout: if how == "silent" {
+                    Duration::from_secs(10)
+                } else {
+                    PATIENCE
+                },
                 ..options()
             });
         let lost = flag();
@@ -469,11 +464,7 @@ fn a_stop_on_a_standby_that_fails_ends_its_helper() {
             }
             let outcome = stopping.join().unwrap();
             // The helper's limits are far longer.
-            assert!(
-                begin.elapsed() < Duration::from_secs(15),
-                "{how}: {:?}",
-                begin.elapsed()
-            );
+            assert!(begin.elapsed() < PATIENCE, "{how}: {:?}", begin.elapsed());
             outcome.unwrap_err()
         });
         assert!(
@@ -532,10 +523,21 @@ fn a_panic_leaves_nothing_running() {
 fn a_primary_that_cannot_be_reached_or_refuses_is_told_and_does_not_fail_the_stop() {
     let pair = Pair::new(16);
     pair.primary.sql("CREATE ROLE nothing LOGIN").unwrap();
-    let nothing = pair.primary.conninfo().replace("user=barman", "user=nothing");
-    let nobody = "host=127.0.0.1 port=1 user=barman".to_owned();
-    let standby = pair.standby.conninfo();
-    for (primary, attempts_go_on) in [(&nobody, true), (&nothing, false), (&standby, false)] {
+    // Through proxies, which see when an attempt is over.
+    let nowhere = Proxy::new(Upstream::Tcp(([127, 0, 0, 1], 1).into())).unwrap();
+    let to_primary = Proxy::to_socket(&pair.primary).unwrap();
+    let to_standby = Proxy::to_socket(&pair.standby).unwrap();
+    let nobody = nowhere.conninfo("user=barman");
+    let nothing = to_primary
+        .conninfo(&pair.primary.conninfo())
+        .replace("user=barman", "user=nothing");
+    let standby = to_standby.conninfo(&pair.standby.conninfo());
+    // An attempt on a server that hangs up comes to two connections at most.
+    for (primary, proxy, connections, attempts_go_on) in [
+        (&nobody, &nowhere, 3, true),
+        (&nothing, &to_primary, 1, false),
+        (&standby, &to_standby, 1, false),
+    ] {
         let plan = SwitchPlan {
             first: Duration::ZERO,
             ..often()
@@ -545,6 +547,11 @@ fn a_primary_that_cannot_be_reached_or_refuses_is_told_and_does_not_fail_the_sto
         let ended = std::thread::scope(|scope| {
             let stopping = scope.spawn(|| connection.stop_concurrent_backup());
             pair.waits();
+            wait_until("the helper has failed", PATIENCE, || {
+                let over = proxy.connections().iter().filter(|one| !one.open).count();
+                Ok(over >= connections)
+            })
+            .unwrap();
             // What the helper cannot do somebody else does.
             wait_until("the stop has ended", PATIENCE, || {
                 pair.primary.switch_wal()?;
@@ -567,7 +574,7 @@ fn a_primary_that_cannot_be_reached_or_refuses_is_told_and_does_not_fail_the_sto
         }
         assert!(attempts_go_on || failures.len() <= 1, "{failures:?}");
     }
-    // What the helper says by itself, without the race against the end of a stop.
+    // What the helper says by itself.
     for (primary, count) in [(&nobody, 3), (&nothing, 1), (&standby, 1)] {
         let plan = SwitchPlan {
             first: Duration::ZERO,

@@ -118,20 +118,20 @@ fn every_major_answers_the_same_questions() {
         sql.checkpoint().unwrap();
         assert!(sql.create_restore_point("here").unwrap().is_some());
 
-        // A segment with something in it is closed, an empty one is not.
-        let before = sql.current_position().unwrap();
-        let WalSwitch::Closed(closed) = sql.switch_wal().unwrap() else {
-            panic!("{major}: not switched")
-        };
-        assert_eq!(Some(closed), before.file_name, "{major}");
-        assert_eq!(sql.switch_wal().unwrap(), WalSwitch::NotNeeded, "{major}");
-        // On the border the finished segment is named, whatever the version.
-        let after = sql.current_position().unwrap();
-        assert_eq!(
-            (after.file_name, after.file_offset),
-            (Some(closed), Some(0)),
-            "{major}"
-        );
+        // A segment with something in it is closed, an empty one is not. On the border the finished segment is named,
+        // whatever the version. An idle server still writes something now and then: once in the middle, not each time.
+        let quiet = (0..5).any(|_| {
+            cluster.sql("SELECT txid_current()").unwrap();
+            let before = sql.current_position().unwrap();
+            let WalSwitch::Closed(closed) = sql.switch_wal().unwrap() else {
+                panic!("{major}: not switched")
+            };
+            assert_eq!(Some(closed), before.file_name, "{major}");
+            let again = sql.switch_wal().unwrap();
+            let after = sql.current_position().unwrap();
+            again == WalSwitch::NotNeeded && (after.file_name, after.file_offset) == (Some(closed), Some(0))
+        });
+        assert!(quiet, "{major}");
 
         let mut replication = replication(&cluster);
         let system = replication.identify_system().unwrap();
@@ -281,7 +281,7 @@ fn the_stream_has_the_same_bytes_as_the_servers_file() {
             .unwrap();
         let closed = cluster.switch_wal().unwrap();
         let mut wal = Vec::new();
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while wal.len() < 16 << 20 {
             assert!(Instant::now() < deadline, "{} bytes", wal.len());
             match stream.next(Duration::from_secs(1)).unwrap() {
@@ -303,11 +303,11 @@ fn the_stream_has_the_same_bytes_as_the_servers_file() {
         // What is reported as flushed is what the slot and the view show.
         let flushed = Lsn(start.0 + (16 << 20));
         stream.send_status(flushed, flushed, Lsn(0), false).unwrap();
-        testkit::wait_until("the server knows", Duration::from_secs(10), || {
+        testkit::wait_until("the server knows", Duration::from_secs(60), || {
             Ok(cluster.sql_value("SELECT flush_lsn FROM pg_stat_replication")? == flushed.to_string())
         })
         .unwrap();
-        stream.stop(Duration::from_secs(10)).unwrap();
+        stream.stop(Duration::from_secs(60)).unwrap();
         // The session goes on after an orderly end.
         client.identify_system().unwrap();
         client.drop_slot("s").unwrap();
@@ -323,8 +323,8 @@ fn a_timeline_is_followed_to_its_end() {
     let start = Lsn(system.xlogpos.0 / (16 << 20) * (16 << 20));
     let mut stream = client.start_physical(None, start, system.timeline).unwrap();
     standby.promote().unwrap();
-    standby.wait_primary(Duration::from_secs(30)).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
+    standby.wait_primary(Duration::from_secs(60)).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
     let (next, switch) = loop {
         assert!(Instant::now() < deadline);
         if let WalEvent::EndOfTimeline {
@@ -337,20 +337,20 @@ fn a_timeline_is_followed_to_its_end() {
     };
     assert_eq!(next.get(), 2);
     assert_eq!(stream.received(), switch);
-    stream.stop(Duration::from_secs(5)).unwrap();
+    stream.stop(Duration::from_secs(60)).unwrap();
     let (name, content) = client.timeline_history(next).unwrap();
     assert_eq!(name, "00000002.history");
     assert!(String::from_utf8(content).unwrap().contains(&switch.to_string()));
     // A stream that begins exactly at the end of the old timeline ends at once.
     let mut stream = client.start_physical(None, switch, system.timeline).unwrap();
     assert!(matches!(
-        stream.next(Duration::from_secs(5)).unwrap(),
+        stream.next(Duration::from_secs(60)).unwrap(),
         WalEvent::EndOfTimeline { .. }
     ));
-    stream.stop(Duration::from_secs(5)).unwrap();
+    stream.stop(Duration::from_secs(60)).unwrap();
     let mut stream = client.start_physical(None, switch, next).unwrap();
     while !matches!(
-        stream.next(Duration::from_secs(5)).unwrap(),
+        stream.next(Duration::from_secs(60)).unwrap(),
         WalEvent::Data { .. }
     ) {}
 }
@@ -380,7 +380,7 @@ fn passwords_and_refusals() {
         "host=127.0.0.1 port={} user=old dbname=postgres password=pw",
         cluster.port()
     );
-    testkit::wait_until("the new rules", Duration::from_secs(10), || {
+    testkit::wait_until("the new rules", Duration::from_secs(60), || {
         Ok(streaming(&old).is_ok())
     })
     .unwrap();
@@ -470,30 +470,28 @@ fn a_statement_that_hangs_ends_with_the_deadline_or_the_flag() {
     let cluster = Cluster::start_new(15).unwrap();
     let info: ConnInfo = cluster.conninfo().parse().unwrap();
     let short = ConnectOptions {
-        io_timeout: Duration::from_millis(300),
+        io_timeout: Duration::from_secs(3),
         ..options()
     };
     let mut sql = SqlClient::connect(&info, &short).unwrap();
     assert!(matches!(
-        sql.rows("SELECT pg_sleep(60)", "sleeping"),
+        sql.rows("SELECT pg_sleep(3600)", "sleeping"),
         Err(Error::Timeout { .. })
     ));
     assert!(sql.is_lost() && matches!(sql.heartbeat(), Err(Error::Closed { .. })));
 
     let flag = Arc::new(AtomicBool::new(false));
     let mut sql = SqlClient::connect(&info, &options().with_interrupt(Arc::clone(&flag))).unwrap();
-    let raiser = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(100));
-        flag.store(true, Ordering::Relaxed);
+    // The end of the first may still be under way.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            cluster.wait_running("SELECT pg_sleep(7200)").unwrap();
+            flag.store(true, Ordering::Relaxed);
+        });
+        // Neither a time-out nor the server ends it.
+        let error = sql.rows("SELECT pg_sleep(7200)", "sleeping").unwrap_err();
+        assert!(error.is_interrupted(), "{error}");
     });
-    let begin = Instant::now();
-    assert!(
-        sql.rows("SELECT pg_sleep(60)", "sleeping")
-            .unwrap_err()
-            .is_interrupted()
-    );
-    assert!(begin.elapsed() < Duration::from_secs(2));
-    raiser.join().unwrap();
 }
 
 #[test]
@@ -507,7 +505,7 @@ fn a_backup_that_waits_for_archiving_can_be_interrupted_and_tells_that_it_waits(
         let flag = Arc::new(AtomicBool::new(false));
         let info: ConnInfo = cluster.streaming_conninfo().parse().unwrap();
         let options = ConnectOptions {
-            io_timeout: Duration::from_secs(8),
+            io_timeout: Duration::from_secs(60),
             ..options()
         }
         .with_interrupt(Arc::clone(&flag));

@@ -187,6 +187,7 @@ fn a_commit_waits_for_what_it_was_told_to_wait_for() {
             .conf("synchronous_standby_names", "barman_receive_wal")
             .start()
             .unwrap();
+        cluster.wait_checkpointer().unwrap();
         cluster
             .sql("SET synchronous_commit = off; CREATE TABLE s (n int)")
             .unwrap();

@@ -387,14 +387,14 @@ mod tests {
     use crate::connect::Socket;
 
     fn pair() -> (Wire, std::os::unix::net::UnixStream) {
+        patient(Duration::from_secs(60))
+    }
+
+    fn patient(io_timeout: Duration) -> (Wire, std::os::unix::net::UnixStream) {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         (
-            Wire::new(
-                Channel::Plain(Socket::Unix(ours)),
-                "test".to_owned(),
-                Duration::from_millis(60),
-            ),
+            Wire::new(Channel::Plain(Socket::Unix(ours)), "test".to_owned(), io_timeout),
             theirs,
         )
     }
@@ -448,7 +448,7 @@ mod tests {
 
     #[test]
     fn a_stall_ends_in_a_timeout_and_a_flag_in_an_interruption() {
-        let (mut wire, mut server) = pair();
+        let (mut wire, mut server) = patient(Duration::from_millis(60));
         server.write_all(b"d\0\0\0\x09ab").unwrap();
         assert!(matches!(
             wire.frame(Patience::Io, &DOING),

@@ -26,6 +26,7 @@ struct Source {
     /// Where its tablespace is, if it has one.
     aside: Option<PathBuf>,
     compression: Option<ServerCompression>,
+    options: ConnectOptions,
 }
 
 /// Raises a flag when it goes, also when a test fails.
@@ -87,6 +88,7 @@ impl Source {
             taken: AtomicUsize::new(0),
             aside,
             compression: None,
+            options: options(),
         }
     }
 
@@ -119,7 +121,7 @@ impl Source {
                 }
             });
             let _over = OnDrop(ended);
-            let mut client = barman_pg::ReplicationClient::connect(&self.info, &options())?;
+            let mut client = barman_pg::ReplicationClient::connect(&self.info, &self.options)?;
             let backup = client.base_backup(&BaseBackupOptions {
                 checkpoint: CheckpointMode::Fast,
                 compression: self.compression,
@@ -625,7 +627,8 @@ fn a_standby_that_is_promoted_anywhere_says_so_or_has_sent_everything() {
                 .conf("autovacuum", "off")
                 .standby_of(&primary)
                 .unwrap();
-            let source = Source::of(standby, Encryption::Clear, None);
+            let mut source = Source::of(standby, Encryption::Clear, None);
+            source.options = patient();
             let size = Size::measure(&source);
             let nth = (size.messages * at / 20).clamp(1, size.messages - 20);
             let stall = vec![Fault::to_client(What::Type(b'd'), nth, Action::Stall)];

@@ -24,8 +24,13 @@ const SILENCE: Duration = Duration::from_secs(6);
 fn options() -> ConnectOptions {
     ConnectOptions {
         environment: |_| None,
-        ..ConnectOptions::default().with_timeouts(Duration::from_secs(20), SILENCE)
+        ..ConnectOptions::default().with_timeouts(PATIENCE, SILENCE)
     }
+}
+
+/// For tests in which silence is not what goes wrong: a server is stopped or promoted while nothing passes.
+fn patient() -> ConnectOptions {
+    options().with_timeouts(PATIENCE, PATIENCE)
 }
 
 /// Whether what passes through the proxy is encrypted.
@@ -46,7 +51,7 @@ fn info(cluster: &Cluster, proxy: &Proxy, encryption: Encryption) -> ConnInfo {
 }
 
 fn connect(info: &ConnInfo) -> ReplicationClient {
-    ReplicationClient::connect(info, &options()).unwrap()
+    ReplicationClient::connect(info, &patient()).unwrap()
 }
 
 /// A tree of this major that can do what is asked for.

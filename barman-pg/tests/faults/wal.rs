@@ -34,6 +34,7 @@ struct Receiver {
     wal: Vec<u8>,
     /// The stream may not have handed out what it did: the fault changed contents, and nothing protects them.
     damaged: bool,
+    options: ConnectOptions,
 }
 
 impl Source {
@@ -89,6 +90,7 @@ impl Source {
             system,
             wal: Vec::new(),
             damaged: false,
+            options: options(),
         }
     }
 
@@ -168,7 +170,7 @@ impl Receiver {
         loop {
             let attempt = ReplicationClient::connect_again(
                 &source.info,
-                &options(),
+                &self.options,
                 &self.system.systemid,
                 &mut POLICY.backoff(),
                 &mut |_, _| source.proxy.clear(),
@@ -335,7 +337,8 @@ fn a_byte_of_wal_that_is_changed_shows_under_encryption_only() {
                 }
                 Encryption::Clear => {
                     check(&errors, Expect::Nothing, &what);
-                    assert_eq!(receiver.position(), upto, "{what}");
+                    // An idle server still writes something now and then, perhaps behind the switch.
+                    assert!(receiver.position() >= upto, "{what}");
                     assert_eq!(source.proxy.fired(), 1, "{what}");
                 }
             }
@@ -350,6 +353,7 @@ fn a_server_that_is_killed_or_stopped_anywhere_is_waited_for_and_the_stream_goes
     each_major(&[11, 16], |major| {
         let source = Source::start(major, Encryption::Clear);
         let mut receiver = source.receiver();
+        receiver.options = patient();
         let mut chance = Chance(u64::from(major) + 200);
         for how in [Stop::Kill, Stop::Immediate, Stop::Fast] {
             for _ in 0..if testkit::is_long() { 8 } else { 2 } {

@@ -93,7 +93,7 @@ impl Server {
         let generation = (100 + self.generation.get()).to_string();
         self.cluster.alter_system("bgwriter_delay", &generation).unwrap();
         self.cluster.sql("SELECT pg_reload_conf()").unwrap();
-        testkit::wait_until("the server reloads", Duration::from_secs(20), || {
+        testkit::wait_until("the server reloads", Duration::from_secs(60), || {
             Ok(self
                 .cluster
                 .sql_value("SELECT setting FROM pg_settings WHERE name = 'bgwriter_delay'")?

@@ -31,17 +31,14 @@ fn streams_and_answers_come_whole_through_encryption() {
     assert_eq!(rows.len(), 3);
     assert!(rows.iter().all(|row| row.text(0) == Some(long.as_str())));
     let canceller = sql.canceller().unwrap();
-    let other = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(200));
-        canceller.cancel(Duration::from_secs(5))
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            server.cluster.wait_running("SELECT pg_sleep(%").unwrap();
+            canceller.cancel(Duration::from_secs(60)).unwrap();
+        });
+        let error = sql.rows("SELECT pg_sleep(3600)", "sleeping").unwrap_err();
+        assert_eq!(error.sqlstate(), Some("57014"), "{error}");
     });
-    assert_eq!(
-        sql.rows("SELECT pg_sleep(60)", "sleeping")
-            .unwrap_err()
-            .sqlstate(),
-        Some("57014")
-    );
-    other.join().unwrap().unwrap();
 
     server
         .cluster

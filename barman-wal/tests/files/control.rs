@@ -8,7 +8,10 @@ use barman_wal::{Lsn, TimelineId};
 use testkit::{Cluster, Stop, wait_until};
 
 fn read(cluster: &Cluster) -> ControlFile {
-    ControlFile::parse(&fs::read(cluster.data_dir().join("global/pg_control")).unwrap()).unwrap()
+    let path = cluster.data_dir().join("global/pg_control");
+    // A read may meet a write of the server in the middle: then its checksum is wrong, and another one is right.
+    let mut attempts = (0..20).map(|_| ControlFile::parse(&fs::read(&path).unwrap()));
+    attempts.find_map(Result::ok).unwrap()
 }
 
 /// One row of a query, as texts.

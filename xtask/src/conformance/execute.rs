@@ -120,7 +120,7 @@ impl Stage {
         let lock = self.root.join(format!("home/.{task}.lock"));
         let ready = self.root.join(format!("user-home/{task}-ready"));
         let script = format!(
-            "umask 077; exec 9>>'{0}'; flock 9; echo $$ >'{0}'; {signals}; touch '{1}'; while test -e '{1}'; do sleep 0.1; done",
+            "umask 077; exec 9>>'{0}'; flock 9; echo $$ >'{0}'; {signals}; touch '{1}'; while test -e '{1}'; do sleep 0.1 9>&-; done",
             lock.display(),
             ready.display()
         );

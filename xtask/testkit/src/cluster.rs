@@ -446,7 +446,7 @@ impl Cluster {
             .port(self.port())
             .user("postgres")
             .dbname("postgres")
-            .connect_timeout(Duration::from_secs(10))
+            .connect_timeout(Duration::from_secs(60))
             .connect(NoTls)
             .with_context(|| format!("connect to PostgreSQL {} on port {}", self.major(), self.port()))
     }
@@ -502,6 +502,32 @@ impl Cluster {
             Duration::from_secs(60),
             || Ok(loaded()? != before),
         )
+    }
+
+    /// Waits until this statement runs in another session: from then on it can be cancelled. `%` stands for anything.
+    ///
+    /// # Errors
+    /// It does not begin within a minute.
+    pub fn wait_running(&self, statement: &str) -> Result<()> {
+        let count = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE '{}'",
+            statement.replace('\'', "''")
+        );
+        wait_until(&format!("`{statement}` runs"), Duration::from_secs(60), || {
+            Ok(self.sql_value(&count)? != "0")
+        })
+    }
+
+    /// Waits until the checkpointer has the settings with which the server was started: it tells the others whether
+    /// commits wait for a synchronous standby, and the server accepts connections before it does.
+    ///
+    /// # Errors
+    /// It takes more than a minute.
+    pub fn wait_checkpointer(&self) -> Result<()> {
+        let idle = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'checkpointer' AND wait_event = 'CheckpointerMain'";
+        wait_until("the checkpointer is idle", Duration::from_secs(60), || {
+            Ok(self.sql_value(idle)? == "1")
+        })
     }
 
     /// The current write position, as `X/X`.

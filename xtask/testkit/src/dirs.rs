@@ -262,7 +262,7 @@ mod tests {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        crate::wait_until("the child is seen", std::time::Duration::from_secs(5), || {
+        crate::wait_until("the child is seen", Duration::from_secs(60), || {
             Ok(marked(&path) == ["sleep 600"])
         })
         .unwrap();
@@ -299,12 +299,17 @@ mod tests {
 
     #[test]
     fn a_sweep_removes_only_what_lost_its_owner() {
-        let owned = TestDir::new().unwrap();
-        let orphan = base().join(format!("orphan-{}", std::process::id()));
-        fs::create_dir_all(orphan.join("sub")).unwrap();
-        fs::write(orphan.with_extension("lock"), "").unwrap();
-        sweep(&base());
+        // Not where all tests have their directories: any of them sweeps there, and may be at it just now.
+        let base = TestDir::new().unwrap();
+        let made = ["orphan", "owned"].map(|name| {
+            let dir = base.join(name);
+            fs::create_dir_all(dir.join("sub")).unwrap();
+            (File::create(dir.with_extension("lock")).unwrap(), dir)
+        });
+        let [(_, orphan), (lock, owned)] = &made;
+        flock(lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+        sweep(base.path());
         assert!(!orphan.exists() && !orphan.with_extension("lock").exists());
-        assert!(owned.path().exists());
+        assert!(owned.join("sub").exists() && owned.with_extension("lock").exists());
     }
 }

@@ -446,18 +446,28 @@ mod tests {
 
     #[test]
     fn a_grandchild_that_keeps_the_output_open_does_not_block() {
-        let done = sh().run(["sleep 5 & echo started"]).unwrap();
+        let dir = crate::TestDir::new().unwrap();
+        let done = sh()
+            .belonging_to(dir.path())
+            .run(["sleep 600 & echo started"])
+            .unwrap();
         assert_eq!(done.stdout, "started\n");
-        assert!(done.elapsed < Duration::from_secs(4), "{done}");
+        // It may not have become `sleep` yet.
+        wait_until("the grandchild is seen", Duration::from_secs(60), || {
+            Ok(crate::dirs::marked(dir.path()) == ["sleep 600"])
+        })
+        .unwrap();
     }
 
     #[test]
     fn a_late_program_is_killed_and_its_output_shown() {
-        let error = sh()
-            .timeout(Duration::from_millis(200))
-            .run(["echo before; sleep 600"])
-            .unwrap_err();
-        assert!(error.to_string().contains("before"), "{error}");
+        let running = sh().spawn(["echo be''fore; sleep 600"]).unwrap();
+        wait_until("it has said something", Duration::from_secs(60), || {
+            Ok(!running.stdout_so_far()?.is_empty())
+        })
+        .unwrap();
+        let error = running.wait(Duration::from_millis(200)).unwrap_err();
+        assert!(error.to_string().contains("\nbefore\n"), "{error}");
     }
 
     #[test]
@@ -469,7 +479,7 @@ mod tests {
         thread::sleep(Duration::from_millis(50));
         assert!(sleeper.is_running().unwrap());
         sleeper.signal(Signal::TERM).unwrap();
-        wait_until("the sleeper is gone", Duration::from_secs(5), || {
+        wait_until("the sleeper is gone", Duration::from_secs(60), || {
             Ok(!sleeper.is_running()?)
         })
         .unwrap();

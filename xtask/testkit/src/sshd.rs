@@ -78,7 +78,7 @@ impl Sshd {
             user: user::current_name()?,
         };
         let address = ("127.0.0.1", sshd.port.port());
-        let started = wait_until("sshd listens", Duration::from_secs(10), || {
+        let started = wait_until("sshd listens", Duration::from_secs(60), || {
             Ok(!sshd.server.is_running()? || TcpStream::connect(address).is_ok())
         });
         if started.is_err() || !sshd.server.is_running()? {

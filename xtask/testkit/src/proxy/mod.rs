@@ -280,7 +280,7 @@ impl Proxy {
         })
     }
 
-    /// How many messages have passed whole since the proxy began.
+    /// How many messages have passed since the proxy began. Whoever has received one finds it counted.
     pub fn passed(&self, direction: Direction, what: What) -> u64 {
         let state = self.shared.state();
         let counts = state.passed.iter();
@@ -328,7 +328,7 @@ impl Proxy {
     pub fn admit(&self, admission: Admission) -> Result<()> {
         self.shared.state().admission = admission;
         signal(&self.shared.wake);
-        wait_until("the proxy listens as it is told", Duration::from_secs(10), || {
+        wait_until("the proxy listens as it is told", Duration::from_secs(60), || {
             Ok(self.shared.state().in_force == admission)
         })
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{Shutdown, shutdown, sockopt};
+use rustix::net::{SendFlags, Shutdown, shutdown, sockopt};
 
 use super::fault::{Action, Direction, Pace};
 use super::frames::{Kind, Splitter, Unit, startup_parameters};
@@ -165,9 +165,8 @@ impl<'a> Pump<'a> {
             )
         };
         let Some((before, action)) = strike else {
-            self.give_at(pace, &unit.bytes)?;
             self.count(unit.kind);
-            return Ok(());
+            return self.give_at(pace, &unit.bytes);
         };
         let before = before.min(unit.bytes.len());
         let rest = unit.bytes.split_off(before);
@@ -190,16 +189,14 @@ impl<'a> Pump<'a> {
                 return self.finish();
             }
             Action::Flip(bit) => {
-                self.give(&flipped(rest, bit))?;
                 self.count(unit.kind);
-                return Ok(());
+                return self.give(&flipped(rest, bit));
             }
             Action::Duplicate => self.give(&rest)?,
             Action::Delay(_) | Action::Throttle(_) => {}
         }
-        self.give(&rest)?;
         self.count(unit.kind);
-        Ok(())
+        self.give(&rest)
     }
 
     /// Tells both sides the end; from now on both threads throw away what comes.
@@ -289,11 +286,8 @@ impl<'a> Pump<'a> {
 
     fn write(&mut self, mut bytes: &[u8]) -> Result<(), Over> {
         while !bytes.is_empty() {
-            match rustix::net::send(self.to, bytes, rustix::net::SendFlags::NOSIGNAL) {
-                Ok(sent) => {
-                    bytes = bytes.get(sent..).unwrap_or_default();
-                    self.count_bytes(sent);
-                }
+            match self.send(bytes) {
+                Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     if wait_for(self.to, PollFlags::OUT, &self.conn.wake, None) == Ready::Woken {
@@ -311,16 +305,21 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    fn count_bytes(&self, sent: usize) {
-        let sent = u64::try_from(sent).unwrap_or(u64::MAX);
-        *self.shared.state().bytes.entry(self.direction).or_default() += sent;
+    /// Sends what the receiver takes at once. Whoever asks for the counts after he has received it finds it in them.
+    fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        let mut state = self.shared.state();
+        let sent = rustix::net::send(self.to, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
+        let count = u64::try_from(sent).unwrap_or(u64::MAX);
+        *state.bytes.entry(self.direction).or_default() += count;
         let mut info = self.conn.info();
         match self.direction {
-            Direction::ToServer => info.to_server += sent,
-            Direction::ToClient => info.to_client += sent,
+            Direction::ToServer => info.to_server += count,
+            Direction::ToClient => info.to_client += count,
         }
+        Ok(sent)
     }
 
+    /// Counts a message, before its last byte goes: an answer to it may be seen before this thread runs again.
     fn count(&self, kind: Kind) {
         *self
             .shared
