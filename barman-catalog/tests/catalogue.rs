@@ -16,9 +16,9 @@ use barman_catalog::xlogdb::{self, CustomMagic, LockedXlogDb, Tag, WalRecord};
 use barman_catalog::{BackupId, BackupStatus, BrokenBackup, Catalog, Keep, Layout, Tablespace};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 const STREAMED: &str = r#"backup_label='START WAL LOCATION: 0/3000028 (file 000000010000000000000003)\nCHECKPOINT LOCATION: 0/3000060\nBACKUP METHOD: streamed\nBACKUP FROM: primary\nSTART TIME: 2026-11-21 04:47:27 UTC\nLABEL: pg_basebackup base backup\nSTART TIMELINE: 1\n'
@@ -398,12 +398,10 @@ fn a_missing_catalogue_is_made_from_the_archive() {
         fs::write(path, "x").unwrap();
     }
     // Names that are no text, at both levels.
-    let odd = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
-    fs::write(layout.wals_directory.join(odd(b"top\xff")), "x").unwrap();
-    fs::create_dir(layout.wals_directory.join(odd(b"dir\xfe"))).unwrap();
-    fs::write(layout.wals_directory.join(odd(b"dir\xfe")).join(W1), "x").unwrap();
-    let inside = layout.wals_directory.join("0000000100000000");
-    fs::write(inside.join(odd(b"\xffin\nside")), "x").unwrap();
+    fs::create_dir(layout.wals_directory.join(OsStr::from_bytes(b"dir\xfe"))).unwrap();
+    for odd in [&b"top\xff"[..], b"dir\xfe/f", b"0000000100000000/\xffin\nside"] {
+        fs::write(layout.wals_directory.join(OsStr::from_bytes(odd)), "x").unwrap();
+    }
     fs::write(layout.wals_directory.join("xlog.db"), "old").unwrap();
     let mut locked = LockedXlogDb::open(layout, &CustomMagic::None, None).unwrap();
     locked
@@ -448,14 +446,8 @@ fn a_missing_catalogue_is_made_from_the_archive() {
         ),
         (2, 1, 1, 1)
     );
-    let shown: Vec<_> = report
-        .strangers
-        .iter()
-        .map(|path| {
-            path.strip_prefix(layout.wals_directory.to_str().unwrap())
-                .unwrap()
-        })
-        .collect();
+    let root = layout.wals_directory.to_str().unwrap();
+    let shown: Vec<_> = report.strangers.iter().map(|path| &path[root.len()..]).collect();
     assert_eq!(
         shown,
         [
@@ -466,7 +458,7 @@ fn a_missing_catalogue_is_made_from_the_archive() {
             "/0000000100000000/00000003.history",
             "/0000000100000000/\\xffin\\nside",
             "/0000000100000001/000000010000000000000007",
-            "/dir\\xfe/000000010000000000000001",
+            "/dir\\xfe/f",
         ]
     );
 }
