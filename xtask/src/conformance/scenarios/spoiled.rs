@@ -48,12 +48,11 @@ fn oldest_unreadable(stage: &Stage) -> Result<()> {
     main(stage)?.write(&format!("meta/{}-backup.info", id(1)), b"status=DONE\nno field\n")
 }
 
-/// The server was promoted twice, and the first history file is lost.
+/// The server was promoted three times, and the second history file is lost.
 fn history_with_a_gap(stage: &Stage) -> Result<()> {
-    main(stage)?.write(
-        "wals/00000003.history",
-        b"1\tFF/0\tfirst\n2\tFF/1000000\tsecond\n",
-    )
+    let lines = ["1\tFF/0\tone\n", "2\tFF/1000000\ttwo\n", "3\tFF/2000000\tthree\n"];
+    main(stage)?.write("wals/00000002.history", lines[0].as_bytes())?;
+    main(stage)?.write("wals/00000004.history", lines.concat().as_bytes())
 }
 
 /// They are empty, as a crash leaves them.
@@ -99,9 +98,8 @@ fn metadata() -> Vec<Scenario> {
         scenario("show-backup-history-gap", "catalog.md 7.4", THREE)
             .then(history_with_a_gap)
             .run("show-backup main {id 3}")
-            .stdout(0, "catalogue-43", "    Reachable timelines  : 3", "")
-            .stdout(0, "catalogue-43", "", "")
-            .stdout(0, "catalogue-43", "    WARNING: WAL information is inaccurate *", ""),
+            .rules(&[Pid])
+            .stdout(0, "catalogue-43", "    Reachable timelines  : 2, 4", "    Reachable timelines  : 2"),
         scenario("oldest-unreadable-metadata", "catalog.md 24.11", THREE)
             .then(oldest_unreadable)
             .run("delete main oldest")
