@@ -268,7 +268,7 @@ fn late_conversions_tell_where_and_what_is_right() {
         );
         let hint = notice.hint.as_deref().unwrap();
         assert!(
-            hint.contains("barman.conf', line 8: ") && hint.contains(right),
+            hint.contains("barman.conf', line 8, section [s]: ") && hint.contains(right),
             "{line}: {hint}"
         );
         assert_eq!(s.value(option), Some(&value), "{line}");
