@@ -1,7 +1,7 @@
 //! Backup ids, and what a user may say instead of one.
 
 use crate::backup_info::{BackupInfo, BackupStatus, BackupType};
-use crate::catalog::Catalog;
+use crate::catalog::{BrokenBackup, Catalog};
 use barman_wal::{Lsn, TimelineId};
 use std::fmt;
 use std::str::FromStr;
@@ -250,6 +250,29 @@ pub fn resolve<'c>(catalog: &'c Catalog, argument: &str) -> Result<&'c BackupInf
     }
 }
 
+/// The backups whose metadata cannot be read, and that `argument` (a shortcut or a name) may mean, given that it selects
+/// `found` from those that can: for `oldest` those before it, for the other words those behind it, for a name that
+/// nobody has all of them. None for an id.
+pub fn passed_over<'c>(
+    catalog: &'c Catalog,
+    argument: &str,
+    found: Option<BackupId>,
+) -> impl Iterator<Item = &'c BrokenBackup> {
+    let is_id = argument.parse::<BackupId>().is_ok();
+    let is_first = matches!(argument, "oldest" | "first");
+    let is_word = RESERVED_NAMES.contains(&argument);
+    catalog.broken().iter().filter(move |broken| {
+        let Some(id) = broken.id.filter(|_| !is_id) else {
+            return false;
+        };
+        match found {
+            None => true,
+            Some(found) if is_first => id < found,
+            Some(found) => is_word && id > found,
+        }
+    })
+}
+
 /// The moment a restore aims at, as far as the choice of a backup depends on it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum AutoTarget {
@@ -314,6 +337,41 @@ mod tests {
             (Some("20261121T995999"), "20261121T996000"),
         ] {
             assert_eq!(BackupId::next(wall, highest.map(id)), id(next), "{highest:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_may_be_meant() {
+        let home = tempfile::tempdir().unwrap();
+        let layout = crate::Layout::new("s", home.path());
+        std::fs::create_dir_all(layout.meta_directory()).unwrap();
+        for name in ["20260101T000000", "20260103T000000", "no-id"] {
+            let path = layout.meta_directory().join(format!("{name}-backup.info"));
+            std::fs::write(path, "garbage").unwrap();
+        }
+        let catalog = Catalog::load(&layout).unwrap();
+        let (first, last) = ("20260101T000000", "20260103T000000");
+        let middle = Some("20260102T000000");
+        for (argument, found, expected) in [
+            ("oldest", middle, vec![first]),
+            ("first", Some("20251231T000000"), vec![]),
+            ("first", Some("20260104T000000"), vec![first, last]),
+            ("latest", middle, vec![last]),
+            ("last-failed", middle, vec![last]),
+            ("latest-full", Some("20260104T000000"), vec![]),
+            ("auto", middle, vec![last]),
+            ("oldest", None, vec![first, last]),
+            ("auto", None, vec![first, last]),
+            ("weekly", middle, vec![]),
+            ("weekly", None, vec![first, last]),
+            ("20260102T000000", middle, vec![]),
+            ("20260102T000000", None, vec![]),
+        ] {
+            let over: Vec<_> = passed_over(&catalog, argument, found.map(id))
+                .filter_map(|broken| broken.id)
+                .map(|id| id.to_string())
+                .collect();
+            assert_eq!(over, expected, "{argument} {found:?}");
         }
     }
 

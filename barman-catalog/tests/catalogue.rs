@@ -16,7 +16,9 @@ use barman_catalog::xlogdb::{self, CustomMagic, LockedXlogDb, Tag, WalRecord};
 use barman_catalog::{BackupId, BackupStatus, BrokenBackup, Catalog, Keep, Layout, Tablespace};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 const STREAMED: &str = r#"backup_label='START WAL LOCATION: 0/3000028 (file 000000010000000000000003)\nCHECKPOINT LOCATION: 0/3000060\nBACKUP METHOD: streamed\nBACKUP FROM: primary\nSTART TIME: 2026-11-21 04:47:27 UTC\nLABEL: pg_basebackup base backup\nSTART TIMELINE: 1\n'
@@ -395,6 +397,11 @@ fn a_missing_catalogue_is_made_from_the_archive() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "x").unwrap();
     }
+    // Names that are no text, at both levels.
+    fs::create_dir(layout.wals_directory.join(OsStr::from_bytes(b"dir\xfe"))).unwrap();
+    for odd in [&b"top\xff"[..], b"dir\xfe/f", b"0000000100000000/\xffin\nside"] {
+        fs::write(layout.wals_directory.join(OsStr::from_bytes(odd)), "x").unwrap();
+    }
     fs::write(layout.wals_directory.join("xlog.db"), "old").unwrap();
     let mut locked = LockedXlogDb::open(layout, &CustomMagic::None, None).unwrap();
     locked
@@ -439,7 +446,21 @@ fn a_missing_catalogue_is_made_from_the_archive() {
         ),
         (2, 1, 1, 1)
     );
-    assert_eq!(report.strangers.len(), 5);
+    let root = layout.wals_directory.to_str().unwrap();
+    let shown: Vec<_> = report.strangers.iter().map(|path| &path[root.len()..]).collect();
+    assert_eq!(
+        shown,
+        [
+            "/000000010000000000000008",
+            "/top\\xff",
+            "/0000000100000000/000000010000000000000009.tmp",
+            "/0000000100000000/00000001000000000000000a",
+            "/0000000100000000/00000003.history",
+            "/0000000100000000/\\xffin\\nside",
+            "/0000000100000001/000000010000000000000007",
+            "/dir\\xfe/f",
+        ]
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use barman_core::Server;
 use barman_core::config::{Config, ConfigWarning, Selected, ServerConfig};
 use barman_core::context::SystemClock;
 use barman_core::failure::nearest;
+use barman_core::ops::selection;
 use barman_core::{Cancel, Class, Context, Failure, Level, Message, Progress};
 use std::ops::ControlFlow;
 
@@ -266,7 +267,7 @@ impl App<'_> {
                 return None;
             }
         };
-        match ids::resolve(&catalog, argument) {
+        match selection::select(&catalog, argument, &self.context()) {
             Ok(backup) => Some(backup.clone()),
             Err(error) => {
                 self.output.error(CLI, &error.to_string());

@@ -665,3 +665,53 @@ fn a_useless_file_is_no_archived_segment() {
         assert!(run.stderr.contains(says) && run.code == Some(1), "{}", run.stderr);
     }
 }
+
+/// A word means another backup when one cannot be read: nothing is deleted by it then, and everybody else is told.
+#[test]
+fn a_word_that_may_mean_an_unreadable_backup() {
+    let home = home("");
+    let broken = format!("main/meta/{}-backup.info", id(1));
+    fs::write(home.path().join(broken), "garbage\n").unwrap();
+    let before = home.run(&["list-backups", "--minimal", "main"]).stdout;
+    let unreadable = format!("the metadata of backup {} of server main cannot be read", id(1));
+    for arguments in [
+        &["delete", "main", "oldest"][..],
+        &["delete", "main", "first"],
+        &["delete", "--dry-run", "main", "oldest"],
+        &["delete", "main", "nosuch"],
+    ] {
+        let run = home.run(arguments);
+        assert_eq!(run.code, Some(1), "{arguments:?}");
+        let last = *arguments.last().unwrap();
+        let error = format!("ERROR: Cannot tell which backup '{last}' of server main is: {unreadable}");
+        assert!(run.stderr.contains(&error), "{arguments:?}: {}", run.stderr);
+        assert!(
+            run.stderr.contains("HINT: name the backup by its id"),
+            "{}",
+            run.stderr
+        );
+    }
+    assert_eq!(home.run(&["list-backups", "--minimal", "main"]).stdout, before);
+    for arguments in [
+        &["keep", "--status", "main", "oldest"][..],
+        &["list-files", "main", "oldest"],
+        &["check-backup", "main", "oldest"],
+        &["restore", "main", "oldest", "/nonexistent/place"],
+    ] {
+        let run = home.run(arguments);
+        let warning = format!("WARNING: {unreadable}");
+        assert!(run.stderr.contains(&warning), "{arguments:?}: {}", run.stderr);
+        assert!(
+            run.stderr
+                .contains(&format!(": 'oldest' means {} without it", id(2))),
+            "{arguments:?}: {}",
+            run.stderr
+        );
+    }
+    // These words do not mean it, whatever it is.
+    for word in ["latest", "latest-full", &id(9)] {
+        let run = home.run(&["keep", "--status", "main", word]);
+        assert!(!run.stderr.contains("cannot be read"), "{word}: {}", run.stderr);
+    }
+    assert_eq!(home.run(&["delete", "main", "latest"]).code, Some(0));
+}

@@ -87,7 +87,7 @@ fn a_retention_policy_that_is_none_is_an_error_of_the_log() {
         .unwrap();
     assert!(line.contains("barman.server ERROR: "), "{line}");
     assert!(
-        line.contains("barman.conf', line 10: retention_policy takes REDUNDANCY n, or"),
+        line.contains("barman.conf', line 10, section [main]: retention_policy takes REDUNDANCY n, or"),
         "{line}"
     );
 }

@@ -240,9 +240,41 @@ fn a_backup_from_a_standby_restores() -> Result<()> {
         &id,
         to.to_str().unwrap(),
     ])?;
-    // Without standby.signal of the source it is a server of its own.
+    // Without standby.signal of the source, which would come before recovery.signal, recovery ends.
+    ensure!(!to.join("standby.signal").exists());
     let server = started(15, &to)?;
+    ensure!(
+        !to.join("recovery.signal").exists(),
+        "the next start would recover again"
+    );
     assert_eq!(server.sql_value("SELECT string_agg(name, ',') FROM mark")?, "a");
+    server.sql("INSERT INTO mark VALUES ('of its own')")?;
+    drop(server);
+    // Without a target: it would follow the primary of the standby otherwise.
+    ensure!(
+        sandbox
+            .server_dir()
+            .join(format!("base/{id}/data/standby.signal"))
+            .exists()
+    );
+    let plain = sandbox.dir().join("plain");
+    let done = sandbox
+        .barman()?
+        .ok(["restore", "main", &id, plain.to_str().unwrap()])?;
+    ensure!(done.stderr.contains("taken from a standby"), "{done}");
+    let server = started(15, &plain)?;
+    server.sql("INSERT INTO mark VALUES ('of its own')")?;
+    drop(server);
+    // A standby only if one is asked for.
+    let copy = sandbox.dir().join("standby");
+    let done = sandbox
+        .barman()?
+        .ok(["restore", "--standby-mode", "main", &id, copy.to_str().unwrap()])?;
+    ensure!(!done.stderr.contains("taken from a standby"), "{done}");
+    let server = Cluster::builder(15).open(&copy)?;
+    wait_until("it follows the primary", SOON, || {
+        Ok(server.sql_value("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'")? == "1")
+    })?;
     Ok(())
 }
 

@@ -138,7 +138,67 @@ fn a_data_directory_on_this_host() {
         version.display()
     );
     assert_eq!(of_the_method(&mut server), [failed.as_str(), method]);
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &version,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    let failed = format!("local PGDATA: FAILED ({}: not a regular file)", version.display());
+    assert_eq!(of_the_method(&mut server), [failed.as_str(), method]);
+    fs::remove_file(&version).unwrap();
     fs::write(&version, kept).unwrap();
+}
+
+/// A lease that somebody holds and does not give back: the kernel lets whoever opens the file wait.
+const LEASE: &str = "\
+import fcntl, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+file = open(sys.argv[1], 'r+')
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('held', flush=True)
+sys.stdin.read()
+";
+
+/// As with an NFS server that is gone, opening a file waits in the kernel; the check does not.
+#[test]
+fn a_data_directory_that_hangs() {
+    let cluster = Cluster::start_new(15).unwrap();
+    let host = Host::new();
+    host.with_wal();
+    let version = cluster.data_dir().join("PG_VERSION");
+    let python = testkit::cache::oracle_program().with_file_name("python3");
+    let mut holder = std::process::Command::new(python)
+        .args(["-c", LEASE])
+        .arg(&version)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 4];
+    std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut said).unwrap();
+    assert_eq!(&said, b"held");
+    let mut server = host.server(&format!(
+        "conninfo = {}\nbackup_method = local-rsync\narchiver = on\ncheck_timeout = 1\n",
+        cluster.conninfo()
+    ));
+    let shown = lines(&run(&mut server));
+    // Still held: nobody has waited for the kernel to take the lease away.
+    let lease_is_held = holder.try_wait().unwrap().is_none() && leases().contains("BREAKING");
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    assert!(lease_is_held, "{shown:#?}");
+    let [.., last] = shown.as_slice() else {
+        panic!("{shown:#?}")
+    };
+    assert_eq!(last, "check timeout: FAILED (barman check command timed out)");
+    assert!(shown.iter().any(|line| line == "PostgreSQL: OK"), "{shown:#?}");
+}
+
+fn leases() -> String {
+    fs::read_to_string("/proc/locks").unwrap()
 }
 
 /// The limit of all checks and the user's wish end a command that hangs, with everything that it started.

@@ -268,7 +268,7 @@ fn late_conversions_tell_where_and_what_is_right() {
         );
         let hint = notice.hint.as_deref().unwrap();
         assert!(
-            hint.contains("barman.conf', line 8: ") && hint.contains(right),
+            hint.contains("barman.conf', line 8, section [s]: ") && hint.contains(right),
             "{line}: {hint}"
         );
         assert_eq!(s.value(option), Some(&value), "{line}");
@@ -345,6 +345,41 @@ fn connection_strings_that_cannot_be_read() {
         );
         assert!(!format!("{notice:?}").contains("s3cret"), "{notice:?}");
     }
+    // Values are looked at too: all that are wrong, with their place; nothing that may be a secret.
+    let server = server(
+        "conninfo = host=a port=xx password=s3cret sslmode=maybe\nstreaming_conninfo = host=a,b port=1,2,3\n\
+         streaming_archiver = on\nslot_name = b\nbackup_method = postgres\n",
+    );
+    let told: Vec<_> = warned(&server)
+        .iter()
+        .map(|notice| (notice.text.clone(), notice.hint.clone().unwrap()))
+        .collect();
+    let expected = [
+        (
+            "conninfo",
+            "\"port\": \"xx\" is not a port number, from 1 to 65535",
+            4,
+        ),
+        (
+            "conninfo",
+            "\"sslmode\": \"maybe\" is none of \"disable\", \"allow\", \"prefer\", \"require\", \"verify-ca\", \"verify-full\"",
+            4,
+        ),
+        (
+            "streaming_conninfo",
+            "\"port\": could not match 3 port numbers to 2 hosts: give one for all of them, or one for each",
+            5,
+        ),
+    ];
+    assert!(!server.disabled && told.len() == expected.len(), "{told:?}");
+    for ((text, hint), (option, what, line)) in told.iter().zip(expected) {
+        assert_eq!(
+            *text,
+            format!("Invalid {option} for server \"s\": invalid value for connection option {what}")
+        );
+        let end = format!("barman.conf', line {line}, section [s]: {option} needs another value there");
+        assert!(hint.ends_with(&end), "{hint}");
+    }
     // What nobody connects with, what disables the server, and what is right.
     for text in [
         "active = off\nconninfo = nosuch=1\narchiver = on\n",
@@ -352,7 +387,7 @@ fn connection_strings_that_cannot_be_read() {
         "conninfo = host\narchiver = on\nbackup_method = postgres\n",
         "conninfo = host=a\narchiver = on\nbackup_method = postgres\nwal_conninfo = postgresql://b\n",
     ] {
-        assert!(warned(&server(text)).is_empty(), "{text}");
+        assert!(warned(&self::server(text)).is_empty(), "{text}");
     }
 }
 

@@ -52,7 +52,7 @@ mod tls;
 mod version;
 
 pub use basebackup::{BaseBackup, BaseBackupOptions};
-pub use connect::{Canceller, ConnectOptions, process_environment};
+pub use connect::{Canceller, ConnectOptions, process_environment, wrong_values};
 pub use connection::{KeepAlive, PostgresConnection, StandbyConnection, StreamingConnection};
 pub use conninfo::{ConnInfo, ConnInfoError};
 pub use error::{Error, ServerMessage, sqlstate};

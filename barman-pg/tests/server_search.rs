@@ -132,6 +132,37 @@ fn the_server_of_the_wanted_kind_is_found() {
     }
 }
 
+/// libpq reads the port of a host when it comes to that host: a number that is none of a port costs the host, anything
+/// else ends the search.
+#[test]
+fn a_wrong_port_counts_when_its_host_is_tried() {
+    let cluster = Cluster::start_new(15).unwrap();
+    set_environment(&[HOME]);
+    let port = cluster.port().to_string();
+    for (ports, found) in [
+        (format!("{port},xx"), true),
+        (format!("{port},99999"), true),
+        (format!("0,{port}"), true),
+        (format!("1,{port}"), true),
+        (format!("xx,{port}"), false),
+        (format!("1,xx,{port}"), false),
+        (format!("1,99999,{port}"), true),
+        ("1,99999".to_owned(), false),
+        ("99999,0".to_owned(), false),
+        ("xx".to_owned(), false),
+        (String::from("5432password=s3cret"), false),
+    ] {
+        let hosts = vec!["127.0.0.1"; ports.split(',').count()].join(",");
+        let text = format!("host={hosts} port={ports} user=postgres dbname=postgres");
+        let mine = ours(&text);
+        assert_eq!(mine.is_ok(), found, "{text}: {mine:?}");
+        assert_eq!(mine.as_ref().ok(), theirs(&text).as_ref().ok(), "{text}");
+        assert!(!format!("{mine:?}").contains("s3cret"), "{mine:?}");
+    }
+    let error = ours("host=127.0.0.1,127.0.0.1 port=99999,1 user=u").unwrap_err();
+    assert!(error.contains("port 1 failed"), "{error}");
+}
+
 /// A role whose sessions are read-only is none the less on a primary, also on servers that do not say what they are.
 #[test]
 fn a_primary_is_found_by_a_read_only_role() {

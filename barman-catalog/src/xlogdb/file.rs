@@ -266,7 +266,7 @@ impl<'a> LockedXlogDb<'a> {
         let Ok(parsed) = name.parse() else {
             return Ok(String::new());
         };
-        match rebuild::describe(&self.layout.wal_path(&parsed), &name, &self.custom) {
+        match rebuild::describe(&self.layout.wal_path(&parsed), parsed, &self.custom) {
             Ok(Some(record)) => Ok(format!("{record}\n")),
             // Not in the archive: it will be archived again.
             Ok(None) | Err(_) => Ok(String::new()),

@@ -6,8 +6,10 @@ use barman_wal::WalFileName;
 use barman_wal::codec::{self, Algorithm, DETECT_LENGTH};
 use barman_wal::durable;
 use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -42,7 +44,8 @@ pub struct RebuildReport {
     pub wal_file: u64,
     /// Partial segments.
     pub partial: u64,
-    /// Paths below the archive that do not belong there, at most 1000.
+    /// Paths below the archive that do not belong there, at most 1000. What is no UTF-8, or would not stay on its line,
+    /// is escaped.
     pub strangers: Vec<String>,
 }
 
@@ -58,7 +61,7 @@ impl RebuildReport {
 
     fn stranger(&mut self, path: &Path) {
         if self.strangers.len() < MAX_STRANGERS {
-            self.strangers.push(path.display().to_string());
+            self.strangers.push(escaped(path));
         }
     }
 }
@@ -121,8 +124,8 @@ pub(super) fn scan(
     let mut directories = Vec::new();
     for name in sorted_names(&layout.wals_directory)? {
         // Hidden: our temporary files, `.` directories of other programs.
-        if name.starts_with(&own_prefix)
-            || name.starts_with('.')
+        if name.as_bytes().starts_with(own_prefix.as_bytes())
+            || name.as_bytes().starts_with(b".")
             || name == "xlog.db"
             || name == "sync-wals.info"
         {
@@ -208,7 +211,7 @@ impl Scan<'_> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(part),
             Err(e) => return Err(about(path, &e)),
         };
-        for name in names.iter().filter(|name| !name.starts_with('.')) {
+        for name in names.iter().filter(|name| !name.as_bytes().starts_with(b".")) {
             self.add(&mut part, &path.join(name), name)?;
         }
         if let Some(progress) = self.watch.progress {
@@ -217,7 +220,7 @@ impl Scan<'_> {
         Ok(part)
     }
 
-    fn add(&self, part: &mut Part, path: &Path, name: &str) -> io::Result<()> {
+    fn add(&self, part: &mut Part, path: &Path, name: &OsStr) -> io::Result<()> {
         if self
             .watch
             .cancel
@@ -229,7 +232,8 @@ impl Scan<'_> {
         // Whoever reads a line looks for the file where its name says: one that lies elsewhere, or is written in lower
         // case, would be a line without a file.
         let in_place = |name: &WalFileName| self.layout.wal_path(name) == path;
-        let Some(parsed) = name.parse().ok().filter(in_place) else {
+        let name = name.to_str();
+        let Some(parsed) = name.and_then(|name| name.parse().ok()).filter(in_place) else {
             report.stranger(path);
             return Ok(());
         };
@@ -239,7 +243,7 @@ impl Scan<'_> {
             WalFileName::BackupHistory { .. } => &mut report.backup_labels,
             WalFileName::Partial(_) => &mut report.partial,
         };
-        match describe(path, name, self.custom) {
+        match describe(path, parsed, self.custom) {
             Ok(Some(mut record)) => {
                 if record.encryption.is_some() {
                     record.compression = self.known.get(&record.name).copied();
@@ -265,9 +269,12 @@ fn about(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// The record of a file in the archive; `None` if it is no regular file or has no WAL name.
-pub(super) fn describe(path: &Path, name: &str, custom: &CustomMagic) -> io::Result<Option<WalRecord>> {
-    let Ok(name) = name.parse() else { return Ok(None) };
+/// The record of a file in the archive; `None` if it is no regular file.
+pub(super) fn describe(
+    path: &Path,
+    name: WalFileName,
+    custom: &CustomMagic,
+) -> io::Result<Option<WalRecord>> {
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() {
         return Ok(None);
@@ -286,21 +293,48 @@ pub(super) fn describe(path: &Path, name: &str, custom: &CustomMagic) -> io::Res
     }))
 }
 
-/// The names in a directory that are text, in byte order.
-fn sorted_names(directory: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        if let Ok(name) = entry?.file_name().into_string() {
-            names.push(name);
-        }
-    }
+/// The names in a directory, in byte order.
+fn sorted_names(directory: &Path) -> io::Result<Vec<OsString>> {
+    let names = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name()));
+    let mut names = names.collect::<io::Result<Vec<_>>>()?;
     names.sort_unstable();
     Ok(names)
+}
+
+/// A path for a line of a log: bytes that are no UTF-8 as `\xff`, control characters as `\t` or `\u{1b}`.
+fn escaped(path: &Path) -> String {
+    let mut shown = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character.is_control() {
+                shown.extend(character.escape_debug());
+            } else {
+                shown.push(character);
+            }
+        }
+        for byte in chunk.invalid() {
+            shown.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_one_line_whatever_is_in_them() {
+        for (bytes, shown) in [
+            (&b"/w/0000000100000000/f"[..], "/w/0000000100000000/f"),
+            ("/w/gr\u{fc}n it's".as_bytes(), "/w/gr\u{fc}n it's"),
+            (b"/w/a\xff\xfeb", "/w/a\\xff\\xfeb"),
+            (b"/w/\xe2\x82", "/w/\\xe2\\x82"),
+            (b"/w/a\nb\t\x1b[31m", "/w/a\\nb\\t\\u{1b}[31m"),
+        ] {
+            assert_eq!(escaped(Path::new(OsStr::from_bytes(bytes))), shown);
+        }
+    }
 
     #[test]
     fn files_are_known_by_their_first_bytes() {

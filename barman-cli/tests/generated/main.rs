@@ -97,6 +97,31 @@ fn same_json(blueprint: &Blueprint, ours: &str, theirs: &str) {
     assert_eq!(ours, theirs);
 }
 
+/// A history file is missing below another one: Barman does not look at those behind it (catalogue-43).
+fn history_is_missing(server: &Server) -> bool {
+    let there = server.wals.iter().filter(|wal| wal.on_disk);
+    let names: BTreeSet<String> = there.map(|wal| server.geometry.text(wal.name)).collect();
+    let timelines: Vec<u32> = names
+        .iter()
+        .filter_map(|name| u32::from_str_radix(name.strip_suffix(".history")?, 16).ok())
+        .collect();
+    timelines
+        .last()
+        .is_some_and(|last| (2..*last).any(|timeline| !timelines.contains(&timeline)))
+}
+
+/// `show-backup` without what tells of later timelines.
+fn without_timelines(shown: &str) -> String {
+    let told = [
+        "    Reachable timelines ",
+        "WARNING: WAL information is inaccurate",
+    ];
+    let lines = shown
+        .lines()
+        .filter(|line| !line.is_empty() && !told.iter().any(|begin| line.starts_with(begin)));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
 fn shown(seeds: impl Iterator<Item = u64>) {
     let blueprint = Blueprint::joined(seeds.map(catalogue));
     let pair = Pair::write(&blueprint);
@@ -105,13 +130,23 @@ fn shown(seeds: impl Iterator<Item = u64>) {
             // A run of the oracle takes half a second: the short run looks at the two forms in turn.
             let (text, json) = (testkit::is_long() || n % 2 == 0, testkit::is_long() || n % 2 == 1);
             if text {
-                let (ours, theirs) = pair.both(&["show-backup", &server.name, &backup.id]);
+                let (mut ours, mut theirs) = pair.both(&["show-backup", &server.name, &backup.id]);
+                if history_is_missing(server) {
+                    (ours, theirs) = (without_timelines(&ours), without_timelines(&theirs));
+                }
                 pair::same_lines(&blueprint, &ours, &theirs);
             }
             if json {
                 let (ours, theirs) = pair.both(&["-f", "json", "show-backup", &server.name, &backup.id]);
-                let ours: Value = serde_json::from_str(&ours).unwrap();
-                let theirs: Value = serde_json::from_str(&theirs).unwrap();
+                let mut ours: Value = serde_json::from_str(&ours).unwrap();
+                let mut theirs: Value = serde_json::from_str(&theirs).unwrap();
+                if history_is_missing(server) {
+                    for shown in [&mut ours, &mut theirs] {
+                        for key in ["timelines", "_WARNING"] {
+                            shown[&server.name]["wal_information"][key] = Value::Null;
+                        }
+                    }
+                }
                 assert_eq!(ours, theirs, "{} {}", server.name, backup.id);
             }
         }

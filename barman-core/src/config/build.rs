@@ -64,7 +64,7 @@ pub(super) fn finish(
     let mut server = typed(&name, &values, config_path, globals);
     empty_directories(&name, &server, &values, &mut messages);
     validate::connections(&server, &mut messages);
-    validate::unreadable_connections(&server, &mut notices, place);
+    validate::unusable_connections(&server, &mut notices, place);
     validate::backup_method(&server, &values, &mut messages);
     super::cloud::storage(&server, &values, &mut messages);
     validate::backup_strategy(&mut server, &mut notices);

@@ -405,7 +405,10 @@ fn resolve_all(
             ];
             let place = |option: &str| {
                 let mut sections = sections.iter().flatten();
-                sections.find_map(|name| merged.section(name)?.place(option, &merged.files))
+                sections.find_map(|name| {
+                    let place = merged.section(name)?.place(option, &merged.files)?;
+                    Some(format!("{place}, section [{name}]"))
+                })
             };
             build::finish(draft, &config.path, &config.globals, &place)
         })

@@ -32,7 +32,7 @@ pub static CHAPTERS: &[Chapter] = &[
         ("active", "Nothing is asked of an inactive server, and no backups are taken of it; what is in its catalogue can be listed and restored."),
         ("cluster", "Models and servers with the same value belong together. Required in a model."),
         ("disabled", "In a model, `true` disables the servers that use it and `false` forgives them conflicts between their own directories."),
-        ("primary_ssh_command", "Backups and WAL files are then copied from the Barman behind this command, and this host connects to no PostgreSQL server."),
+        ("primary_ssh_command", "Backups and WAL files are then copied from the Barman behind this command, and this host connects to no PostgreSQL server. Such nodes are not available yet: they copy nothing, and `check` says so."),
         ("forward_config_path", "For a Barman over there whose configuration is not at a default place but at the same path as here."),
         ("path_prefix", "PostgreSQL's client programs are not needed; hook scripts, `ssh` and `rsync` are looked for there first."),
         ("check_timeout", "`--check-timeout` overrides it. Whatever is still open then counts as failed."),
@@ -45,7 +45,7 @@ pub static CHAPTERS: &[Chapter] = &[
         ("wal_conninfo", "Used in the place of `conninfo` by whatever is about WAL."),
         ("wal_streaming_conninfo", "WAL is received from there instead of from the server of the backups, and `wal_conninfo` defaults to it."),
         ("ssh_command", "Required by the methods `rsync` and `snapshot`, forbidden for `local-rsync`. It is split at blanks, quotes keep words together, and variables are not replaced. Keys must work without a password."),
-        ("keepalive_interval", "Firewalls forget connections on which nothing is said for long."),
+        ("keepalive_interval", "Firewalls forget connections on which nothing is said for long. Without effect with the method `postgres`: the connection is closed during the copy and opened again."),
     ]},
     Chapter { title: "Directories", about: "None may be used twice: not by two servers, not for two purposes of one.", options: &[
         ("backup_directory", "The metadata of the backups (`meta`), the identity of the server and the name of its active model are always there."),
@@ -57,7 +57,7 @@ pub static CHAPTERS: &[Chapter] = &[
         ("xlogdb_directory", "The list of archived WAL files, `NAME-xlog.db`, is there."),
     ]},
     Chapter { title: "Backups", about: "", options: &[
-        ("backup_method", "`postgres` copies over a replication connection, needs nothing on the server's host and is the one to begin with. `rsync` copies over SSH and can reuse files of the backup before, `local-rsync` does so on one host. `snapshot` and `local-to-cloud` are understood, but not available yet."),
+        ("backup_method", "`postgres` copies over a replication connection, needs nothing on the server's host and is the one to begin with. It is the only one that is available yet: with the others, `rsync` (which copies over SSH and can reuse files of the backup before), `local-rsync` (the same on one host), `snapshot` and `local-to-cloud`, `backup` is refused, and `check` says so; WAL is archived as always."),
         ("backup_options", "`concurrent_backup` is always meant where nothing else is said. `exclusive_backup` is deprecated and for PostgreSQL up to 14 only. `external_configuration` ends the warning about configuration files outside of the data directory."),
         ("immediate_checkpoint", "The backup begins at once, at the price of a burst of writes on the server. `--immediate-checkpoint` and `--no-immediate-checkpoint` override it."),
         ("reuse_backup", "`link` saves room and time, `copy` only time. With `--reuse-backup` for one backup."),
@@ -73,14 +73,14 @@ pub static CHAPTERS: &[Chapter] = &[
         ("basebackup_retry_sleep", "`--retry-sleep` overrides it."),
         ("warehousepg_dbid", "For WarehousePG, which wants to know which of its segments is copied."),
     ]},
-    Chapter { title: "Compressed backups", about: "For the method `postgres`.", options: &[
+    Chapter { title: "Compressed backups", about: "For the method `postgres`. Such backups are not available yet: `backup` is refused where these options ask for one.", options: &[
         ("backup_compression", "`none` gives a tar file that is not compressed; without the option the files are stored as they are on the server."),
         ("backup_compression_format", "`tar` unless it is set. `plain` needs compression on the server and stores files as they are there."),
         ("backup_compression_level", "gzip: 1 to 9, or -1; lz4: 0 to 12; zstd: -131072 to 22. Unset is the algorithm's own choice."),
         ("backup_compression_location", "`server` needs PostgreSQL 15."),
         ("backup_compression_workers", ""),
     ]},
-    Chapter { title: "Encryption", about: "", options: &[
+    Chapter { title: "Encryption", about: "Not available yet: `backup` and `archive-wal` of a server with `encryption = gpg` are refused, and `check` says so.", options: &[
         ("encryption", "`none` in a server section cancels `gpg` of `[barman]`."),
         ("encryption_key_id", "Required with `encryption = gpg`; the key must be in the keyring of the Barman user."),
         ("encryption_passphrase_command", "Needed to restore only. It is run by a shell, once for each process, and what it prints is written nowhere."),
@@ -111,9 +111,9 @@ pub static CHAPTERS: &[Chapter] = &[
         ("worm_mode", "For storage on which nothing can be changed or deleted for a time: WAL from before the first backup is not removed."),
     ]},
     Chapter { title: "Restore", about: "", options: &[
-        ("recovery_options", "With `get-wal` the restored server fetches WAL from here when it needs it, instead of getting all of it copied. `delta-restore` copies only what differs at the destination."),
+        ("recovery_options", "With `get-wal` the restored server fetches WAL from here when it needs it, instead of getting all of it copied. `delta-restore` copies only what differs at the destination; it is not available yet."),
         ("combine_mode", "`link` and `clone` save room and time where the file system can do it."),
-        ("staging_path", "Needed for backups that are compressed, encrypted or incremental: there must be room for the largest. `/tmp` unless it is set."),
+        ("staging_path", "Needed for backups that are compressed, encrypted or incremental, which cannot be restored yet: there must be room for the largest. `/tmp` unless it is set."),
         ("staging_location", ""),
         ("local_staging_path", ""),
         ("recovery_staging_path", ""),

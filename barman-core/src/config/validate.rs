@@ -39,9 +39,9 @@ pub(super) fn connections(server: &ServerConfig, messages: &mut Vec<String>) {
     }
 }
 
-/// Connection strings that Barman takes and nothing can connect with: told when the server is used, with where they
+/// Connection strings that Barman takes and nothing can connect with, for their form or for a value: told when the server is used, with where they
 /// are. `place` tells that.
-pub(super) fn unreadable_connections(
+pub(super) fn unusable_connections(
     server: &ServerConfig,
     notices: &mut Vec<ConfigWarning>,
     place: &dyn Fn(&str) -> Option<String>,
@@ -67,17 +67,24 @@ pub(super) fn unreadable_connections(
         ),
     ] {
         let Some(text) = text else { continue };
-        let Err(error) = barman_pg::ConnInfo::parse(text) else {
-            continue;
+        let mut tell = |what: &dyn std::fmt::Display, right: String| {
+            let hint: Vec<String> = place(option).into_iter().chain([right]).collect();
+            let text = format!("Invalid {option} for server \"{}\": {what}", server.name);
+            notices.push(ConfigWarning::new(text).with_hint(hint.join(": ")));
         };
-        if refused && !is_taken_by_barman(text) {
+        match barman_pg::ConnInfo::parse(text) {
+            Ok(info) => {
+                for error in barman_pg::wrong_values(&info, barman_pg::process_environment) {
+                    tell(&error, format!("{option} needs another value there"));
+                }
+            }
             // One that has disabled the server is told by `connections`, one that is not used by nobody.
-            continue;
+            Err(_) if refused && !is_taken_by_barman(text) => {}
+            Err(error) => tell(
+                &error,
+                format!("{option} takes key=value words as libpq reads them, or a postgresql:// URI"),
+            ),
         }
-        let right = format!("{option} takes key=value words as libpq reads them, or a postgresql:// URI");
-        let hint: Vec<String> = place(option).into_iter().chain([right]).collect();
-        let text = format!("Invalid {option} for server \"{}\": {error}", server.name);
-        notices.push(ConfigWarning::new(text).with_hint(hint.join(": ")));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What operations need from the host: running commands here and on other hosts, hook scripts, background children, signals to processes.
 
+pub mod answer;
 pub mod command;
 pub mod environment;
 pub mod filter;

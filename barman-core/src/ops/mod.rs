@@ -34,6 +34,7 @@ pub mod receiver;
 pub mod replication_status;
 pub mod restore;
 pub mod retention;
+pub mod selection;
 pub mod show_backup;
 pub mod show_servers;
 pub mod status;

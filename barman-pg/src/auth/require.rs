@@ -1,6 +1,7 @@
 //! What the user demands of the authentication: `require_auth` and `channel_binding`
 //! (PostgreSQL documentation, "Parameter Key Words"; libpq checks every request of the server against them).
 
+use crate::connect::shown;
 use crate::replication::messages::Authentication;
 
 /// A method in `require_auth`.
@@ -68,7 +69,7 @@ impl RequireAuth {
                 ));
             }
             let Some((_, method)) = METHODS.iter().find(|(known, _)| *known == name) else {
-                return Err(format!("\"{name}\" is not a method of libpq"));
+                return Err(format!("{} is not a method of libpq", shown(name)));
             };
             if required.listed.contains(method) {
                 return Err(format!("method \"{part}\" is specified more than once"));

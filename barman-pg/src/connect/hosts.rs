@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::files;
 use super::socket::Address;
-use super::values::{Values, invalid};
+use super::values::{Values, invalid, shown};
 use crate::conninfo::passfile;
 use crate::error::Error;
 use crate::secret::Secret;
@@ -13,6 +13,9 @@ use crate::secret::Secret;
 /// Directories in which servers put their socket when nobody says otherwise: Debian's, that of the PGDG packages of other
 /// distributions, and PostgreSQL's own.
 const SOCKET_DIRECTORIES: [&str; 3] = ["/var/run/postgresql", "/run/postgresql", "/tmp"];
+
+/// PostgreSQL's `DEF_PGPORT`.
+const DEFAULT_PORT: u16 = 5432;
 
 /// Where one server may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,11 +32,40 @@ pub(crate) enum Place {
     Address { name: Option<String>, address: String },
 }
 
+/// What stands in `port` in place of a port number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WrongPort {
+    text: String,
+    /// A number out of range: libpq goes on with the next host. Anything else ends its search.
+    pub(crate) is_number: bool,
+}
+
+impl WrongPort {
+    pub(crate) fn error(&self) -> Error {
+        invalid(
+            "port",
+            format!("{} is not a port number, from 1 to 65535", shown(&self.text)),
+        )
+    }
+}
+
+/// The number in one word of `port`.
+fn port_number(text: &str) -> Result<u16, WrongPort> {
+    let number: Option<i32> = text.trim().parse().ok();
+    let port = number.and_then(|number| u16::try_from(number).ok());
+    port.filter(|port| *port > 0).ok_or_else(|| WrongPort {
+        text: text.to_owned(),
+        is_number: number.is_some(),
+    })
+}
+
 /// One host of the list.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     pub(crate) place: Place,
     pub(crate) port: u16,
+    /// Set where `port` has no port number for this host: told only when it is this host's turn, as libpq does.
+    pub(crate) wrong_port: Option<WrongPort>,
     pub(crate) password: Option<Secret>,
     /// The address in use, once it is known and differs from the name.
     resolved: Option<String>,
@@ -107,7 +139,7 @@ pub(super) fn list(values: &Values<'_>) -> Result<Vec<Host>, Error> {
         return Err(invalid(
             "host",
             format!(
-                "could not match {} host names to {count} hostaddr values",
+                "could not match {} host names to {count} hostaddr values: there must be as many of each",
                 names.len()
             ),
         ));
@@ -115,20 +147,20 @@ pub(super) fn list(values: &Values<'_>) -> Result<Vec<Host>, Error> {
     if ports.len() > 1 && ports.len() != count {
         return Err(invalid(
             "port",
-            format!("could not match {} port numbers to {count} hosts", ports.len()),
+            format!(
+                "could not match {} port numbers to {count} hosts: give one for all of them, or one for each",
+                ports.len()
+            ),
         ));
     }
     let text_at = |list: &[String], at: usize| list.get(at).filter(|text| !text.is_empty()).cloned();
-    (0..count)
+    Ok((0..count)
         .map(|at| {
-            let port = match text_at(&ports, if ports.len() == 1 { 0 } else { at }) {
-                None => 5432,
-                Some(text) => text
-                    .trim()
-                    .parse::<u16>()
-                    .ok()
-                    .filter(|port| *port > 0)
-                    .ok_or_else(|| invalid("port", format!("\"{text}\" is not a port number")))?,
+            let port = text_at(&ports, if ports.len() == 1 { 0 } else { at });
+            let port = port.map_or(Ok(DEFAULT_PORT), |text| port_number(&text));
+            let (port, wrong_port) = match port {
+                Ok(port) => (port, None),
+                Err(wrong) => (0, Some(wrong)),
             };
             let place = match (text_at(&names, at), text_at(&addresses, at)) {
                 (name, Some(address)) => Place::Address { name, address },
@@ -142,14 +174,15 @@ pub(super) fn list(values: &Values<'_>) -> Result<Vec<Host>, Error> {
                     path: default_socket(port),
                 },
             };
-            Ok(Host {
+            Host {
                 place,
                 port,
+                wrong_port,
                 password: None,
                 resolved: None,
-            })
+            }
         })
-        .collect()
+        .collect())
 }
 
 fn socket_path(directory: &str, port: u16) -> PathBuf {

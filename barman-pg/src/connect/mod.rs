@@ -32,6 +32,7 @@ pub(crate) use plan::{Plan, SessionKind, SocketSettings};
 pub(crate) use socket::describe;
 pub(crate) use socket::{Ready, Socket};
 pub(crate) use startup::{MAX_PARAMETERS, Opened};
+pub(crate) use values::shown;
 
 use crate::conninfo::ConnInfo;
 use crate::error::Error;
@@ -179,6 +180,26 @@ where
     pub(crate) recovers: fn(&mut T) -> Result<Option<bool>, Error>,
 }
 
+/// What is wrong with the values of a connection string, as far as that is known without a network: libpq would refuse
+/// it (a port that is none, a word that an option does not have, lists of different lengths), or this crate cannot do
+/// it. A port that is wrong is told although libpq may never come to its host. Environment variables count, as when a
+/// connection is made; a string that names a service is not judged, because the service's file has a say. No message
+/// holds a password.
+///
+/// ```
+/// let info = barman_pg::ConnInfo::parse("host=a,b port=5432,x")?;
+/// let wrong = barman_pg::wrong_values(&info, |_| None);
+/// assert_eq!(
+///     wrong[0].to_string(),
+///     "invalid value for connection option \"port\": \"x\" is not a port number, from 1 to 65535"
+/// );
+/// # Ok::<(), barman_pg::ConnInfoError>(())
+/// ```
+#[must_use]
+pub fn wrong_values(info: &ConnInfo, environment: fn(&str) -> Option<String>) -> Vec<Error> {
+    plan::wrong_values(info, environment)
+}
+
 /// Opens a session: tries every address of every host in the order of libpq, and on each the encryption that `sslmode`
 /// allows. The error tells of every attempt, one a line, as libpq does.
 pub(crate) fn establish<T, M, S>(
@@ -233,6 +254,13 @@ where
     M: FnMut(Opened, &Plan, Deadline) -> Result<T, Error>,
     S: FnMut(&mut T, &'static str) -> Result<Option<String>, Error>,
 {
+    if let Some(wrong) = &host.wrong_port {
+        failures.push(wrong.error());
+        if wrong.is_number {
+            return Ok(None);
+        }
+        return Err(summary(std::mem::take(failures)));
+    }
     let mut addresses = match socket::addresses(host, plan, options) {
         Ok(addresses) => addresses,
         Err(error @ Error::Interrupted { .. }) => return Err(error),
@@ -333,6 +361,11 @@ fn summary(failures: Vec<Error>) -> Error {
         .iter()
         .rev()
         .find_map(|error| error.sqlstate().map(str::to_owned));
+    // What a server said comes before a port that is none.
+    let (mut failures, ports): (Vec<Error>, Vec<Error>) = failures
+        .into_iter()
+        .partition(|error| !matches!(error, Error::ConnInfo(_)));
+    failures.extend(ports);
     let mut failures = failures.into_iter();
     match failures.next() {
         Some(Error::Connect {

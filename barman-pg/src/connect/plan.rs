@@ -8,7 +8,7 @@ use super::target::Target;
 use super::values::{Values, invalid};
 use super::{ConnectOptions, settings};
 use crate::auth::{ChannelBinding, RequireAuth};
-use crate::conninfo::ConnInfo;
+use crate::conninfo::{ConnInfo, ConnInfoError};
 use crate::error::Error;
 use crate::tls::TlsSettings;
 
@@ -74,14 +74,9 @@ impl Plan {
         };
         let dbname = values.get("dbname").unwrap_or_else(|| user.clone());
         let mut hosts = hosts::list(&values)?;
+        refuse_ports(&hosts)?;
         hosts::find_passwords(&mut hosts, &values, &user, &dbname);
 
-        // libpq waits for ever without a limit; here every wait has one.
-        let connect_timeout = values
-            .integer("connect_timeout")?
-            .and_then(|seconds| u64::try_from(seconds).ok())
-            .filter(|seconds| *seconds > 0)
-            .map_or(options.connect_timeout, Duration::from_secs);
         let parameters = [
             ("PGTZ", "timezone"),
             ("PGDATESTYLE", "datestyle"),
@@ -93,11 +88,7 @@ impl Plan {
         .filter(|(_, value): &(_, String)| !value.eq_ignore_ascii_case("default"))
         .collect();
         Ok(Self {
-            shuffle: values.choice(
-                "load_balance_hosts",
-                &[("disable", false), ("random", true)],
-                false,
-            )?,
+            shuffle: shuffle(&values)?,
             options: values.get("options"),
             application_name: values
                 .written("application_name")
@@ -110,22 +101,110 @@ impl Plan {
                 }
             },
             parameters,
-            target: values.choice("target_session_attrs", &Target::WORDS, Target::Any)?,
-            connect_timeout,
+            target: target(&values)?,
+            // libpq waits for ever without a limit; here every wait has one.
+            connect_timeout: connect_timeout(&values)?.unwrap_or(options.connect_timeout),
             socket: socket_settings(&values, &hosts)?,
             tls: settings::tls(&values)?,
-            require_auth: RequireAuth::parse(values.written("require_auth").as_deref())
-                .map_err(|what| invalid("require_auth", what))?,
-            channel_binding: values.choice(
-                "channel_binding",
-                &ChannelBinding::WORDS,
-                ChannelBinding::Prefer,
-            )?,
+            require_auth: require_auth(&values)?,
+            channel_binding: channel_binding(&values)?,
             hosts,
             user,
             dbname,
         })
     }
+}
+
+/// What is wrong with the values of a connection string, found without connecting: everything for which a connection
+/// would be refused before a server is asked. Nothing of a string whose service (`service`, `PGSERVICE`) has a say too,
+/// and nothing that only the environment is to blame for.
+pub(super) fn wrong_values(info: &ConnInfo, environment: fn(&str) -> Option<String>) -> Vec<Error> {
+    if info.written("service").is_some() || environment("PGSERVICE").is_some() {
+        return Vec::new();
+    }
+    let Ok(values) = Values::new(info, environment) else {
+        return Vec::new();
+    };
+    let hosts = hosts::list(&values);
+    let known = hosts.as_deref().unwrap_or_default();
+    let mut errors: Vec<Error> = Vec::new();
+    if info.written("port").is_some() {
+        let ports = known.iter().filter_map(|host| host.wrong_port.as_ref());
+        errors.extend(ports.map(hosts::WrongPort::error));
+        // One word may stand for all hosts.
+        errors.dedup_by_key(|error| error.to_string());
+    }
+    let sockets = socket_settings(&values, known).err();
+    errors.extend(
+        [
+            sockets,
+            hosts.err(),
+            connect_timeout(&values).err(),
+            settings::tls(&values).err(),
+            require_auth(&values).err(),
+            channel_binding(&values).err(),
+            target(&values).err(),
+            shuffle(&values).err(),
+            refuse_unsupported(&values).err(),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|error| written_in(info, error)),
+    );
+    errors
+}
+
+/// Whether an error is about something that stands in the string. Some options are judged together.
+fn written_in(info: &ConnInfo, error: &Error) -> bool {
+    let keyword = match error {
+        Error::ConnInfo(ConnInfoError::InvalidValue { keyword, .. }) => keyword.as_str(),
+        Error::Unsupported { option, .. } => option.as_str(),
+        _ => return false,
+    };
+    let together: &[&str] = match keyword {
+        "host" | "port" => &["host", "hostaddr", "port"],
+        "sslmode" => &["sslmode", "sslrootcert", "sslnegotiation"],
+        "ssl_max_protocol_version" => &["ssl_min_protocol_version", "ssl_max_protocol_version"],
+        _ => &[keyword],
+    };
+    together.iter().any(|keyword| info.written(keyword).is_some())
+}
+
+/// Ports are judged when it is their host's turn. Before that it is clear only that nothing will come of a first one
+/// that is no number, or of nothing but wrong ones.
+fn refuse_ports(hosts: &[Host]) -> Result<(), Error> {
+    let first = hosts.first().and_then(|host| host.wrong_port.as_ref());
+    match first {
+        Some(wrong) if !wrong.is_number || hosts.iter().all(|host| host.wrong_port.is_some()) => {
+            Err(wrong.error())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn shuffle(values: &Values<'_>) -> Result<bool, Error> {
+    let words = [("disable", false), ("random", true)];
+    values.choice("load_balance_hosts", &words, false)
+}
+
+fn target(values: &Values<'_>) -> Result<Target, Error> {
+    values.choice("target_session_attrs", &Target::WORDS, Target::Any)
+}
+
+/// The limit for each address, if there is one.
+fn connect_timeout(values: &Values<'_>) -> Result<Option<Duration>, Error> {
+    let seconds = values.integer("connect_timeout")?;
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    Ok(seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs))
+}
+
+fn require_auth(values: &Values<'_>) -> Result<RequireAuth, Error> {
+    RequireAuth::parse(values.written("require_auth").as_deref())
+        .map_err(|what| invalid("require_auth", what))
+}
+
+fn channel_binding(values: &Values<'_>) -> Result<ChannelBinding, Error> {
+    values.choice("channel_binding", &ChannelBinding::WORDS, ChannelBinding::Prefer)
 }
 
 /// As in libpq nothing that is about TCP is read if every host is a Unix socket, or if `keepalives` is off.
@@ -282,6 +361,62 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn wrong_values_are_found_without_connecting() {
+        let said = |text: &str, environment| -> Vec<String> {
+            let errors = wrong_values(&text.parse().unwrap(), environment);
+            errors.iter().map(ToString::to_string).collect()
+        };
+        for (text, keywords) in [
+            ("host=h port=5432 user=u connect_timeout=5", vec![]),
+            ("", vec![]),
+            ("port=xx", vec!["port"]),
+            ("host=a,b port=70000", vec!["port"]),
+            ("host=a,b,c port=1,xx,0", vec!["port", "port"]),
+            ("host=a,b port=1,2,3", vec!["port"]),
+            (
+                "host=a sslmode=maybe connect_timeout=abc target_session_attrs=x",
+                vec!["connect_timeout", "sslmode", "target_session_attrs"],
+            ),
+            ("host=h keepalives_count=x", vec!["keepalives_count"]),
+            ("host=/tmp keepalives_count=x", vec![]),
+            ("gssencmode=require", vec!["gssencmode"]),
+            ("sslnegotiation=direct", vec!["sslmode"]),
+            ("sslrootcert=system", vec![]),
+            ("service=s port=xx", vec![]),
+        ] {
+            let found = said(text, |_| None);
+            assert_eq!(found.len(), keywords.len(), "{text}: {found:?}");
+            for (error, keyword) in found.iter().zip(keywords) {
+                assert!(error.contains(&format!("\"{keyword}\"")), "{text}: {error}");
+            }
+        }
+        // What runs into the next word is not shown.
+        for text in [
+            "port=5432password=s3cret",
+            "connect_timeout=5password=s3cret",
+            "sslmode=requirepassword=s3cret",
+            "require_auth=md5password=s3cret",
+            "ssl_min_protocol_version=TLSv1password=s3cret",
+        ] {
+            let found = said(text, |_| None);
+            assert!(found.len() == 1 && !found[0].contains("s3cret"), "{found:?}");
+        }
+        // The environment is not the string's fault, and may be what makes it right.
+        fn environment(name: &str) -> Option<String> {
+            let variables = [
+                ("PGHOST", "a,b"),
+                ("PGCONNECT_TIMEOUT", "x"),
+                ("PGSSLMODE", "require"),
+            ];
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        }
+        assert_eq!(said("user=u", environment), [""; 0]);
+        assert_eq!(said("port=1,2 sslnegotiation=direct", environment), [""; 0]);
+        assert_eq!(said("port=1,2", |_| None).len(), 1);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::values::{Values, invalid};
+use super::values::{Values, invalid, shown};
 use crate::error::Error;
 use crate::secret::Secret;
 use crate::tls::{ClientCertificate, Negotiation, Roots, SslMode, TlsSettings, TlsVersion};
@@ -64,9 +64,12 @@ pub(super) fn tls(values: &Values<'_>) -> Result<TlsSettings, Error> {
     let version = |keyword: &str| -> Result<Option<TlsVersion>, Error> {
         match values.get(keyword) {
             None => Ok(None),
-            Some(text) => TlsVersion::parse(&text)
-                .map(Some)
-                .ok_or_else(|| invalid(keyword, format!("\"{text}\" is not a version of TLS"))),
+            Some(text) => TlsVersion::parse(&text).map(Some).ok_or_else(|| {
+                invalid(
+                    keyword,
+                    format!("{} is none of {}", shown(&text), TlsVersion::names()),
+                )
+            }),
         }
     };
     let minimum = match values.written("ssl_min_protocol_version").as_deref() {

@@ -22,6 +22,15 @@ pub(super) fn invalid(keyword: &str, what: impl Into<String>) -> Error {
     .into()
 }
 
+/// A value in a message. One that has run into the next word (`port=5432password=x`) may hold a secret.
+pub(crate) fn shown(value: &str) -> String {
+    if value.contains('=') || value.contains("://") {
+        "the value".to_owned()
+    } else {
+        format!("\"{value}\"")
+    }
+}
+
 impl<'a> Values<'a> {
     /// Looks the service up, if one is named.
     pub(super) fn new(info: &'a ConnInfo, environment: fn(&str) -> Option<String>) -> Result<Self, Error> {
@@ -107,7 +116,7 @@ impl<'a> Values<'a> {
                 let known: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
                 Err(invalid(
                     keyword,
-                    format!("\"{value}\" is none of {}", known.join(", ")),
+                    format!("{} is none of {}", shown(&value), known.join(", ")),
                 ))
             }
         }
@@ -144,7 +153,7 @@ impl<'a> Values<'a> {
         };
         match text.trim().parse() {
             Ok(number) => Ok(Some(number)),
-            Err(_) => Err(invalid(keyword, format!("\"{text}\" is not an integer"))),
+            Err(_) => Err(invalid(keyword, format!("{} is not an integer", shown(&text)))),
         }
     }
 }

@@ -79,6 +79,11 @@ impl TlsVersion {
             .map(|(_, version)| *version)
     }
 
+    /// All names, for messages.
+    pub(crate) fn names() -> String {
+        Self::WORDS.map(|(word, _)| format!("\"{word}\"")).join(", ")
+    }
+
     /// The name.
     pub(crate) fn word(self) -> &'static str {
         Self::WORDS

@@ -43,7 +43,7 @@ const PLACES: &[Row] = &[
         "port",
         10,
         "PGPORT",
-        "{port}|{port}|{port}| {port} |{port},{port}|1,{port}|x|0|65536|",
+        "{port}|{port}|{port}| {port} |{port},{port}|1,{port}|x|0|65536|{port},x|x,{port}|0,{port}|{port},70000|",
     ),
     (
         "user",

@@ -104,6 +104,18 @@ fn compare(
             Outcome::Refused
         };
         let info: Result<ConnInfo, _> = text.parse();
+        // What is said without connecting is never said of a string with which libpq connects, but for a port that it
+        // did not come to.
+        let said = info
+            .as_ref()
+            .map_or_else(|_| Vec::new(), |info| barman_pg::wrong_values(info, environment));
+        for error in said.iter().map(ToString::to_string) {
+            if expected != Outcome::Refused && !error.contains("is not a port number") {
+                complaints.push(format!(
+                    "{text} {variables:?}\n  psql: {expected:?}\n  said: {error}"
+                ));
+            }
+        }
         let ours = info.map_err(|error| error.to_string()).and_then(|info| {
             if replication {
                 ReplicationClient::connect(&info, &options()).map(|client| client.is_encrypted())

@@ -1,6 +1,7 @@
 //! The checks of the backup method: what a backup needs of the host that it is taken from.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use super::facts::Facts;
 use super::report::CheckResult;
 use super::words;
 use crate::config::BackupMethod;
+use crate::host::answer;
 use crate::host::command::Finished;
 use crate::host::remote::RemoteHost;
 use crate::host::shell;
 
 type Found = Result<Vec<CheckResult>, String>;
 
-/// The longest that a remote command may take, also where the checks of a server have no limit.
+/// The longest that a remote command or a file system here may take, also where the checks of a server have no limit.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The checks of the backup method, and of a passive node that of its primary node. The names of programs that are
@@ -160,10 +162,23 @@ fn local_data_directory(facts: &mut Facts<'_, '_>) -> CheckResult {
         };
     };
     let version = Path::new(directory).join("PG_VERSION");
-    match File::open(&version) {
-        Ok(_) => CheckResult::ok(NAME, "Access to local PGDATA"),
-        Err(error) => CheckResult::failed(NAME, format!("{}: {}", version.display(), words::reason(&error))),
+    let failed = |why: &str| CheckResult::failed(NAME, format!("{}: {why}", version.display()));
+    let file = version.clone();
+    let question = move || can_be_read(&file).map_err(|why| words::reason(&why));
+    match answer::within(PATIENCE, facts.deadline().cancel(), question) {
+        Ok(Ok(())) => CheckResult::ok(NAME, "Access to local PGDATA"),
+        Ok(Err(why)) => failed(&why),
+        Err(error) => failed(&error.to_string()),
     }
+}
+
+/// Whether this is a file that this user may read.
+fn can_be_read(file: &Path) -> io::Result<()> {
+    // Looked at before it is opened: opening a FIFO waits for whoever writes into it.
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    File::open(file).map(drop)
 }
 
 /// What the way to take a backup needs of PostgreSQL.

@@ -23,6 +23,7 @@ use serde::Serialize;
 use crate::context::{Context, Level};
 use crate::failure::{Class, Failure};
 use crate::host::hooks::HookError;
+use crate::ops::selection;
 use crate::server::Server;
 
 const TARGET: &str = "barman.backup";
@@ -56,6 +57,16 @@ pub enum DeleteError {
     /// The catalogue.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// One that cannot be read may be meant.
+    #[error("Cannot tell which backup '{argument}' of server {server} is: {unreadable}")]
+    Doubtful {
+        /// What was asked for.
+        argument: String,
+        /// The server.
+        server: String,
+        /// Which one, and why.
+        unreadable: String,
+    },
     /// It is kept, or needed for the minimum redundancy.
     #[error("Cannot delete backup ({server} {id})")]
     Refused {
@@ -118,6 +129,9 @@ impl Failure for DeleteError {
             } => Some(format!(
                 "'barman keep --release {server} {id}' makes the backup deletable"
             )),
+            Self::Doubtful { server, .. } => Some(format!(
+                "name the backup by its id: 'barman list-backups {server}' shows them"
+            )),
             Self::Deletion { server, id, .. } => Some(format!(
                 "'barman delete {server} {id}' goes on where this one stopped"
             )),
@@ -126,12 +140,22 @@ impl Failure for DeleteError {
     }
 }
 
-/// What deleting the backup that `argument` selects would remove.
+/// What deleting the backup that `argument` selects would remove. Nothing is deleted by a word that may mean one that
+/// cannot be read.
 ///
 /// # Errors
-/// No such backup; it may not be deleted.
+/// No such backup, or one that cannot be read may be meant; it may not be deleted.
 pub fn plan(server: &Server, catalog: &Catalog, argument: &str) -> Result<DeletePlan, DeleteError> {
-    let backup = ids::resolve(catalog, argument)?.clone();
+    let selected = ids::resolve(catalog, argument);
+    let found = selected.as_ref().ok().map(|backup| backup.id);
+    if let Some(broken) = ids::passed_over(catalog, argument, found).next() {
+        return Err(DeleteError::Doubtful {
+            argument: argument.to_owned(),
+            server: server.name().to_owned(),
+            unreadable: selection::unreadable(catalog, broken),
+        });
+    }
+    let backup = selected?.clone();
     deletion::check(catalog, &backup, server.config().minimum_redundancy).map_err(|refusal| {
         DeleteError::Refused {
             server: server.name().to_owned(),

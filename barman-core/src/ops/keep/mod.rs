@@ -1,7 +1,7 @@
 //! `keep`: protects a backup from retention and `delete`, tells whether it is protected, takes the protection back.
 
 use barman_catalog::annotations::{self, AnnotationError, Keep};
-use barman_catalog::ids::{self, ResolveError};
+use barman_catalog::ids::ResolveError;
 use barman_catalog::keep::{self, KeepError};
 use barman_catalog::protection::InUseError;
 use barman_catalog::{BackupId, Catalog, CatalogError};
@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::failure::{Class, Failure};
+use crate::ops::selection;
 use crate::server::Server;
 
 /// What to do with the protection of a backup.
@@ -95,7 +96,7 @@ pub fn run(
     ctx: &Context<'_>,
 ) -> Result<KeepReport, KeepFailure> {
     let layout = server.layout();
-    let id = ids::resolve(&Catalog::load(layout)?, argument)?.id;
+    let id = selection::select(&Catalog::load(layout)?, argument, ctx)?.id;
     if server.config().basebackups_in_cloud() && action != KeepAction::Status {
         return Err(KeepFailure::Cloud {
             server: server.name().to_owned(),

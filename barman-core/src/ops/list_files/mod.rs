@@ -4,7 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use barman_catalog::ids::{self, ResolveError};
+use barman_catalog::ids::ResolveError;
 use barman_catalog::listing::{self, EmptyDirectories};
 use barman_catalog::xlogdb::{self, XlogDbError};
 use barman_catalog::{BackupInfo, Catalog, CatalogError};
@@ -13,6 +13,7 @@ use barman_wal::lock::LockError;
 use crate::context::Context;
 use crate::failure::{Class, Failure};
 use crate::ops::list_backups::{Problem, custom_magic};
+use crate::ops::selection;
 use crate::server::Server;
 
 /// Which files.
@@ -97,7 +98,7 @@ pub fn run(
     ctx: &Context<'_>,
 ) -> Result<ListFilesReport, ListFilesError> {
     let catalog = Catalog::load(server.layout())?;
-    let backup = ids::resolve(&catalog, argument)?;
+    let backup = selection::select(&catalog, argument, ctx)?;
     let mut report = ListFilesReport::default();
     let cloud = |what| ListFilesError::Cloud {
         what,

@@ -16,7 +16,7 @@ use super::archived;
 use super::error::RestoreError;
 use super::lineage::{self, Forks, Unreachable};
 use super::options::{RestoreOptions, Target, TargetTimeline};
-use super::plan::{RestorePlan, WalPlan};
+use super::plan::{RestorePlan, STANDBY_SIGNAL, WalPlan};
 use super::time::TargetTime;
 use super::wal_choice::{Extent, Leg, WalChoice};
 use crate::config::ServerConfig;
@@ -325,11 +325,11 @@ pub(super) fn remarks(
             "The target time {time} is in the future: recovery will not reach it."
         ));
     }
-    let signal = layout.data_directory(backup.id).join("standby.signal");
+    let signal = layout.data_directory(backup.id).join(STANDBY_SIGNAL);
     if !options.standby_mode && fs::symlink_metadata(signal).is_ok() {
         remarks.push(
-            "The backup was taken from a standby and contains standby.signal: the restored server starts as a standby \
-             and follows primary_conninfo. Remove standby.signal before the start for a server of its own."
+            "The backup was taken from a standby. Its standby.signal is left out, and the restored server will be one \
+             of its own: use --standby-mode for a standby."
                 .to_owned(),
         );
     }

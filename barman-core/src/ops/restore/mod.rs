@@ -41,6 +41,7 @@ use crate::copy::tree;
 use crate::failure::{Class, Failure};
 use crate::host::hooks::HookPhase;
 use crate::ops::archive::{self, ArchiveOptions, Occasion};
+use crate::ops::selection;
 use crate::ops::wal_codec::WalCodec;
 use crate::server::Server;
 
@@ -147,7 +148,9 @@ fn prepare(
             layout, config, ctx,
         )?))
     };
-    let backup = gather::choose_backup(&catalog, options, time.as_ref(), latest)?;
+    let backup = gather::choose_backup(&catalog, options, time.as_ref(), latest);
+    selection::warn(&catalog, &options.backup, backup.as_ref().ok().copied(), ctx);
+    let backup = backup?;
     options.validate()?;
     gather::check_backup(&catalog, backup, options)?;
     let places = places(backup, layout, options)?;

@@ -28,6 +28,9 @@ pub struct TreePlan {
     pub bandwidth: Option<u64>,
 }
 
+/// Makes a standby of a server (PostgreSQL 12 and later).
+pub(super) const STANDBY_SIGNAL: &str = "standby.signal";
+
 /// A WAL file to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WalPlan {
@@ -232,9 +235,8 @@ pub fn plan(
         None
     };
     let mut data = data_tree(&places.data, &destination, &places.tablespaces, backup)?;
-    // Made anew. The backup has them if it was taken from a standby, or from a server that was restored itself.
+    // Made anew. The backup has it if it was taken from a server that was restored itself.
     data.skip.paths.insert(PathBuf::from(RECOVER_INFO));
-    data.skip.paths.extend(signal_file.map(PathBuf::from));
     data.skip.contents_of.insert(PathBuf::from(WAL_DIRECTORY));
     let tablespaces = places
         .tablespaces
@@ -311,7 +313,12 @@ fn data_tree(
     let mut skip = Skip {
         paths: [
             "postmaster.pid",
+            // Those of the server that was backed up, a standby or one in recovery: what the restored one shall be is
+            // for the user to say. PostgreSQL takes `standby.signal` before `recovery.signal`, and does not end recovery
+            // at the end of the WAL; where it ends, `recovery.signal` stays.
             "recovery.conf",
+            STANDBY_SIGNAL,
+            "recovery.signal",
             "tablespace_map",
             "global/pg_control",
             "backup_manifest",

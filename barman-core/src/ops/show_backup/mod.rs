@@ -1,7 +1,9 @@
 //! `show-backup`: everything that is known about one backup.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::path::Path;
 
 use barman_catalog::accounting::{self, WalFigures};
 use barman_catalog::backup_info::BackupInfo;
@@ -147,35 +149,51 @@ pub fn run(server: &Server, argument: &str, ctx: &Context<'_>) -> Result<ShowBac
 /// A history file is never so large.
 const MAX_HISTORY: u64 = 1 << 20;
 
-/// The ancestors of the timelines after the backup's, up to the first one without a history file.
+/// The ancestors of the later timelines whose history files are in the archive. One that is missing hides no other:
+/// each file has all of its timeline's ancestors.
 fn branches(
     server: &Server,
     backup: &BackupInfo,
     ctx: &Context<'_>,
 ) -> Vec<(TimelineId, Vec<(TimelineId, Lsn)>)> {
+    let Some(own) = backup.timeline else {
+        return Vec::new();
+    };
     let mut branches = Vec::new();
-    let mut timeline = backup.timeline.and_then(TimelineId::next);
-    while let Some(current) = timeline {
-        let name = WalFileName::History(current);
+    for timeline in later_timelines(&server.layout().wals_directory, own) {
+        let name = WalFileName::History(timeline);
         let path = server.layout().wal_path(&name);
-        let Ok(file) = File::open(&path) else { break };
-        match read_history(server, name, &file, ctx)
+        let parsed = File::open(&path)
+            .and_then(|file| read_history(server, name, &file, ctx))
             .map_err(|e| e.to_string())
-            .and_then(|content| TimelineHistory::parse(current, &content).map_err(|e| e.to_string()))
-        {
+            .and_then(|content| TimelineHistory::parse(timeline, &content).map_err(|e| e.to_string()));
+        match parsed {
             Ok(history) => {
-                let lines = history
-                    .entries()
-                    .iter()
-                    .map(|e| (e.parent, e.switch_point))
-                    .collect();
-                branches.push((current, lines));
+                let entries = history.entries().iter();
+                branches.push((timeline, entries.map(|e| (e.parent, e.switch_point)).collect()));
             }
             Err(e) => log::warn!(target: "barman.server", "cannot read {}: {e}", path.display()),
         }
-        timeline = current.next();
     }
     branches
+}
+
+/// The timelines after `own` that have a history file in the archive, ascending.
+fn later_timelines(archive: &Path, own: TimelineId) -> BTreeSet<TimelineId> {
+    let entries = match std::fs::read_dir(archive) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return BTreeSet::new(),
+        Err(e) => {
+            log::warn!(target: "barman.server", "cannot list {}: {e}", archive.display());
+            return BTreeSet::new();
+        }
+    };
+    entries
+        .filter_map(|entry| match entry.ok()?.file_name().to_str()?.parse() {
+            Ok(WalFileName::History(timeline)) if timeline > own => Some(timeline),
+            _ => None,
+        })
+        .collect()
 }
 
 fn read_history(server: &Server, name: WalFileName, file: &File, ctx: &Context<'_>) -> io::Result<Vec<u8>> {

@@ -68,14 +68,24 @@ pub fn scenarios() -> Vec<Scenario> {
         .run("list-backups main")
         .run("-f json list-backups main")
         .stderr(0, "config-22", "WARNING: Invalid wal_conninfo for server \"main\": missing \"=\" after \"...\" in connection info string", "")
-        .stderr(0, "config-22", "HINT: in '*/barman.conf', line 14: wal_conninfo takes *", "")
+        .stderr(0, "config-22", "HINT: in '*/barman.conf', line 14, section [main]: wal_conninfo takes *", "")
         .stderr(0, "config-22", "WARNING: Invalid wal_streaming_conninfo for server \"main\": invalid connection option \"wrong\"", "")
-        .stderr(0, "config-22", "HINT: in '*/barman.conf', line 15: wal_streaming_conninfo takes *", "")
+        .stderr(0, "config-22", "HINT: in '*/barman.conf', line 15, section [main]: wal_streaming_conninfo takes *", "")
         .stderr(1, "config-22", "WARNING: Invalid wal_conninfo for server \"main\": missing \"=\" after \"...\" in connection info string", "")
-        .stderr(1, "config-22", "HINT: in '*/barman.conf', line 14: wal_conninfo takes *", "")
+        .stderr(1, "config-22", "HINT: in '*/barman.conf', line 14, section [main]: wal_conninfo takes *", "")
         .stderr(1, "config-22", "WARNING: Invalid wal_streaming_conninfo for server \"main\": invalid connection option \"wrong\"", "")
-        .stderr(1, "config-22", "HINT: in '*/barman.conf', line 15: wal_streaming_conninfo takes *", "")
+        .stderr(1, "config-22", "HINT: in '*/barman.conf', line 15, section [main]: wal_streaming_conninfo takes *", "")
         .json(2, "config-22", "_WARNING", "[\"Invalid wal_conninfo *\",\"Invalid wal_streaming_conninfo *\"]", ""),
+        scenario(
+            "start-conninfo-values",
+            "config.md 7.2",
+            PLAIN.main("wal_conninfo = host=a port=xx\nwal_streaming_conninfo = host=a,b port=1,2,3"),
+        )
+        .run("list-servers")
+        .stderr(0, "config-22", "WARNING: Invalid wal_conninfo for server \"main\": invalid value for connection option \"port\": \"xx\" is *", "")
+        .stderr(0, "config-22", "HINT: in '*/barman.conf', line 14, section [main]: wal_conninfo *", "")
+        .stderr(0, "config-22", "WARNING: Invalid wal_streaming_conninfo for server \"main\": invalid value for connection option \"port\": could not match 3 *", "")
+        .stderr(0, "config-22", "HINT: in '*/barman.conf', line 15, section [main]: wal_streaming_conninfo *", ""),
         scenario(
             "start-unknown-user",
             "cli.md 2.2",

@@ -43,6 +43,18 @@ fn unreadable(stage: &Stage) -> Result<()> {
     main(stage)?.write(&format!("meta/{}-backup.info", id(2)), b"status=DONE\nno field\n")
 }
 
+/// Those of the oldest backup are.
+fn oldest_unreadable(stage: &Stage) -> Result<()> {
+    main(stage)?.write(&format!("meta/{}-backup.info", id(1)), b"status=DONE\nno field\n")
+}
+
+/// The server was promoted three times, and the second history file is lost.
+fn history_with_a_gap(stage: &Stage) -> Result<()> {
+    let lines = ["1\tFF/0\tone\n", "2\tFF/1000000\ttwo\n", "3\tFF/2000000\tthree\n"];
+    main(stage)?.write("wals/00000002.history", lines[0].as_bytes())?;
+    main(stage)?.write("wals/00000004.history", lines.concat().as_bytes())
+}
+
 /// They are empty, as a crash leaves them.
 fn empty(stage: &Stage) -> Result<()> {
     main(stage)?.write(&format!("meta/{}-backup.info", id(2)), b"")
@@ -83,6 +95,23 @@ fn metadata() -> Vec<Scenario> {
             .stderr(2, "live-8", "", SEE_LOG)
             .stderr(2, "live-3", "HINT: main: PostgreSQL: *", "")
             .file("all-15", "home/.main-xlogdb.lock", "file, *", ""),
+        scenario("show-backup-history-gap", "catalog.md 7.4", THREE)
+            .then(history_with_a_gap)
+            .run("show-backup main {id 3}")
+            .rules(&[Pid])
+            .stdout(0, "catalogue-43", "    Reachable timelines  : 2, 4", "    Reachable timelines  : 2"),
+        scenario("oldest-unreadable-metadata", "catalog.md 24.11", THREE)
+            .then(oldest_unreadable)
+            .run("delete main oldest")
+            .run("keep --status main oldest")
+            .exit_code(1, "catalogue-42", 0, 1)
+            .stderr(0, "catalogue-42", "ERROR: Cannot tell which backup 'oldest' of server main is: *", BROKEN_OFF)
+            .stderr(0, "catalogue-42", "HINT: name the backup by its id: 'barman list-backups main' shows them", "")
+            .stderr(0, "catalogue-42", "", SEE_LOG)
+            .stderr(1, "catalogue-42", "WARNING: the metadata of backup 20240701T120000 *: 'oldest' means 20240702T120000 without it", BROKEN_OFF)
+            .stderr(1, "catalogue-42", "", SEE_LOG)
+            .stdout(1, "catalogue-42", "Server main:", "")
+            .stdout(1, "catalogue-42", "\tKeep: nokeep", ""),
         scenario("check-unreadable-metadata", "catalog.md 24.11, postgres.md 17.3", THREE).stdout(0, "check-8", "\tfailed backups: FAILED (there are 0 failed backups, and 1 whose backup.info cannot be read)", "").stderr(0, "check-11", "HINT: PostgreSQL: connection to server at \"127.0.0.1\", port 1 failed: Connection refused", "").stderr(0, "check-8", "", "EXCEPTION: invalid line no field in file */run/home/main/meta/20240702T120000-backup.info").stderr(0, "check-8", "", "See log file for more details.").stdout(1, "check-8", "BARMAN CRITICAL - server main has issues * main FAILED: PostgreSQL, failed backups|main=23195571B main_wals=3145728B", "BARMAN CRITICAL - server main has issues * main FAILED: PostgreSQL").stdout(1, "check-8", "main.failed backups: FAILED (there are 0 failed backups, and 1 whose backup.info cannot be read)", "").file("all-15", "home/.main-xlogdb.lock", "file, *", "").stdout(0, "check-8", "\tbackup minimum size: OK (22.1 MiB)", "").stdout(0, "check-8", "\twal maximum age: OK (no last_wal_maximum_age provided)", "").stdout(0, "check-8", "\twal size: OK (3.0 MiB)", "").stdout(0, "check-8", "\tcompression settings: OK", "").stdout(0, "check-8", "\tminimum redundancy requirements: OK (have 2 non-incremental backups, expected at least 0)", "").stdout(0, "check-8", "\tpg_basebackup: OK", "").stdout(0, "check-8", "\tpg_basebackup compatible: OK", "").stdout(0, "check-8", "\tsystemid coherence: OK (no system Id available)", "").stdout(0, "check-8", "\tarchiver errors: OK", "")
             .then(unreadable)
             .run("check main")

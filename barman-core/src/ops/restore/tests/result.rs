@@ -202,8 +202,10 @@ fn a_backup_of_a_restored_server_can_be_restored() {
         let new = |file: &str| fs::read_to_string(node.to().join(file)).unwrap();
         assert!(new(".barman-recover.info").contains("status=DONE"));
         assert_eq!(new("postgresql.auto.conf.origin"), "# auto\n");
-        if let Some(signal) = signal {
-            assert_eq!(new(signal), "", "{target:?}");
+        for name in ["recovery.signal", "standby.signal"] {
+            let content = fs::read_to_string(node.to().join(name)).ok();
+            let expected = (signal == Some(name)).then(String::new);
+            assert_eq!(content, expected, "{target:?} {name}");
         }
         if target == Target::Immediate {
             assert_eq!(
