@@ -332,6 +332,23 @@ fn the_time_limit_holds_for_a_server_that_never_answers() {
 }
 
 #[test]
+fn what_no_backup_can_be_taken_with_is_a_failed_line() {
+    let host = Host::new();
+    host.with_wal();
+    let base = "conninfo = host=127.0.0.1 port=1\nstreaming_conninfo = host=127.0.0.1 port=1\nbackup_method = postgres\n\
+                streaming_archiver = on\nslot_name = s\n";
+    let mut server = host.server(&format!("{base}backup_compression = gzip\n"));
+    let line = "backup compression: FAILED (backup_compression 'gzip' is not available yet)".to_owned();
+    assert!(lines(&run(&mut server)).contains(&line));
+    let mut server = host.server(base);
+    assert!(
+        !lines(&run(&mut server))
+            .iter()
+            .any(|line| line.starts_with("backup compression"))
+    );
+}
+
+#[test]
 fn broken_files_are_failed_lines() {
     let host = Host::new();
     let layout = host.with_wal();

@@ -146,5 +146,5 @@ fn segment_size(directory: &Path) -> Result<SegmentSize> {
             }
         }
     }
-    Err("there is no WAL segment".into())
+    Err("there is no WAL segment that is not compressed".into())
 }

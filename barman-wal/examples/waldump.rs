@@ -1,10 +1,11 @@
 //! Prints WAL records, one a line: position, length, resource manager, transaction, type, details.
 //!
 //! ```text
-//! cargo run --example waldump -- [--quiet] SEGMENT...
+//! cargo run --example waldump [--features codecs] -- [--quiet] SEGMENT...
 //! ```
 //!
-//! Segments that are given in one call follow each other. With `--quiet` only the end is told.
+//! Segments that are given in one call follow each other. With `--quiet` only the end is told. Compressed segments are
+//! read if the feature of their compression is there.
 
 #![allow(clippy::disallowed_macros, reason = "a program that prints")]
 
@@ -13,10 +14,13 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::process::ExitCode;
 
+use barman_wal::codec::{self, Algorithm};
 use barman_wal::record::{Decoder, Ending, Payload, Record, Xids};
 use barman_wal::{Lsn, SegmentName};
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+const USAGE: &str = "usage: waldump [--quiet] SEGMENT...";
 
 fn main() -> ExitCode {
     let mut files: Vec<String> = std::env::args().skip(1).collect();
@@ -24,20 +28,38 @@ fn main() -> ExitCode {
     if quiet {
         files.remove(0);
     }
-    if files.is_empty() {
-        eprintln!("usage: waldump [--quiet] SEGMENT...");
+    if files
+        .first()
+        .is_some_and(|first| first == "--help" || first == "-h")
+    {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    if files.first().is_none_or(|first| first.starts_with("--")) {
+        eprintln!("{USAGE}");
         return ExitCode::from(2);
     }
     match dump(&files, quiet) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("waldump: {error}");
-            ExitCode::FAILURE
-        }
+        // Whoever reads has seen enough (`| head`).
+        Err(Stop::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Stop::Write(error)) => failed(&format!("standard output: {error}")),
+        Err(Stop::File(name, error)) => failed(&format!("{name}: {error}")),
     }
 }
 
-fn dump(files: &[String], quiet: bool) -> Result<()> {
+fn failed(why: &str) -> ExitCode {
+    eprintln!("waldump: {why}");
+    ExitCode::FAILURE
+}
+
+/// Why not all was printed.
+enum Stop {
+    Write(io::Error),
+    File(String, Box<dyn std::error::Error>),
+}
+
+fn dump(files: &[String], quiet: bool) -> Result<(), Stop> {
     let mut decoder = Decoder::new();
     if let Some(name) = files.first().and_then(|file| segment_name(file)) {
         decoder = decoder.of_segment(name);
@@ -51,8 +73,8 @@ fn dump(files: &[String], quiet: bool) -> Result<()> {
     };
     for name in files {
         let result = dump.file(name);
-        dump.out.flush()?;
-        result.map_err(|error| format!("{name}: {error}"))?;
+        dump.out.flush().map_err(Stop::Write)?;
+        result.map_err(|error| Stop::File(name.clone(), error))?;
     }
     let Dump {
         decoder,
@@ -69,9 +91,9 @@ fn dump(files: &[String], quiet: bool) -> Result<()> {
         ),
         Ending::Zeros { end, .. } => format!("the WAL ends at {}", Long(end)),
     };
-    writeln!(out, "# {records} records; {ending}")?;
-    out.flush()?;
-    Ok(())
+    writeln!(out, "# {records} records; {ending}")
+        .and_then(|()| out.flush())
+        .map_err(Stop::Write)
 }
 
 struct Dump<'o> {
@@ -85,10 +107,19 @@ struct Dump<'o> {
 impl Dump<'_> {
     fn file(&mut self, name: &str) -> Result<()> {
         let mut file = File::open(name)?;
+        // Of a pipe nothing can be read twice.
+        if file.metadata()?.is_file()
+            && let Some(algorithm) = Algorithm::detect(&codec::first_bytes(&file)?, None)
+        {
+            return self.stream(&mut codec::decoder(algorithm, file)?);
+        }
         if let Some(mapped) = Mapped::of(&file) {
             return self.bytes(mapped.bytes());
         }
-        // A pipe, say.
+        self.stream(&mut file)
+    }
+
+    fn stream(&mut self, file: &mut dyn Read) -> Result<()> {
         let mut buffer = vec![0; 256 << 10];
         loop {
             let count = file.read(&mut buffer)?;

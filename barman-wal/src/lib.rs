@@ -1,11 +1,12 @@
 //! PostgreSQL's formats on disk, for programs that back it up: log sequence numbers, timelines, WAL file names for
 //! any segment size, history files, the backup label and the tablespace map, `backup_manifest`, `pg_control`, WAL page
-//! headers and records, and the compression of archived segments. Two modules are about writing rather than reading: [`durable`]
+//! headers and records, the compression of archived segments, and an [`index`] of what a WAL archive holds: to which time,
+//! transaction or restore point it can be recovered. Two modules are about writing rather than reading: [`durable`]
 //! is the only place of this project that renames and syncs files, and [`lock`] takes the `flock` locks that Barman
 //! takes.
 //!
-//! By default there is no C code and no codec; the cargo feature `gzip` adds the gzip family to [`codec`].
-//! Nothing here talks to a network, reads a configuration or the environment, prints, or panics on bytes that
+//! By default there is no C code and no codec. Each compression of [`codec`] is a cargo feature: `gzip`, `pigz` (gzip by
+//! several threads), `bzip2`, `xz`, `zstd`, `lz4` and `snappy`; `codecs` is all of them. Nothing here talks to a network, reads a configuration or the environment, prints, or panics on bytes that
 //! somebody else wrote.
 //!
 //! ```
@@ -52,3 +53,8 @@ pub use segment::{
     NameParseError, SegmentName, SegmentNumber, SegmentRange, SegmentSize, SegmentSizeError, WalFileName,
 };
 pub use timeline::{TimelineId, TimelineParseError};
+
+/// The example of the read-me file compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

@@ -29,9 +29,8 @@ pub const NOT_YET_AVAILABLE: [&str; 6] = [
 ];
 
 /// Options, by command, whose work is not there yet: the operations refuse them by name.
-const OPTIONS_NOT_YET_AVAILABLE: [(&str, &str); 7] = [
+const OPTIONS_NOT_YET_AVAILABLE: [(&str, &str); 6] = [
     ("backup", "incremental"),
-    ("get-wal", "bzip2"),
     ("restore", "remote-ssh-command"),
     ("restore", "delta-restore"),
     ("restore", "network-compression"),

@@ -466,3 +466,31 @@ fn help_is_not_torn() {
         }
     }
 }
+
+#[test]
+fn no_help_speaks_of_what_a_command_does_not_do() {
+    let mut grammar = super::grammar();
+    grammar.build();
+    let mut help = |command: &str| {
+        let help = grammar.find_subcommand_mut(command).unwrap().render_help();
+        help.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    // Streaming backups copy one after the other, and keep no connection alive.
+    for (command, words) in [
+        (
+            "backup",
+            "-j, --jobs <N> Number of files that are copied at the same time (restore, rsync methods)",
+        ),
+        ("backup", "--keepalive-interval <SECONDS> Taken and not needed"),
+        (
+            "backup",
+            "--jobs-start-batch-size <N> Number of jobs started in a batch (rsync methods)",
+        ),
+        (
+            "get-wal",
+            "-j, --bzip2 Compress the output with bzip2 --keep-compression",
+        ),
+    ] {
+        assert!(help(command).contains(words), "{}", help(command));
+    }
+}

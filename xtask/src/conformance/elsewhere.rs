@@ -371,6 +371,15 @@ const ELSEWHERE: &[Elsewhere] = &[
         Cluster,
         &["barman-core/tests/receive_wal.rs::a_promoted_standby_that_was_behind_is_gone_on_with"],
     ),
+    (
+        "wal-27",
+        Fault,
+        &[
+            "barman-core/src/ops/archive/tests/waiting.rs::what_fails_is_told_once_and_left_alone_for_a_while",
+            "barman-core/src/ops/archive/tests/waiting.rs::what_comes_later_is_archived_beside_what_failed",
+            "barman-core/src/ops/archive/tests/waiting.rs::a_script_that_stops_the_archiver_is_not_asked_ten_times_a_second",
+        ],
+    ),
 ];
 
 /// Where the rows of `patroni_barman` are shown: beside the original one of Patroni, which is another program than Barman. The tests there

@@ -47,7 +47,7 @@ pub struct BackupArgs {
     /// Most seconds to wait, 0 for no limit
     #[arg(long, value_name = "SECONDS", value_parser = non_negative, help_heading = WAITING)]
     pub wait_timeout: Option<u64>,
-    /// Seconds between signs of life on an idle connection
+    /// Taken and not needed: no connection is idle during the copy
     #[arg(long, value_name = "SECONDS", value_parser = non_negative, help_heading = METHOD)]
     pub keepalive_interval: Option<u64>,
     /// A friendly name for the backup

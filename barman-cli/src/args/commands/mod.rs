@@ -354,13 +354,13 @@ pub struct CopyArgs {
     /// Do not try again
     #[arg(long, overrides_with = "retry_times", help_heading = RATE)]
     pub no_retry: bool,
-    /// Number of copies that run at the same time
+    /// Number of files that are copied at the same time (restore, rsync methods)
     #[arg(short, long, value_name = "N", value_parser = positive, help_heading = RATE)]
     pub jobs: Option<u64>,
-    /// Seconds between two batches of starting jobs
+    /// Seconds between two batches of starting jobs (rsync methods)
     #[arg(long, value_name = "SECONDS", value_parser = positive, help_heading = RATE)]
     pub jobs_start_batch_period: Option<u64>,
-    /// Number of jobs started in a batch
+    /// Number of jobs started in a batch (rsync methods)
     #[arg(long, value_name = "N", value_parser = positive, help_heading = RATE)]
     pub jobs_start_batch_size: Option<u64>,
     /// Most kilobytes in a second, 0 for no limit

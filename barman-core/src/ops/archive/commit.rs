@@ -47,6 +47,14 @@ pub(super) enum Done {
 }
 
 impl Done {
+    /// Whether the file is done with, so that it is listed to the user.
+    const fn leaves_the_queue(&self) -> bool {
+        matches!(
+            self,
+            Self::Stored(_) | Self::Same | Self::Different | Self::Bad(_)
+        )
+    }
+
     /// What post scripts read in `BARMAN_ERROR`.
     pub(super) fn hook_error(&self, file: &Waiting, facts: &Facts) -> Option<String> {
         match self {
@@ -188,7 +196,8 @@ impl Run<'_> {
     /// repaired by the next run.
     fn finish(&mut self, item: &Item, done: &Done) -> Done {
         let name = &item.file.spelling;
-        if !matches!(done, Done::Nothing) {
+        let failed = self.report.failed;
+        if done.leaves_the_queue() {
             log::info!(
                 target: TARGET,
                 "Archiving segment from {}: {}/{name}",
@@ -239,6 +248,9 @@ impl Run<'_> {
                     self.config.name
                 ));
             }
+        }
+        if self.report.failed > failed {
+            self.patience.failed(item.source, &item.file);
         }
         done.clone()
     }

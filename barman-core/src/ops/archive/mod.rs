@@ -12,6 +12,7 @@ mod commit;
 mod compare;
 mod error;
 mod hook;
+mod patience;
 mod queue;
 mod rejects;
 mod repair;
@@ -34,6 +35,7 @@ use crate::ops::wal_codec::WalCodec;
 use crate::server::Server;
 
 pub use error::ArchiveError;
+pub(in crate::ops) use patience::Patience;
 use queue::Source;
 use run::Run;
 use stage::Storage;
@@ -122,13 +124,24 @@ pub fn run(
     options: &ArchiveOptions,
     ctx: &Context<'_>,
 ) -> Result<ArchiveReport, ArchiveError> {
+    run_again(server, options, &mut Patience::default(), ctx)
+}
+
+/// As [`run`], for a command that archives several times: what failed in its earlier runs is in `patience`.
+pub(in crate::ops) fn run_again(
+    server: &Server,
+    options: &ArchiveOptions,
+    patience: &mut Patience,
+    ctx: &Context<'_>,
+) -> Result<ArchiveReport, ArchiveError> {
     let config = server.config();
     if !server.connects() {
         return Ok(ArchiveReport::default());
     }
     let storage = storage(server)?;
     let _lock = lock(server, options, ctx)?;
-    let mut run = Run::new(config, &storage, custom_magic(config), options.occasion, ctx);
+    let custom = custom_magic(config);
+    let mut run = Run::new(config, &storage, custom, options.occasion, patience, ctx);
     run.repair()?;
     if config.streaming_archiver {
         run.archiver(

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use barman_wal::WalFileName;
 
 /// From where WAL files come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     /// `streaming/`, filled by `receive-wal`.
     Streaming,

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use super::commit::{Done, Item};
 use super::error::{ArchiveError, Stop};
+use super::patience::Patience;
 use super::queue::{self, Batch, Source, Waiting};
 use super::rejects::{self, Reason};
 use super::stage::{Staged, Storage};
@@ -39,6 +40,10 @@ pub(super) struct Run<'a> {
     pub(super) report: ArchiveReport,
     /// Everything the catalogue lists, read when it is first needed.
     pub(super) listed: Option<std::collections::HashSet<WalFileName>>,
+    /// What earlier runs of the same command failed at.
+    pub(super) patience: &'a mut Patience,
+    /// What is to be said before the first line about a file.
+    header: Option<String>,
 }
 
 impl<'a> Run<'a> {
@@ -47,6 +52,7 @@ impl<'a> Run<'a> {
         storage: &'a Storage<'a>,
         custom: CustomMagic,
         occasion: Occasion,
+        patience: &'a mut Patience,
         ctx: &'a Context<'a>,
     ) -> Self {
         Self {
@@ -57,6 +63,8 @@ impl<'a> Run<'a> {
             ctx,
             report: ArchiveReport::default(),
             listed: None,
+            patience,
+            header: None,
         }
     }
 
@@ -78,13 +86,18 @@ impl<'a> Run<'a> {
         directory: &Path,
         limit: u64,
     ) -> Result<(), ArchiveError> {
+        if self.patience.is_stopped(source) {
+            return Ok(());
+        }
         let entries = queue::list(directory).map_err(|error| ArchiveError::queue(directory, error))?;
-        let batch = queue::choose(source, entries, limit);
+        let mut batch = queue::choose(source, entries, limit);
+        batch.files.retain(|file| !self.patience.rests(source, file));
         self.announce(source, &batch);
         self.report.left_by_limit += to_u64(batch.ready - batch.files.len());
         let before = (self.report.archived, self.report.already_archived);
         self.sweep(&batch);
         let result = self.process(source, directory, &batch.files);
+        self.header = None;
         if (self.report.archived, self.report.already_archived) != before {
             // Not for safety: a source that comes back with a crash would be found to be archived.
             if let Err(error) = durable::fsync_dir(directory) {
@@ -98,6 +111,7 @@ impl<'a> Run<'a> {
             }
             Err(Stop::Hook(abort)) => {
                 self.report.stopped_by_hook = true;
+                self.patience.stopped(source);
                 log::warn!(target: TARGET, "archiving from {} stops: {abort}", source.title());
                 Ok(())
             }
@@ -105,8 +119,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn announce(&self, source: Source, batch: &Batch) {
-        let (server, count, total) = (&self.config.name, batch.files.len(), batch.total);
+    fn announce(&mut self, source: Source, batch: &Batch) {
+        let config = self.config;
+        let (server, count, total) = (&config.name, batch.files.len(), batch.total);
         let verbose = self.occasion == Occasion::Command;
         if verbose || count > 0 {
             // An empty run never has it, whatever is passed over.
@@ -115,10 +130,16 @@ impl<'a> Run<'a> {
             } else {
                 String::new()
             };
-            self.tell(&format!(
+            let header = format!(
                 "Processing xlog segments from {} for {server}{suffix}",
                 source.title()
-            ));
+            );
+            if verbose {
+                self.tell(&header);
+            } else {
+                // Not above nothing: what is in the queue may all stay there.
+                self.header = Some(header);
+            }
         }
         if count > 0 {
             log::info!(
@@ -133,12 +154,19 @@ impl<'a> Run<'a> {
     }
 
     /// A line for standard output only.
-    pub(super) fn tell(&self, text: &str) {
+    pub(super) fn tell(&mut self, text: &str) {
+        if let Some(header) = self.header.take() {
+            self.ctx.say_console(Level::Info, TARGET, &header);
+        }
         self.ctx.say_console(Level::Info, TARGET, text);
     }
 
-    /// A problem of one file: an error of `archive-wal`, a warning of anything else.
-    pub(super) fn complain(&self, text: &str) {
+    /// A problem of one file: an error of `archive-wal`, a warning of anything else. Told once.
+    pub(super) fn complain(&mut self, text: &str) {
+        if !self.patience.is_news(text) {
+            log::debug!(target: TARGET, "still: {text}");
+            return;
+        }
         let level = match self.occasion {
             Occasion::Command => Level::Error,
             Occasion::Implicit => Level::Warning,

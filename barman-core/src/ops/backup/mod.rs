@@ -33,6 +33,7 @@ pub use error::BackupError;
 pub use options::{BackupOptions, Wait};
 
 use crate::context::{CancelCause, Context, Level};
+use crate::ops::archive::Patience;
 use crate::ops::check::{self, CheckOptions, CheckResult};
 use crate::server::Server;
 use failed::chain;
@@ -99,6 +100,7 @@ pub fn run(server: &Server, options: &BackupOptions, ctx: &Context<'_>) -> Resul
         info,
         interrupted,
         delivery,
+        mut patience,
         ..
     } = taking;
     drop(lock);
@@ -108,7 +110,7 @@ pub fn run(server: &Server, options: &BackupOptions, ctx: &Context<'_>) -> Resul
         Wait::No => delivery,
         Wait::Forever | Wait::AtMost(_) => Delivery::Nothing,
     };
-    let (status, stopped) = finish(&server, &info, delivery, ctx);
+    let (status, stopped) = finish(&server, &info, delivery, &mut patience, ctx);
     Ok(BackupReport {
         info,
         status,
@@ -122,13 +124,14 @@ fn finish(
     server: &Server,
     info: &BackupInfo,
     delivery: Delivery,
+    patience: &mut Patience,
     ctx: &Context<'_>,
 ) -> (BackupStatus, Option<CancelCause>) {
     let mut stopped = None;
     let mut status = info.status;
-    match archiving::run(server, archiving::Busy::Told, ctx) {
+    match archiving::run(server, archiving::Busy::Told, patience, ctx) {
         Ok(()) if status == BackupStatus::WaitingForWals => {
-            stopped = wait::for_delivery(server, info, delivery, ctx);
+            stopped = wait::for_delivery(server, info, delivery, patience, ctx);
         }
         Ok(()) => {}
         Err(reason) => ctx.say(

@@ -22,6 +22,7 @@ use crate::config::ReuseBackup;
 use crate::context::{CancelCause, Context, Level};
 use crate::format;
 use crate::host::hooks::HookPhase;
+use crate::ops::archive::Patience;
 use crate::server::Server;
 
 /// Name under which the log records a backup.
@@ -35,6 +36,8 @@ pub(super) struct Taking<'a> {
     pub interrupted: Option<CancelCause>,
     /// What the server itself delivers of the backup's WAL.
     pub delivery: Delivery,
+    /// What archiving failed at so far.
+    pub patience: Patience,
     /// Its own lock: nobody deletes what is being written, Barman's `cron` neither, which takes no other one.
     lock: Option<Lock>,
 }
@@ -62,6 +65,7 @@ impl<'a> Taking<'a> {
             info,
             interrupted: None,
             delivery: Delivery::Nothing,
+            patience: Patience::default(),
             lock: Some(lock),
         };
         taking.save()?;
@@ -87,7 +91,7 @@ impl<'a> Taking<'a> {
         if copied && wait != Wait::No {
             // Whoever kills the wait does not turn a complete copy into a failed backup.
             self.save()?;
-            self.interrupted = wait::for_end(self.server, &mut self.info, wait, self.ctx);
+            self.interrupted = wait::for_end(self.server, &mut self.info, wait, &mut self.patience, self.ctx);
         }
         // The request to stop has been answered by now. What follows must be done in any case; a second request
         // stops a hook that does not end.

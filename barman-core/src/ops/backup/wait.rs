@@ -14,6 +14,7 @@ use super::options::Wait;
 use super::sequence::TARGET;
 use super::{archiving, consistency};
 use crate::context::{CancelCause, Context, Level};
+use crate::ops::archive::Patience;
 use crate::server::Server;
 
 /// Pauses between two looks, growing from the first to the second.
@@ -60,6 +61,7 @@ fn until_archived(
     there: &mut dyn FnMut() -> bool,
     limit: Option<Duration>,
     sent: &mut dyn FnMut() -> bool,
+    patience: &mut Patience,
     ctx: &Context<'_>,
 ) -> Outcome {
     let begun = Instant::now();
@@ -71,7 +73,7 @@ fn until_archived(
         }
         // Before the look: what was sent by now is found by it.
         let sent = sent();
-        let archived = archiving::run(server, archiving::Busy::Silent, ctx);
+        let archived = archiving::run(server, archiving::Busy::Silent, patience, ctx);
         if there() {
             return Outcome::Archived;
         }
@@ -109,6 +111,7 @@ pub(super) fn for_end(
     server: &Server,
     info: &mut BackupInfo,
     wait: Wait,
+    patience: &mut Patience,
     ctx: &Context<'_>,
 ) -> Option<CancelCause> {
     let end = info.end_wal?;
@@ -126,7 +129,8 @@ pub(super) fn for_end(
     ctx.say(Level::Info, TARGET, &line);
 
     let path = server.layout().wal_path(&end.into());
-    let stopped = match until_archived(server, &mut || path.exists(), limit, &mut || false, ctx) {
+    let there = &mut || path.exists();
+    let stopped = match until_archived(server, there, limit, &mut || false, patience, ctx) {
         Outcome::Archived | Outcome::Elsewhere => None,
         Outcome::Stopped(cause) => after_stop(cause, end, ctx),
         Outcome::Broken(reason) => {
@@ -157,6 +161,7 @@ pub(super) fn for_delivery(
     server: &Server,
     info: &BackupInfo,
     delivery: Delivery,
+    patience: &mut Patience,
     ctx: &Context<'_>,
 ) -> Option<CancelCause> {
     let end = info.end_wal.filter(|_| delivery != Delivery::Nothing)?;
@@ -173,7 +178,7 @@ pub(super) fn for_delivery(
         history: history.map(|name| server.layout().wal_path(&name)),
         limit,
     };
-    delivered(server, &awaited, ctx)
+    delivered(server, &awaited, patience, ctx)
 }
 
 /// The backup history file that a primary archives with the WAL of a backup (PostgreSQL, `do_pg_backup_stop`).
@@ -195,7 +200,12 @@ struct Awaited {
     limit: Duration,
 }
 
-fn delivered(server: &Server, awaited: &Awaited, ctx: &Context<'_>) -> Option<CancelCause> {
+fn delivered(
+    server: &Server,
+    awaited: &Awaited,
+    patience: &mut Patience,
+    ctx: &Context<'_>,
+) -> Option<CancelCause> {
     let Awaited { end, history, limit } = awaited;
     let (end, limit) = (*end, *limit);
     let path = server.layout().wal_path(&end.into());
@@ -213,7 +223,8 @@ fn delivered(server: &Server, awaited: &Awaited, ctx: &Context<'_>) -> Option<Ca
     }
     log::debug!(target: TARGET, "waiting for PostgreSQL to deliver the WAL file {end}");
     let mut archiver = Archiver::new(server, end);
-    match until_archived(server, &mut there, Some(limit), &mut || archiver.has_sent(), ctx) {
+    let sent = &mut || archiver.has_sent();
+    match until_archived(server, &mut there, Some(limit), sent, patience, ctx) {
         Outcome::Archived | Outcome::Elsewhere => None,
         Outcome::Stopped(cause) => after_stop(cause, end, ctx),
         Outcome::Broken(reason) => {
@@ -349,7 +360,7 @@ mod tests {
                 history: history.map(|name| server.layout().wal_path(&name.parse().unwrap())),
                 limit,
             };
-            delivered(&server, &awaited, &ctx)
+            delivered(&server, &awaited, &mut Patience::default(), &ctx)
         });
         (outcome, heard.0.into_inner().unwrap())
     }

@@ -72,6 +72,10 @@ fn postgres(facts: &Facts<'_, '_>) -> Vec<CheckResult> {
     if facts.postgres_is_up {
         found.push(CheckResult::ok("pg_basebackup supports tablespaces mapping", ""));
     }
+    if let Some(compression) = facts.config().backup_compression {
+        let hint = format!("backup_compression '{compression}' is not available yet");
+        found.push(CheckResult::failed("backup compression", hint));
+    }
     found
 }
 

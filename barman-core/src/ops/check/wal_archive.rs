@@ -11,7 +11,7 @@ use super::TARGET;
 use super::facts::Facts;
 use super::report::CheckResult;
 use crate::context::{Context, Silent};
-use crate::ops::archive::{self, ArchiveOptions, Occasion};
+use crate::ops::archive::{self, ArchiveOptions, Occasion, Patience};
 
 /// The longest wait for a segment that was asked for.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -24,7 +24,12 @@ const SWITCHED: &str = ".check-switched-wal";
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
 pub fn wal_archive(facts: &mut Facts<'_, '_>) -> Result<Vec<CheckResult>, String> {
-    if has_wal(facts) || is_waited_for(facts)? || archive(facts) || (switch(facts) && wait(facts)) {
+    let mut patience = Patience::default();
+    if has_wal(facts)
+        || is_waited_for(facts)?
+        || archive(facts, &mut patience)
+        || (switch(facts) && wait(facts, &mut patience))
+    {
         return Ok(vec![]);
     }
     Ok(vec![CheckResult::failed(
@@ -45,7 +50,7 @@ fn is_waited_for(facts: &mut Facts<'_, '_>) -> Result<bool, String> {
 }
 
 /// Archives what waits, without a word to the user; whether the archive holds anything now.
-fn archive(facts: &mut Facts<'_, '_>) -> bool {
+fn archive(facts: &mut Facts<'_, '_>, patience: &mut Patience) -> bool {
     // A long queue, or a hook that hangs, must not take longer than the checks may.
     let ctx = Context {
         progress: &Silent,
@@ -55,7 +60,7 @@ fn archive(facts: &mut Facts<'_, '_>) -> bool {
     let options = ArchiveOptions {
         occasion: Occasion::Implicit,
     };
-    if let Err(error) = archive::run(facts.server(), &options, &ctx) {
+    if let Err(error) = archive::run_again(facts.server(), &options, patience, &ctx) {
         log::info!(target: TARGET, "cannot archive the WAL of server '{}': {error}", facts.config().name);
     }
     has_wal(facts)
@@ -119,19 +124,19 @@ fn is_recent(mark: &Path) -> bool {
 }
 
 /// Archives until something is there: a third of the time that is left, and never for ever.
-fn wait(facts: &mut Facts<'_, '_>) -> bool {
-    let patience = facts
+fn wait(facts: &mut Facts<'_, '_>, patience: &mut Patience) -> bool {
+    let limit = facts
         .deadline()
         .left()
         .map_or(LONGEST_WAIT, |left| (left / 3).min(LONGEST_WAIT));
     let start = Instant::now();
     let mut pause = PAUSES.0;
     loop {
-        if archive(facts) {
+        if archive(facts, patience) {
             facts.refresh_catalog();
             return true;
         }
-        if start.elapsed() >= patience || facts.deadline().ended().is_some() {
+        if start.elapsed() >= limit || facts.deadline().ended().is_some() {
             return false;
         }
         facts.ctx().clock.sleep(pause);

@@ -12,7 +12,7 @@ use rustix::fs::{Access, Gid, Uid};
 use super::queue::ChangeSet;
 use crate::config::edit::{self, EditError, Setting};
 use crate::config::shown::without_secrets;
-use crate::config::{Config, ConfigError, Overlay, registry};
+use crate::config::{Config, ConfigError, Overlay, ini, registry};
 
 /// One option that got another value. Secrets are hidden.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -159,7 +159,10 @@ impl Draft {
             applied.push(AppliedChange {
                 section: set.section.clone(),
                 option: change.key.clone(),
-                old: self.config.raw(&set.section, &change.key).map(hide),
+                old: self
+                    .config
+                    .raw(&set.section, &change.key)
+                    .map(|raw| hide(ini::unquote(raw))),
                 new: hide(&change.value),
                 file: path,
             });

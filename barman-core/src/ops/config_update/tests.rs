@@ -315,6 +315,16 @@ fn what_waits_is_finished_first() {
 }
 
 #[test]
+fn values_are_told_without_the_quotes_of_the_file() {
+    let world = World::new();
+    let text = world.text("c").replace("[s1]\n", "[s1]\ndescription = \"a b\"\n");
+    fs::write(world.path("c"), text).unwrap();
+    let (_, told) = world.update(r#"[{"scope":"server","server_name":"s1","description":"c"}]"#);
+    let line = "Info: Changing value of option 'description' for section 's1' from 'a b' to 'c' through config-update.";
+    assert!(told.contains(&line.to_owned()), "{told:?}");
+}
+
+#[test]
 fn changes_that_can_never_be_applied_block_nobody() {
     let world = World::new();
     fs::write(

@@ -8,7 +8,7 @@ use barman_wal::{SegmentName, TimelineId};
 use super::{SwitchWalError, TARGET, latest};
 use crate::context::{Context, Level};
 use crate::failure::{Class, Failure as _};
-use crate::ops::archive::{self, ArchiveOptions, Occasion};
+use crate::ops::archive::{self, ArchiveOptions, Occasion, Patience};
 use crate::server::Server;
 
 /// Pauses between two looks, growing from the first to the second.
@@ -61,13 +61,14 @@ pub(super) fn wait(
 
     let start = Instant::now();
     let mut pause = PAUSES.0;
+    let mut patience = Patience::default();
     loop {
         if ctx.cancel.is_requested() {
             return Err(SwitchWalError::Interrupted {
                 server: name.to_owned(),
             });
         }
-        archive(server, ctx)?;
+        archive(server, &mut patience, ctx)?;
         if awaited.arrived(server)? {
             return Ok(true);
         }
@@ -92,11 +93,11 @@ pub(super) fn wait(
 }
 
 /// One quiet run of the archiver. Somebody else who archives is as good as ourselves.
-fn archive(server: &Server, ctx: &Context<'_>) -> Result<(), SwitchWalError> {
+fn archive(server: &Server, patience: &mut Patience, ctx: &Context<'_>) -> Result<(), SwitchWalError> {
     let options = ArchiveOptions {
         occasion: Occasion::Implicit,
     };
-    match archive::run(server, &options, ctx) {
+    match archive::run_again(server, &options, patience, ctx) {
         Ok(_) => Ok(()),
         Err(error) if error.class() == Class::Info => Ok(()),
         Err(error) if error.class() == Class::Interrupted => Err(SwitchWalError::Interrupted {

@@ -5,6 +5,7 @@ mod leftovers;
 mod queue;
 mod rejects;
 mod stopping;
+mod waiting;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};

@@ -1,0 +1,83 @@
+//! A command that archives again and again while it waits.
+
+use super::*;
+
+/// Several runs of one command, with what each says.
+fn runs(bench: &Bench, patience: &mut Patience, count: usize) -> Vec<Vec<String>> {
+    let options = ArchiveOptions {
+        occasion: Occasion::Implicit,
+    };
+    let once = |_| {
+        let (heard, clock) = (Heard::default(), At(bench.now));
+        let ctx = Context {
+            progress: &heard,
+            cancel: &bench.cancel,
+            clock: &clock,
+        };
+        run_again(&bench.server, &options, patience, &ctx).unwrap();
+        heard.0.into_inner().unwrap()
+    };
+    (0..count).map(once).collect()
+}
+
+#[test]
+fn what_fails_is_told_once_and_left_alone_for_a_while() {
+    let filter = "compression = custom\ncustom_compression_filter = echo >> DIR/tried; exit 1\ncustom_decompression_filter = cat";
+    let tried = |bench: &Bench| {
+        let text = fs::read_to_string(bench.directory.path().join("tried")).unwrap_or_default();
+        text.lines().count()
+    };
+    for (rest, attempts) in [(Duration::from_secs(3600), 1), (Duration::ZERO, 3)] {
+        let bench = Bench::new(&format!("archiver = on\n{filter}"));
+        bench.put(&format!("incoming/{}", name(1)), &segment(1, 1));
+        let mut patience = Patience::resting(rest);
+        let said = runs(&bench, &mut patience, 3);
+        let [first, later @ ..] = said.as_slice() else {
+            panic!("no run");
+        };
+        // Neither its name, as if it were archived, nor a heading over nothing.
+        assert!(
+            matches!(first.as_slice(), [line] if line.starts_with("W ") && line.contains("It stays in the queue")),
+            "{first:?}"
+        );
+        assert!(later.iter().all(Vec::is_empty), "{later:?}");
+        assert_eq!(tried(&bench), attempts, "{rest:?}");
+        assert_eq!(bench.names("incoming"), [name(1)]);
+    }
+}
+
+#[test]
+fn what_comes_later_is_archived_beside_what_failed() {
+    let bench = Bench::new("archiver = on");
+    let mut torn = gzip(&segment(1, 1));
+    torn.truncate(100);
+    bench.put(&format!("wals/0000000100000000/{}", name(1)), &torn);
+    bench.put(&format!("incoming/{}", name(1)), &segment(1, 1));
+    let mut patience = Patience::default();
+    assert_eq!(runs(&bench, &mut patience, 1)[0].len(), 1);
+    bench.put(&format!("incoming/{}", name(2)), &segment(2, 1));
+    let heading = "Processing xlog segments from file archival for s".to_owned();
+    assert_eq!(
+        runs(&bench, &mut patience, 2),
+        [
+            vec![format!("{heading} (batch size: 1)"), format!("\t{}", name(2))],
+            vec![]
+        ]
+    );
+    // The command itself names neither.
+    let outcome = bench.run();
+    assert!(
+        matches!(outcome.lines.as_slice(), [first, error] if *first == heading && error.starts_with("E ")),
+        "{:?}",
+        outcome.lines
+    );
+}
+
+#[test]
+fn a_script_that_stops_the_archiver_is_not_asked_ten_times_a_second() {
+    let bench = Bench::new("archiver = on\npre_archive_retry_script = echo >> DIR/tried; exit 63");
+    bench.put(&format!("incoming/{}", name(1)), &segment(1, 1));
+    runs(&bench, &mut Patience::default(), 3);
+    let tried = fs::read_to_string(bench.directory.path().join("tried")).unwrap();
+    assert_eq!(tried.lines().count(), 1);
+}
