@@ -120,7 +120,11 @@ mod tests {
         let own = scratch();
         // Not in the temporary directory itself, which other processes sweep meanwhile. The first is more than the kernel
         // gives out.
-        let names = [u32::MAX.to_string(), std::process::id().to_string(), "x1".to_owned()];
+        let names = [
+            u32::MAX.to_string(),
+            std::process::id().to_string(),
+            "x1".to_owned(),
+        ];
         let [dead, alive, other] = names.map(|id| own.join(format!("{SCRATCH}{id}-7")));
         for place in [&dead, &alive, &other] {
             fs::create_dir_all(place.join("sub")).unwrap();

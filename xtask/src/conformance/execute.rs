@@ -141,9 +141,7 @@ impl Stage {
         Program::new("setsid")
             .belonging_to(&self.owner)
             .ok(["--fork", "sh", "-c", &script])?;
-        wait_until("the task holds its lock", PATIENCE, || {
-            Ok(ready.exists())
-        })
+        wait_until("the task holds its lock", PATIENCE, || Ok(ready.exists()))
     }
 
     /// Several of them, which end when they are asked to.
