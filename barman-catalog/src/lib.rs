@@ -49,3 +49,8 @@ pub use catalog::{BrokenBackup, Catalog, CatalogError};
 pub use ids::BackupId;
 pub use layout::Layout;
 pub use timestamp::Timestamp;
+
+/// The example of the read-me file compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

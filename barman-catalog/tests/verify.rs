@@ -14,7 +14,7 @@ use std::process::Command;
 use barman_catalog::manifest::{self, Format, Run};
 use barman_wal::manifest::{Algorithm, Hasher, ManifestFile, ManifestWriter};
 use testkit::trees::PgTree;
-use testkit::{Cluster, Stop, TestDir};
+use testkit::{Cluster, Stop, TestDir, executed};
 
 /// A small generator of numbers: the same seed, the same trees.
 struct Rng(u64);
@@ -426,6 +426,18 @@ fn theirs(major: u16, data: &Path, format: Format) -> Result<(), BTreeSet<String
     Err(lines.collect())
 }
 
+/// Whether this machine has the program of this major. Debian's suites with 17 and 18 move on, and a machine that cannot
+/// get them proves less, which is told.
+fn is_here(major: u16) -> bool {
+    match PgTree::suite(major) {
+        Err(error) if major > 15 => {
+            executed::unproved(&format!("{error:#}"));
+            false
+        }
+        _ => true,
+    }
+}
+
 /// The program of this major; that of the wheel of 18 crashes.
 fn program(major: u16) -> PathBuf {
     let tree = match major {
@@ -455,6 +467,9 @@ fn is_fatal(lines: &BTreeSet<String>) -> bool {
 }
 
 fn beside_the_program(major: u16) {
+    if !is_here(major) {
+        return;
+    }
     let (control, id) = control_of(major);
     let mut rng = Rng(0x5EED + u64::from(major));
     for (what, damage, damaged) in DAMAGES {
@@ -539,6 +554,9 @@ fn pack(backup: &Backup, to: &Path, compress: bool) {
 
 #[test]
 fn archives_are_compared_as_pg_verifybackup_18_compares_them() {
+    if !is_here(18) {
+        return;
+    }
     let (control, id) = control_of(18);
     let mut rng = Rng(77);
     // Of the damages those that leave something that can be packed.

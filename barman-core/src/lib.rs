@@ -39,3 +39,8 @@ pub mod server;
 pub use context::{Cancel, CancelCause, Clock, Context, Level, Message, Progress};
 pub use failure::{Class, Failure};
 pub use server::{Server, ServerError};
+
+/// The example of the read-me file compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

@@ -61,3 +61,8 @@ pub use replication::{
 };
 pub use sql::SqlClient;
 pub use version::{PgVersion, major_of_text};
+
+/// The example of the read-me file compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

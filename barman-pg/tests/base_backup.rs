@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn options() -> ConnectOptions {
     ConnectOptions {
         environment: |_| None,
-        ..ConnectOptions::default().with_timeouts(Duration::from_secs(10), Duration::from_secs(20))
+        ..ConnectOptions::default().with_timeouts(PATIENCE, PATIENCE)
     }
 }
 

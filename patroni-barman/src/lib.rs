@@ -50,3 +50,8 @@ pub use recover::{RecoverExit, RecoverOptions, recover};
 pub use tls::TlsOptions;
 pub use transport::{Deadlines, TransportError, TransportErrorKind};
 pub use url::{HttpUrl, UrlError};
+
+/// The example of the read-me file compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

@@ -22,6 +22,15 @@ impl Dice {
         self.below(chances) == 0
     }
 
+    /// Another one that goes its own way: for what hangs on texts that are longer on one machine than on another, such
+    /// as ports and paths.
+    fn fork(&mut self) -> Self {
+        let mut other = Self(self.0 ^ 0x9E37_79B9_7F4A_7C15);
+        other.below(1);
+        self.below(1);
+        other
+    }
+
     fn pick<'a>(&mut self, words: &[&'a str]) -> &'a str {
         words[self.below(words.len())]
     }
@@ -181,6 +190,7 @@ fn quoted(dice: &mut Dice, value: &str) -> String {
 }
 
 fn encoded(dice: &mut Dice, value: &str) -> String {
+    let mut dice = dice.fork();
     value
         .bytes()
         .map(|byte| {

@@ -327,7 +327,12 @@ fn authentication_ends_as_with_psql() {
 /// What the client demands of the method and of its own certificate (libpq 16).
 #[test]
 fn demands_end_as_with_psql() {
-    for tree in trees(<[_]>::last).into_iter().filter(|tree| tree.major() >= 16) {
+    let mut trees = trees(<[_]>::last);
+    trees.retain(|tree| tree.major() >= 16);
+    if trees.is_empty() {
+        testkit::executed::unproved("there is no complete PostgreSQL 16 or newer");
+    }
+    for tree in trees {
         let server = Server::start(&tree);
         let port = server.cluster.port();
         let certificate = format!(

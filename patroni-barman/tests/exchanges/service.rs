@@ -152,7 +152,7 @@ fn accept(listener: TcpListener, shared: &Arc<Shared>, tls: Option<&SslAcceptor>
                 let _ = raw.map(|raw| raw.shutdown(Shutdown::Both));
             }
             Some(tls) => {
-                let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+                let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));
                 let mut raw = stream.try_clone();
                 let accepted = tls.accept(stream);
                 if accepted.is_err() {

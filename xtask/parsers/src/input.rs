@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 thread_local! {
@@ -75,7 +75,7 @@ const SCRATCH: &str = "parsers-";
 
 fn make_scratch() -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    sweep();
+    sweep(&std::env::temp_dir());
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let place = std::env::temp_dir().join(format!("{SCRATCH}{}-{number}", std::process::id()));
     fs::create_dir_all(&place).expect("make the scratch directory");
@@ -83,8 +83,8 @@ fn make_scratch() -> PathBuf {
 }
 
 /// Removes the scratch directories of processes that were killed.
-fn sweep() {
-    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+fn sweep(place: &Path) {
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let rest = name.to_str().and_then(|name| name.strip_prefix(SCRATCH));
         let dead = rest
@@ -118,15 +118,19 @@ mod tests {
     #[test]
     fn what_killed_processes_left_is_removed_and_nothing_else() {
         let own = scratch();
-        // More than the kernel gives out.
-        let dead = std::env::temp_dir().join(format!("{SCRATCH}{}-7", u32::MAX - std::process::id()));
-        let other = std::env::temp_dir().join(format!("{SCRATCH}x{}", std::process::id()));
-        for place in [&dead, &other] {
+        // Not in the temporary directory itself, which other processes sweep meanwhile. The first is more than the kernel
+        // gives out.
+        let names = [
+            u32::MAX.to_string(),
+            std::process::id().to_string(),
+            "x1".to_owned(),
+        ];
+        let [dead, alive, other] = names.map(|id| own.join(format!("{SCRATCH}{id}-7")));
+        for place in [&dead, &alive, &other] {
             fs::create_dir_all(place.join("sub")).unwrap();
         }
-        sweep();
-        assert!(own.is_dir() && other.is_dir() && !dead.exists());
-        fs::remove_dir_all(other).unwrap();
+        sweep(&own);
+        assert!(alive.is_dir() && other.is_dir() && !dead.exists());
         remove_scratch();
         assert!(!own.exists());
     }

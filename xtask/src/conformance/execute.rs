@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use rustix::process::Signal;
 use testkit::dirs::{kill_marked, marked};
 use testkit::sandbox;
-use testkit::{Cluster, Finished, Program, TestDir, wait_until};
+use testkit::{Cluster, Finished, Paused, Program, TestDir, wait_until};
 
 use super::capture::{self, Capture, Run};
 use super::normalise::Normaliser;
@@ -37,6 +37,8 @@ pub struct Player {
 
 /// What the steps of a scenario work on.
 pub struct Stage {
+    /// Processes of the cluster that must not write now; they go on before it is stopped.
+    paused: RefCell<Vec<Paused>>,
     /// The directory of the run.
     pub root: PathBuf,
     /// `barman`, with the configuration of the run.
@@ -87,6 +89,17 @@ impl Stage {
         self.cluster.as_deref().context("the state has no live cluster")
     }
 
+    /// Until the end of the scenario nothing is written into the cluster's WAL but what the scenario causes: an idle server
+    /// logs its running transactions every 15 seconds, which may fall between two commands of one program alone.
+    ///
+    /// # Errors
+    /// The state has no live cluster, or it cannot be asked.
+    pub fn keep_still(&self) -> Result<()> {
+        let paused = self.cluster()?.pause_background_writer()?;
+        self.paused.borrow_mut().push(paused);
+        Ok(())
+    }
+
     /// Changes each line of the configuration.
     ///
     /// # Errors
@@ -115,7 +128,7 @@ impl Stage {
     /// `signals` are words of the shell that say how it answers them: `trap '' INT`, or `:`.
     ///
     /// # Errors
-    /// It does not take the lock within half a minute.
+    /// It does not take the lock within two minutes.
     pub fn start_task(&self, task: &str, signals: &str) -> Result<()> {
         let lock = self.root.join(format!("home/.{task}.lock"));
         let ready = self.root.join(format!("user-home/{task}-ready"));
@@ -128,9 +141,7 @@ impl Stage {
         Program::new("setsid")
             .belonging_to(&self.owner)
             .ok(["--fork", "sh", "-c", &script])?;
-        wait_until("the task holds its lock", Duration::from_secs(30), || {
-            Ok(ready.exists())
-        })
+        wait_until("the task holds its lock", PATIENCE, || Ok(ready.exists()))
     }
 
     /// Several of them, which end when they are asked to.
@@ -141,7 +152,7 @@ impl Stage {
     /// Ends what [`Stage::start_task`] started and no signal has ended.
     ///
     /// # Errors
-    /// It takes more than half a minute.
+    /// It takes more than two minutes.
     pub fn end_tasks(&self) -> Result<()> {
         for entry in fs::read_dir(self.root.join("user-home")).context("list the tasks")? {
             let path = entry?.path();
@@ -155,12 +166,12 @@ impl Stage {
     /// Starts a standby of the live cluster, and waits until it has replayed everything.
     ///
     /// # Errors
-    /// It cannot be made, or does not catch up within a minute.
+    /// It cannot be made, or does not catch up within two minutes.
     pub fn start_standby(&self) -> Result<()> {
         let primary = self.cluster()?;
         let standby = Cluster::builder(primary.major()).standby_of(primary)?;
         self.standbys.borrow_mut().push(standby);
-        wait_until("the standby has caught up", Duration::from_secs(60), || {
+        wait_until("the standby has caught up", PATIENCE, || {
             let level = primary.sql_value(
                 "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn() AND flush_lsn = replay_lsn",
             )?;
@@ -188,9 +199,9 @@ impl Stage {
     /// Waits until what the program started in the background has ended. A receiver does not end by itself and is not waited for.
     ///
     /// # Errors
-    /// It takes more than half a minute.
+    /// It takes more than two minutes.
     pub fn settle(&self) -> Result<()> {
-        wait_until("background processes have ended", Duration::from_secs(30), || {
+        wait_until("background processes have ended", PATIENCE, || {
             Ok(marked(&self.owner).iter().all(|line| line.contains("receive")))
         })
     }
@@ -266,6 +277,7 @@ fn acts(scenario: &Scenario, player: &Player, dir: &TestDir, root: &Path, world:
         barman = barman.env(name, value.replace("{root}", &root.display().to_string()));
     }
     let stage = Stage {
+        paused: RefCell::default(),
         root: root.to_owned(),
         barman,
         cluster,
@@ -308,7 +320,7 @@ fn act(step: &Step, stage: &Stage, ids: &[String]) -> Result<Option<(Vec<String>
         return Ok(Some((words, done)));
     };
     let mut running = program.spawn(&words)?;
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + PATIENCE;
     while !when(stage)? {
         ensure!(
             running.is_running()?,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use testkit::sandbox;
 use testkit::{Cluster, Stop, TestDir, cache, wait_until};
 
@@ -142,6 +143,12 @@ impl World {
         drop(cluster);
         let home = root.join("home");
         fs::remove_dir_all(root.join("pgdata")).context("remove the cluster's files")?;
+        // No moment in it may fall into the second in which the first run with it begins: it would count as one of that run,
+        // and not as one of the other program's run.
+        let made = Timestamp::now().as_second();
+        wait_until("the next second has begun", Duration::from_secs(60), || {
+            Ok(Timestamp::now().as_second() > made)
+        })?;
         Ok(Archive { home, _dir: dir })
     }
 

@@ -31,7 +31,7 @@ const UNPROVED: &str = "-";
 
 /// Notes that the running test passes without having shown what it is for, because this machine lacks something. Also
 /// said on standard error, for whoever runs the test alone.
-pub(crate) fn unproved(why: &str) {
+pub fn unproved(why: &str) {
     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
     eprintln!("NOT PROVED HERE: {why}");
     let of_nextest = |name: &str| std::env::var(name).unwrap_or_else(|_| "?".to_owned());

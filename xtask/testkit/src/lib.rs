@@ -66,6 +66,7 @@ pub mod catalogue;
 pub mod cluster;
 pub mod dirs;
 pub mod executed;
+mod paused;
 pub mod ports;
 pub mod process;
 pub mod proxy;
@@ -82,6 +83,7 @@ mod wait;
 
 pub use cluster::{Cluster, ClusterBuilder, Stop};
 pub use dirs::TestDir;
+pub use paused::Paused;
 pub use process::{Background, Finished, Program};
 pub use proxy::Proxy;
 pub use sandbox::{Mode, Sandbox, SandboxBuilder};

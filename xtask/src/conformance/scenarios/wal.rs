@@ -82,9 +82,15 @@ const STREAMING: State = PLAIN
     .live(Live::Own(15))
     .main("archiver = off\nstreaming_archiver = on\nslot_name = barman");
 
+/// It streams, and has written something: the server has sent it before it says so.
 fn streams(stage: &Stage) -> Result<bool> {
     let clients = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
-    Ok(stage.cluster()?.sql_value(clients)? == "1")
+    let written = std::fs::read_dir(stage.main("streaming"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| entry.path().extension().is_some_and(|it| it == "partial"));
+    Ok(written && stage.cluster()?.sql_value(clients)? == "1")
 }
 
 fn create_slot(stage: &Stage) -> Result<()> {
@@ -106,7 +112,7 @@ fn no_directory(stage: &Stage) -> Result<()> {
 fn archived_all(stage: &Stage) -> Result<()> {
     wait_until(
         "the server's archiver has nothing to do",
-        Duration::from_secs(30),
+        Duration::from_secs(120),
         || {
             Ok(
                 std::fs::read_dir(stage.root.join("pgdata/pg_wal/archive_status"))?
@@ -178,6 +184,7 @@ fn more() -> Vec<Scenario> {
             .rules(&[Pid, Instant])
             .files("home/main/wals/0*/0*", Look::Size),
         scenario("switch-wal-10", "cli.md 13.5", PLAIN.live(Live::Own(10)))
+            .then(Stage::keep_still)
             .then(write_something)
             .run("switch-wal main")
             .run("switch-wal main")
@@ -309,6 +316,7 @@ fn live() -> Vec<Scenario> {
             .run("-f json switch-wal main")
             .hint(0, CLOSED),
         scenario("switch-wal", "cli.md 13.5", PLAIN.live(Live::Own(15)))
+            .then(Stage::keep_still)
             .then(write_something)
             .run("switch-wal main")
             .then(archived_all)

@@ -180,7 +180,7 @@ fn cron(sandbox: &testkit::Sandbox, program: &testkit::Program) -> anyhow::Resul
     program.ok(["cron"])?;
     testkit::wait_until(
         "cron's children have ended",
-        std::time::Duration::from_secs(20),
+        std::time::Duration::from_secs(120),
         || Ok(testkit::dirs::marked(sandbox.dir()).is_empty()),
     )
 }

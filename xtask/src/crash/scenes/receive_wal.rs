@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,7 +19,9 @@ const SEGMENT: u64 = 1 << 20;
 const WHOLE: &str = "a segment under its final name is whole";
 const GAP: &str = "segments follow each other";
 const ACKNOWLEDGED: &str = "what was acknowledged is here";
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
+/// How long a session whose client has gone may take to end by itself.
+const ALONE: Duration = Duration::from_secs(10);
 /// How many segments a run has to complete.
 const SEGMENTS: usize = 2;
 
@@ -181,12 +183,16 @@ impl Receiver {
         receiver.wait(SOON)
     }
 
-    /// A walsender of a receiver that was killed holds the slot until it notices.
+    /// A walsender of a receiver that was killed holds the slot until it notices. It is left alone at first: it has still
+    /// to hear what the receiver has acknowledged last, and would not if it were ended before.
     fn slot_is_free(&self) -> Result<()> {
+        let begin = Instant::now();
         wait_until("the slot is free", SOON, || {
-            self.cluster.sql(
-                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'barman' AND active",
-            )?;
+            if begin.elapsed() > ALONE {
+                self.cluster.sql(
+                    "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'barman' AND active",
+                )?;
+            }
             let active = self
                 .cluster
                 .sql_value("SELECT count(*) FROM pg_replication_slots WHERE active")?;
@@ -202,8 +208,12 @@ impl Scene for Receiver {
 
     fn reset(&mut self) -> Result<()> {
         self.slot_is_free()?;
-        self.cluster
-            .sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")?;
+        // A session that had only begun when its client was killed takes the slot once more before it notices.
+        wait_until("the slot is dropped", SOON, || {
+            self.cluster
+                .sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+                .map(|_| true)
+        })?;
         self.cluster.switch_wal()?;
         self.cluster
             .sql("SELECT pg_create_physical_replication_slot('barman', true)")?;

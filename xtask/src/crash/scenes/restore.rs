@@ -47,7 +47,7 @@ impl Restore {
         cluster.sql("INSERT INTO there VALUES (0)")?;
         let last = cluster.switch_wal()?;
         let server = sandbox.server_dir();
-        wait_until("all WAL is archived", Duration::from_secs(30), || {
+        wait_until("all WAL is archived", Duration::from_secs(120), || {
             barman.ok(["archive-wal", "main"])?;
             Ok(disk::archived(&server, &last).exists())
         })?;
