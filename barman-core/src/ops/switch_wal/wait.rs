@@ -68,11 +68,15 @@ pub(super) fn wait(
                 server: name.to_owned(),
             });
         }
+        let over = limit.filter(|limit| start.elapsed() >= *limit);
+        if over.is_some() {
+            patience.try_all();
+        }
         archive(server, &mut patience, ctx)?;
         if awaited.arrived(server)? {
             return Ok(true);
         }
-        if let Some(limit) = limit.filter(|limit| start.elapsed() >= *limit) {
+        if let Some(limit) = over {
             let seconds = limit.as_secs();
             return match awaited {
                 Awaited::Segment(segment) => Err(SwitchWalError::NotReceived {

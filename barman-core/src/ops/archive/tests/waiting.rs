@@ -81,3 +81,23 @@ fn a_script_that_stops_the_archiver_is_not_asked_ten_times_a_second() {
     let tried = fs::read_to_string(bench.directory.path().join("tried")).unwrap();
     assert_eq!(tried.lines().count(), 1);
 }
+
+#[test]
+fn what_rests_uses_up_nothing_of_the_batch_and_is_tried_at_the_end() {
+    let bench = Bench::new("archiver = on\narchiver_batch_size = 1");
+    let mut torn = gzip(&segment(1, 1));
+    torn.truncate(100);
+    bench.put(&format!("wals/0000000100000000/{}", name(1)), &torn);
+    for number in [1, 2] {
+        bench.put(&format!("incoming/{}", name(number)), &segment(number, 1));
+    }
+    let mut patience = Patience::resting(Duration::from_secs(3600));
+    runs(&bench, &mut patience, 2);
+    assert_eq!(bench.names("incoming"), [name(1)]);
+    fs::remove_file(bench.at("wals/0000000100000000").join(name(1))).unwrap();
+    runs(&bench, &mut patience, 1);
+    assert_eq!(bench.names("incoming"), [name(1)]);
+    patience.try_all();
+    runs(&bench, &mut patience, 1);
+    assert!(bench.names("incoming").is_empty());
+}
