@@ -101,3 +101,25 @@ fn what_rests_uses_up_nothing_of_the_batch_and_is_tried_at_the_end() {
     runs(&bench, &mut patience, 1);
     assert!(bench.names("incoming").is_empty());
 }
+
+#[test]
+fn what_cannot_be_moved_to_the_errors_directory_is_told_once_and_not_listed() {
+    let bench = Bench::new("archiver = on");
+    // Root, too, makes no directory where a file is.
+    bench.put("errors", b"");
+    bench.put(&format!("wals/0000000100000000/{}", name(1)), &segment(1, 1));
+    bench.put(&format!("incoming/{}", name(1)), &segment(1, 2));
+    bench.put(&format!("incoming/{}", name(2)), b"");
+    bench.put("incoming/stranger", b"");
+    let said = runs(&bench, &mut Patience::resting(Duration::ZERO), 3);
+    let (first, later) = said.split_first().unwrap();
+    assert!(
+        first.len() == 3
+            && first
+                .iter()
+                .all(|line| line.starts_with("W ") && line.contains("moved")),
+        "{first:?}"
+    );
+    assert!(later.iter().all(Vec::is_empty), "{later:?}");
+    assert_eq!(bench.names("incoming").len(), 3);
+}
