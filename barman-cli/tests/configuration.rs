@@ -223,6 +223,44 @@ fn a_file_of_changes_that_belongs_to_somebody_else() {
     }
 }
 
+/// `lost+found` of a file system that is mounted as the archive is root's, and keeps nobody from reading the rest; a
+/// directory of segments does.
+#[test]
+fn directories_of_others_in_the_archive() {
+    let Some(user) = nobody() else { return };
+    let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+    let home = Home::new("barman_user = nobody", &format!("[main]\n{PG}"));
+    let wals = home.path().join("main/wals");
+    let segments = wals.join("0000000100000000");
+    fs::create_dir_all(&segments).unwrap();
+    fs::write(segments.join("000000010000000000000001"), "x").unwrap();
+    for directory in [home.path(), &home.path().join("main"), &wals, &segments] {
+        give(directory, uid, gid, 0o755);
+    }
+    fs::create_dir(wals.join("lost+found")).unwrap();
+    give(&wals.join("lost+found"), 0, 0, 0o700);
+    let run = home.run(&["rebuild-xlogdb", "main"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let db = fs::read_to_string(wals.join("main-xlog.db")).unwrap();
+    assert!(
+        db.starts_with("000000010000000000000001\t") && db.lines().count() == 1,
+        "{db}"
+    );
+    assert!(
+        home.log().contains("unexpected file in the WAL archive: "),
+        "{}",
+        home.log()
+    );
+    give(&segments, 0, 0, 0o700);
+    let run = home.run(&["rebuild-xlogdb", "main"]);
+    assert!(
+        run.code == Some(1) && run.stderr.contains("0000000100000000: Permission denied"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(fs::read_to_string(wals.join("main-xlog.db")).unwrap(), db);
+}
+
 /// `config.md` 17: a change that waits is finished from whatever directory the next command is run in.
 #[test]
 fn paths_of_the_queue_are_absolute() {

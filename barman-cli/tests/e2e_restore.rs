@@ -193,11 +193,26 @@ fn the_main_path_restores_what_was_committed_18() -> Result<()> {
 
 #[test]
 fn a_backup_from_a_standby_restores() -> Result<()> {
-    let primary = Cluster::builder(15).conf("wal_keep_size", "256MB").start()?;
+    restored_from_standby(15)
+}
+
+#[test]
+fn a_backup_from_a_standby_with_recovery_conf_restores() -> Result<()> {
+    restored_from_standby(11)
+}
+
+fn restored_from_standby(major: u16) -> Result<()> {
+    // What makes a standby, and what is written where recovery is asked for.
+    let (keep, signals) = if major < 12 {
+        (("wal_keep_segments", "16"), ["recovery.conf", "recovery.conf"])
+    } else {
+        (("wal_keep_size", "256MB"), ["standby.signal", "recovery.signal"])
+    };
+    let primary = Cluster::builder(major).conf(keep.0, keep.1).start()?;
     primary.sql("CREATE TABLE mark (name text)")?;
     primary.sql("INSERT INTO mark VALUES ('a')")?;
-    let standby = Cluster::builder(15)
-        .conf("wal_keep_size", "256MB")
+    let standby = Cluster::builder(major)
+        .conf(keep.0, keep.1)
         .standby_of(&primary)?;
     let mut sandbox = sandbox(&standby, Mode::Streaming).build()?;
     sandbox.set_option("primary_conninfo", &primary.conninfo())?;
@@ -241,10 +256,14 @@ fn a_backup_from_a_standby_restores() -> Result<()> {
         to.to_str().unwrap(),
     ])?;
     // Without standby.signal of the source, which would come before recovery.signal, recovery ends.
-    ensure!(!to.join("standby.signal").exists());
-    let server = started(15, &to)?;
+    let written = std::fs::read_to_string(to.join(signals[1]))?;
     ensure!(
-        !to.join("recovery.signal").exists(),
+        !to.join("standby.signal").exists() && !written.contains("standby_mode"),
+        "{written}"
+    );
+    let server = started(major, &to)?;
+    ensure!(
+        !to.join(signals[1]).exists(),
         "the next start would recover again"
     );
     assert_eq!(server.sql_value("SELECT string_agg(name, ',') FROM mark")?, "a");
@@ -254,15 +273,17 @@ fn a_backup_from_a_standby_restores() -> Result<()> {
     ensure!(
         sandbox
             .server_dir()
-            .join(format!("base/{id}/data/standby.signal"))
+            .join(format!("base/{id}/data/{}", signals[0]))
             .exists()
     );
     let plain = sandbox.dir().join("plain");
     let done = sandbox
         .barman()?
         .ok(["restore", "main", &id, plain.to_str().unwrap()])?;
-    ensure!(done.stderr.contains("taken from a standby"), "{done}");
-    let server = started(15, &plain)?;
+    let told = format!("taken from a standby. Its {} is left out", signals[0]);
+    ensure!(done.stderr.contains(&told), "{done}");
+    ensure!(!plain.join(signals[0]).exists());
+    let server = started(major, &plain)?;
     server.sql("INSERT INTO mark VALUES ('of its own')")?;
     drop(server);
     // A standby only if one is asked for.
@@ -270,8 +291,22 @@ fn a_backup_from_a_standby_restores() -> Result<()> {
     let done = sandbox
         .barman()?
         .ok(["restore", "--standby-mode", "main", &id, copy.to_str().unwrap()])?;
-    ensure!(!done.stderr.contains("taken from a standby"), "{done}");
-    let server = Cluster::builder(15).open(&copy)?;
+    if major < 12 {
+        ensure!(done.stderr.contains("with primary_conninfo"), "{done}");
+        let written = std::fs::read_to_string(copy.join("recovery.conf"))?;
+        ensure!(
+            written.contains("standby_mode = 'on'") && !written.contains("primary_conninfo"),
+            "{written}"
+        );
+        let conninfo = primary.conninfo().replace('\'', "''");
+        std::fs::write(
+            copy.join("recovery.conf"),
+            format!("{written}primary_conninfo = '{conninfo}'\n"),
+        )?;
+    } else {
+        ensure!(!done.stderr.contains("taken from a standby"), "{done}");
+    }
+    let server = Cluster::builder(major).open(&copy)?;
     wait_until("it follows the primary", SOON, || {
         Ok(server.sql_value("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'")? == "1")
     })?;

@@ -468,6 +468,31 @@ fn waiting_for_the_first_wal_ends() {
     assert!(start.elapsed() < Duration::from_secs(20));
 }
 
+/// Its rest would be longer than the wait.
+#[test]
+fn what_could_not_be_archived_is_tried_once_more_before_the_wait_ends() {
+    let cluster = Cluster::start_new(15).unwrap();
+    let host = Host::new();
+    // It works from the second time on.
+    let tried = host.directory.path().join("tried");
+    let mut server = host.server(&format!(
+        "conninfo = {}\narchiver = on\nbackup_method = postgres\ncheck_timeout = 12\ncompression = custom\n\
+         custom_decompression_filter = cat\n\
+         custom_compression_filter = if test -e {1}; then cat; else touch {1}; exit 1; fi\n",
+        cluster.conninfo(),
+        tried.display()
+    ));
+    let incoming = host.home().join("main/incoming");
+    std::fs::create_dir_all(&incoming).unwrap();
+    std::fs::write(incoming.join("000000010000000000000001"), "x").unwrap();
+    let report = run(&mut server);
+    assert!(
+        tried.exists() && !report.results.iter().any(|result| result.name == "WAL archive"),
+        "{:#?}",
+        lines(&report)
+    );
+}
+
 #[test]
 fn an_empty_archive_costs_no_segment_at_each_check() {
     let cluster = Cluster::start_new(18).unwrap();

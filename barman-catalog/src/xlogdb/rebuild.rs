@@ -209,6 +209,11 @@ impl Scan<'_> {
             Ok(names) => names,
             // Emptied and removed meanwhile.
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(part),
+            // `lost+found` of a file system that is mounted here: it holds no WAL file that anybody would look for.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && !is_of_segments(path) => {
+                part.report.stranger(path);
+                return Ok(part);
+            }
             Err(e) => return Err(about(path, &e)),
         };
         for name in names.iter().filter(|name| !name.as_bytes().starts_with(b".")) {
@@ -265,6 +270,12 @@ impl Scan<'_> {
 }
 
 /// An error that tells the file.
+/// Whether segments of a timeline belong in this directory.
+fn is_of_segments(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.len() == 16 && name.as_bytes().iter().all(u8::is_ascii_hexdigit))
+}
+
 fn about(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

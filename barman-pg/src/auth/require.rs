@@ -64,7 +64,8 @@ impl RequireAuth {
                 required.negated = negated;
             } else if negated != required.negated {
                 return Err(format!(
-                    "method \"{part}\" cannot be mixed with {} methods",
+                    "{} cannot be mixed with {} methods",
+                    shown(part),
                     if negated { "non-negative" } else { "negative" }
                 ));
             }

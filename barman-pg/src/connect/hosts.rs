@@ -171,7 +171,7 @@ pub(super) fn list(values: &Values<'_>) -> Result<Vec<Host>, Error> {
                 (Some(name), None) => Place::Name(name),
                 (None, None) => Place::Unix {
                     directory: None,
-                    path: default_socket(port),
+                    path: default_socket(port, values),
                 },
             };
             Host {
@@ -189,12 +189,12 @@ fn socket_path(directory: &str, port: u16) -> PathBuf {
     PathBuf::from(format!("{directory}/.s.PGSQL.{port}"))
 }
 
-fn default_socket(port: u16) -> PathBuf {
+fn default_socket(port: u16, values: &Values<'_>) -> PathBuf {
     let candidates = SOCKET_DIRECTORIES.map(|directory| socket_path(directory, port));
     let [first, ..] = &candidates;
     candidates
         .iter()
-        .find(|path| path.exists())
+        .find(|path| values.is_there(path))
         .unwrap_or(first)
         .clone()
 }

@@ -122,9 +122,7 @@ pub(super) fn wrong_values(info: &ConnInfo, environment: fn(&str) -> Option<Stri
     if info.written("service").is_some() || environment("PGSERVICE").is_some() {
         return Vec::new();
     }
-    let Ok(values) = Values::new(info, environment) else {
-        return Vec::new();
-    };
+    let values = Values::judged(info, environment);
     let hosts = hosts::list(&values);
     let known = hosts.as_deref().unwrap_or_default();
     let mut errors: Vec<Error> = Vec::new();
@@ -400,6 +398,12 @@ mod tests {
             "sslmode=requirepassword=s3cret",
             "require_auth=md5password=s3cret",
             "ssl_min_protocol_version=TLSv1password=s3cret",
+            "min_protocol_version=3.2password=s3cret",
+            "require_auth=md5,!md5password=s3cret",
+            "require_auth=!md5,md5password=s3cret",
+            "sslmode=require;password:s3cret",
+            "port=5432:s3cret@host",
+            "sslkey=pkcs11:object=key;type=private?pin-value=s3cret",
         ] {
             let found = said(text, |_| None);
             assert!(found.len() == 1 && !found[0].contains("s3cret"), "{found:?}");

@@ -106,7 +106,8 @@ pub(super) fn tls(values: &Values<'_>) -> Result<TlsSettings, Error> {
     {
         return Err(Error::Unsupported {
             option: "sslkey".to_owned(),
-            value: key.clone(),
+            // A URI of PKCS #11 may hold a PIN.
+            value: format!("{}:...", key.split(':').next().unwrap_or_default()),
             why: "keys in OpenSSL engines (engine:key) are not; name a file without a colon",
         });
     }
@@ -148,7 +149,7 @@ fn system_roots(values: &Values<'_>) -> Vec<PathBuf> {
     SYSTEM_ROOTS
         .into_iter()
         .map(Path::new)
-        .find(|path| path.exists())
+        .find(|path| values.is_there(path))
         .map(Path::to_path_buf)
         .into_iter()
         .collect()

@@ -1,7 +1,7 @@
 //! Where the value of an option comes from: the connection string, else the service that it names, else the environment.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::files;
 use crate::conninfo::{ConnInfo, ConnInfoError, ENVIRONMENT, service};
@@ -12,6 +12,8 @@ pub(super) struct Values<'a> {
     info: &'a ConnInfo,
     service: BTreeMap<String, String>,
     environment: fn(&str) -> Option<String>,
+    /// Whether files and the user database may be looked at.
+    looks: bool,
 }
 
 pub(super) fn invalid(keyword: &str, what: impl Into<String>) -> Error {
@@ -22,9 +24,15 @@ pub(super) fn invalid(keyword: &str, what: impl Into<String>) -> Error {
     .into()
 }
 
-/// A value in a message. One that has run into the next word (`port=5432password=x`) may hold a secret.
+/// Whether a value may hold a secret: one that has run into the next word (`port=5432password=x`, `...;password:x`), a
+/// URI with a PIN.
+fn is_doubtful(value: &str) -> bool {
+    value.contains(['=', ':', ';', '&', '?', '@'])
+}
+
+/// A value in a message.
 pub(crate) fn shown(value: &str) -> String {
-    if value.contains('=') || value.contains("://") {
+    if is_doubtful(value) {
         "the value".to_owned()
     } else {
         format!("\"{value}\"")
@@ -38,11 +46,27 @@ impl<'a> Values<'a> {
             info,
             service: BTreeMap::new(),
             environment,
+            looks: true,
         };
         if let Some(name) = values.get("service") {
             values.service = values.look_up(&name)?;
         }
         Ok(values)
+    }
+
+    /// For a string without a service, and for nothing but its judgement: no file is looked at.
+    pub(super) fn judged(info: &'a ConnInfo, environment: fn(&str) -> Option<String>) -> Self {
+        Self {
+            info,
+            service: BTreeMap::new(),
+            environment,
+            looks: false,
+        }
+    }
+
+    /// Whether this file or directory is there.
+    pub(super) fn is_there(&self, path: &Path) -> bool {
+        self.looks && path.exists()
     }
 
     /// As libpq: the user's own file, then the system's.
@@ -84,7 +108,7 @@ impl<'a> Values<'a> {
     pub(super) fn home(&self) -> Option<PathBuf> {
         self.variable("HOME")
             .map(PathBuf::from)
-            .or_else(std::env::home_dir)
+            .or_else(|| self.looks.then(std::env::home_dir).flatten())
             .filter(|home| !home.as_os_str().is_empty())
     }
 
@@ -131,7 +155,7 @@ impl<'a> Values<'a> {
     ) -> Result<(), Error> {
         match self.get(keyword) {
             Some(value) if !allowed.iter().any(|one| one.eq_ignore_ascii_case(&value)) => {
-                let value = if ConnInfo::is_secret(keyword) {
+                let value = if ConnInfo::is_secret(keyword) || is_doubtful(&value) {
                     "*REDACTED*".to_owned()
                 } else {
                     value

@@ -461,6 +461,24 @@ mod tests {
     }
 
     #[test]
+    fn digits_of_a_password_are_no_port() {
+        let error = ConnInfo::parse("postgresql://u:12345678/x@h/db")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("%2F") && !error.contains("12345678"), "{error}");
+        // Without doubt they are one, and judged when it is the host's turn.
+        expect(
+            "postgresql://u@h:12345678/db",
+            &[
+                ("dbname", "db"),
+                ("host", "h"),
+                ("port", "12345678"),
+                ("user", "u"),
+            ],
+        );
+    }
+
+    #[test]
     fn nothing_shows_a_secret() {
         let info = ConnInfo::parse("user=u password='top secret' sslpassword=hush host=h").unwrap();
         for shown in [info.to_string(), format!("{info:?}"), redact(&info.expose())] {

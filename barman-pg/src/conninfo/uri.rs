@@ -45,7 +45,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Pair>, ConnInfoError> {
     // What is behind an unescaped sign of a password looks like something else: then it is not shown.
     let doubtful = rest.contains('@');
     let (hosts, ports, rest) = host_list(rest)?;
-    check_hosts(&decode(&hosts)?, &decode(&ports)?)?;
+    check_hosts(&decode(&hosts)?, &decode(&ports)?, doubtful)?;
     push("host", &hosts)?;
     push("port", &ports)?;
     let (path, query) = match rest.split_once('?') {
@@ -86,7 +86,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Pair>, ConnInfoError> {
 }
 
 /// Looks at what libpq would fail to resolve or to read later, and shows nothing of it: it may be part of a password.
-fn check_hosts(hosts: &str, ports: &str) -> Result<(), ConnInfoError> {
+fn check_hosts(hosts: &str, ports: &str, doubtful: bool) -> Result<(), ConnInfoError> {
     const REMEDY: &str =
         "in a user name or password \"@\" is written %40, \":\" %3A, \"/\" %2F, \"?\" %3F, \"%\" %25";
     if hosts
@@ -104,6 +104,14 @@ fn check_hosts(hosts: &str, ports: &str) -> Result<(), ConnInfoError> {
         return invalid(format!(
             "a port is not a number; {REMEDY}; an IPv6 address is written in brackets"
         ));
+    }
+    // Digits of a password, before its `/`.
+    let is_too_large = |port: &str| {
+        let digits = port.trim();
+        !digits.is_empty() && digits.parse::<u16>().is_err()
+    };
+    if doubtful && ports.split(',').any(is_too_large) {
+        return invalid(format!("a port is too large; {REMEDY}"));
     }
     Ok(())
 }

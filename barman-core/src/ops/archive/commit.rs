@@ -47,14 +47,6 @@ pub(super) enum Done {
 }
 
 impl Done {
-    /// Whether the file is done with, so that it is listed to the user.
-    const fn leaves_the_queue(&self) -> bool {
-        matches!(
-            self,
-            Self::Stored(_) | Self::Same | Self::Different | Self::Bad(_)
-        )
-    }
-
     /// What post scripts read in `BARMAN_ERROR`.
     pub(super) fn hook_error(&self, file: &Waiting, facts: &Facts) -> Option<String> {
         match self {
@@ -197,18 +189,10 @@ impl Run<'_> {
     fn finish(&mut self, item: &Item, done: &Done) -> Done {
         let name = &item.file.spelling;
         let failed = self.report.failed;
-        if done.leaves_the_queue() {
-            log::info!(
-                target: TARGET,
-                "Archiving segment from {}: {}/{name}",
-                item.source.title(),
-                self.config.name
-            );
-            self.tell(&format!("\t{name}"));
-        }
         match done {
             Done::Nothing => {}
             Done::Stored(record) => {
+                self.list(item);
                 self.report.archived += 1;
                 self.report.last_archived = Some(record.name);
                 self.remove_left_over(item);
@@ -217,10 +201,13 @@ impl Run<'_> {
             Done::Same => {
                 self.report.already_archived += 1;
                 log::info!(target: TARGET, "{name} is archived already: the copy in the queue is removed");
-                self.remove_source(item);
+                if self.remove_source(item) {
+                    self.list(item);
+                }
             }
             Done::Different => {
                 if self.reject(item, Reason::Duplicate) {
+                    self.list(item);
                     self.report.duplicates += 1;
                     self.tell(&format!(
                         "\tError: {name} is already present in server {}. File moved to errors directory.",
@@ -230,6 +217,7 @@ impl Run<'_> {
             }
             Done::Bad(reason) => {
                 if self.reject(item, Reason::Error) {
+                    self.list(item);
                     self.report.rejected += 1;
                     self.complain(&format!(
                         "WAL file {name} of server {} is useless: {reason}. File moved to errors directory.",
@@ -255,15 +243,22 @@ impl Run<'_> {
         done.clone()
     }
 
-    /// Removes a source that is archived, unless it has become another file meanwhile.
-    fn remove_source(&mut self, item: &Item) {
+    /// Names a file that is done with to the user.
+    fn list(&mut self, item: &Item) {
+        let (source, name) = (item.source.title(), &item.file.spelling);
+        log::info!(target: TARGET, "Archiving segment from {source}: {}/{name}", self.config.name);
+        self.tell(&format!("\t{name}"));
+    }
+
+    /// Removes a source that is archived, unless it has become another file meanwhile. Whether it is gone.
+    fn remove_source(&mut self, item: &Item) -> bool {
         if !item
             .facts
             .as_ref()
             .is_some_and(|facts| facts.is_still_at(&item.path))
         {
             log::info!(target: TARGET, "{} has changed and waits for the next run", item.path.display());
-            return;
+            return false;
         }
         match fs::remove_file(&item.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -272,8 +267,9 @@ impl Run<'_> {
                     "WAL file {} is archived, but cannot be removed from the queue: {error}",
                     item.path.display()
                 ));
+                false
             }
-            _ => {}
+            _ => true,
         }
     }
 

@@ -40,6 +40,12 @@ impl Patience {
         self.told.insert(text.to_owned())
     }
 
+    /// Nothing rests in the next run: the last one, after which nobody tries again.
+    pub(in crate::ops) fn try_all(&mut self) {
+        self.files.clear();
+        self.archivers.clear();
+    }
+
     /// This file could not be archived.
     pub(super) fn failed(&mut self, source: Source, file: &Waiting) {
         self.files.insert((source, file.spelling.clone()), Instant::now());

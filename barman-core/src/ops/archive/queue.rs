@@ -57,7 +57,7 @@ pub(super) struct Batch {
     pub(super) unknown: Vec<OsString>,
     /// How many entries the directory has, ignored ones included.
     pub(super) total: usize,
-    /// How many files could have been archived, were there no limit.
+    /// How many files could be archived now, were there no limit.
     pub(super) ready: usize,
 }
 
@@ -89,8 +89,13 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<Entry>> {
     Ok(listed)
 }
 
-/// Decides. `entries` are sorted; `limit` 0 means none.
-pub(super) fn choose(source: Source, entries: Vec<Entry>, limit: u64) -> Batch {
+/// Decides. `entries` are sorted; `limit` 0 means none. What `rests` uses up nothing of the limit.
+pub(super) fn choose(
+    source: Source,
+    entries: Vec<Entry>,
+    limit: u64,
+    rests: &dyn Fn(&Waiting) -> bool,
+) -> Batch {
     let mut batch = Batch {
         total: entries.len(),
         ..Batch::default()
@@ -127,6 +132,8 @@ pub(super) fn choose(source: Source, entries: Vec<Entry>, limit: u64) -> Batch {
         }
         batch.files.append(&mut partials);
     }
+    // After the choice of what the receiver needs, which is the same whatever rests.
+    batch.files.retain(|file| !rests(file));
     batch.ready = batch.files.len();
     if limit > 0 {
         batch.files.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -152,7 +159,7 @@ mod tests {
             })
             .collect();
         entries.sort_by(|one, other| one.name.cmp(&other.name));
-        let batch = choose(source, entries, limit);
+        let batch = choose(source, entries, limit, &|_| false);
         assert_eq!(batch.total, names.len());
         (
             batch.files.into_iter().map(|file| file.spelling).collect(),

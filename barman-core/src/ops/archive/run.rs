@@ -90,8 +90,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let entries = queue::list(directory).map_err(|error| ArchiveError::queue(directory, error))?;
-        let mut batch = queue::choose(source, entries, limit);
-        batch.files.retain(|file| !self.patience.rests(source, file));
+        let batch = queue::choose(source, entries, limit, &|file| self.patience.rests(source, file));
         self.announce(source, &batch);
         self.report.left_by_limit += to_u64(batch.ready - batch.files.len());
         let before = (self.report.archived, self.report.already_archived);

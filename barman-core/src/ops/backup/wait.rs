@@ -73,6 +73,10 @@ fn until_archived(
         }
         // Before the look: what was sent by now is found by it.
         let sent = sent();
+        let late = limit.is_some_and(|limit| begun.elapsed() >= limit);
+        if sent || late {
+            patience.try_all();
+        }
         let archived = archiving::run(server, archiving::Busy::Silent, patience, ctx);
         if there() {
             return Outcome::Archived;
@@ -86,10 +90,10 @@ fn until_archived(
         if sent {
             return Outcome::Elsewhere;
         }
-        let left = limit.map(|limit| limit.saturating_sub(begun.elapsed()));
-        if left.is_some_and(|left| left.is_zero()) {
+        if late {
             return Outcome::Late;
         }
+        let left = limit.map(|limit| limit.saturating_sub(begun.elapsed()));
         ctx.clock.sleep(left.map_or(pause, |left| pause.min(left)));
         pause = (pause * 2).min(PAUSES.1);
     }
@@ -326,6 +330,21 @@ mod tests {
 
     const END: &str = "000000010000000000000004";
 
+    /// A server in this directory that nobody can connect to.
+    fn server_in(directory: &Path, options: &str) -> Server {
+        let conf = directory.join("barman.conf");
+        let text = format!(
+            "[barman]\nbarman_home = {}\n[s]\nconninfo = host={}\n{options}\n",
+            directory.display(),
+            directory.display()
+        );
+        fs::write(&conf, text).unwrap();
+        for part in ["incoming", "streaming", "wals"] {
+            fs::create_dir_all(directory.join("s").join(part)).unwrap();
+        }
+        Server::new(Config::load(&conf, None).unwrap().server("s").unwrap().clone())
+    }
+
     /// What a wait of this length answers and says, while `meanwhile` happens.
     fn wait(
         options: &str,
@@ -334,17 +353,7 @@ mod tests {
         meanwhile: impl FnOnce(&Path, &Cancel) + Send,
     ) -> (Option<CancelCause>, Vec<String>) {
         let directory = tempfile::tempdir().unwrap();
-        let conf = directory.path().join("barman.conf");
-        let text = format!(
-            "[barman]\nbarman_home = {}\n[s]\nconninfo = host={}\n{options}\n",
-            directory.path().display(),
-            directory.path().display()
-        );
-        fs::write(&conf, text).unwrap();
-        let server = Server::new(Config::load(&conf, None).unwrap().server("s").unwrap().clone());
-        for part in ["incoming", "streaming", "wals"] {
-            fs::create_dir_all(directory.path().join("s").join(part)).unwrap();
-        }
+        let server = server_in(directory.path(), options);
         let (cancel, heard) = (Cancel::new(), Heard::default());
         let ctx = Context {
             progress: &heard,
@@ -396,6 +405,38 @@ mod tests {
             wait("archiver = on", None, long, stop(CancelCause::Terminate)),
             (Some(CancelCause::Terminate), vec![])
         );
+    }
+
+    #[test]
+    fn what_failed_is_tried_once_more_before_the_wait_ends() {
+        let long = Duration::from_secs(600);
+        for (limit, rounds) in [(long, 2), (Duration::from_millis(100), 100_000)] {
+            let directory = tempfile::tempdir().unwrap();
+            // It works from the second time on.
+            let tried = directory.path().join("tried");
+            let options = format!(
+                "archiver = on\ncompression = custom\ncustom_decompression_filter = cat\n\
+                 custom_compression_filter = if test -e {0}; then cat; else touch {0}; exit 1; fi",
+                tried.display()
+            );
+            let server = server_in(directory.path(), &options);
+            fs::write(directory.path().join("s/incoming").join(END), "x").unwrap();
+            let (cancel, heard) = (Cancel::new(), Heard::default());
+            let ctx = Context {
+                progress: &heard,
+                cancel: &cancel,
+                clock: &SystemClock,
+            };
+            let path = server.layout().wal_path(&END.parse().unwrap());
+            let (mut there, mut asked) = (|| path.exists(), 0);
+            let mut sent = || {
+                asked += 1;
+                asked >= rounds
+            };
+            let mut patience = Patience::default();
+            let outcome = until_archived(&server, &mut there, Some(limit), &mut sent, &mut patience, &ctx);
+            assert_eq!(outcome, Outcome::Archived, "{:?}", heard.0.into_inner().unwrap());
+        }
     }
 
     #[test]

@@ -132,11 +132,15 @@ fn wait(facts: &mut Facts<'_, '_>, patience: &mut Patience) -> bool {
     let start = Instant::now();
     let mut pause = PAUSES.0;
     loop {
+        let over = start.elapsed() >= limit;
+        if over {
+            patience.try_all();
+        }
         if archive(facts, patience) {
             facts.refresh_catalog();
             return true;
         }
-        if start.elapsed() >= limit || facts.deadline().ended().is_some() {
+        if over || facts.deadline().ended().is_some() {
             return false;
         }
         facts.ctx().clock.sleep(pause);

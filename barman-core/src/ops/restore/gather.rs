@@ -16,7 +16,7 @@ use super::archived;
 use super::error::RestoreError;
 use super::lineage::{self, Forks, Unreachable};
 use super::options::{RestoreOptions, Target, TargetTimeline};
-use super::plan::{RestorePlan, STANDBY_SIGNAL, WalPlan};
+use super::plan::{RECOVERY_CONF, RestorePlan, STANDBY_SIGNAL, WalPlan};
 use super::time::TargetTime;
 use super::wal_choice::{Extent, Leg, WalChoice};
 use crate::config::ServerConfig;
@@ -325,13 +325,22 @@ pub(super) fn remarks(
             "The target time {time} is in the future: recovery will not reach it."
         ));
     }
-    let signal = layout.data_directory(backup.id).join(STANDBY_SIGNAL);
-    if !options.standby_mode && fs::symlink_metadata(signal).is_ok() {
-        remarks.push(
-            "The backup was taken from a standby. Its standby.signal is left out, and the restored server will be one \
-             of its own: use --standby-mode for a standby."
+    let data = layout.data_directory(backup.id);
+    let signal = [STANDBY_SIGNAL, RECOVERY_CONF]
+        .into_iter()
+        .find(|name| fs::symlink_metadata(data.join(name)).is_ok());
+    match signal {
+        Some(signal) if !options.standby_mode => remarks.push(format!(
+            "The backup was taken from a standby. Its {signal} is left out, and the restored server will be one of its \
+             own: use --standby-mode for a standby."
+        )),
+        // That of later versions stands in `postgresql.conf` or `postgresql.auto.conf`, and stays.
+        Some(RECOVERY_CONF) => remarks.push(
+            "The backup was taken from a standby. Its recovery.conf is left out, with primary_conninfo: write that into \
+             the recovery.conf of the restored server if it shall stream from a primary."
                 .to_owned(),
-        );
+        ),
+        _ => {}
     }
     remarks
 }

@@ -31,6 +31,9 @@ pub struct TreePlan {
 /// Makes a standby of a server (PostgreSQL 12 and later).
 pub(super) const STANDBY_SIGNAL: &str = "standby.signal";
 
+/// The settings of a server in recovery, and what makes it one (PostgreSQL 10 and 11).
+pub(super) const RECOVERY_CONF: &str = "recovery.conf";
+
 /// A WAL file to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WalPlan {
@@ -316,7 +319,7 @@ fn data_tree(
             // Those of the server that was backed up, a standby or one in recovery: what the restored one shall be is
             // for the user to say. PostgreSQL takes `standby.signal` before `recovery.signal`, and does not end recovery
             // at the end of the WAL; where it ends, `recovery.signal` stays.
-            "recovery.conf",
+            RECOVERY_CONF,
             STANDBY_SIGNAL,
             "recovery.signal",
             "tablespace_map",

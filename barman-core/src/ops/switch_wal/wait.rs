@@ -68,11 +68,15 @@ pub(super) fn wait(
                 server: name.to_owned(),
             });
         }
+        let over = limit.filter(|limit| start.elapsed() >= *limit);
+        if over.is_some() {
+            patience.try_all();
+        }
         archive(server, &mut patience, ctx)?;
         if awaited.arrived(server)? {
             return Ok(true);
         }
-        if let Some(limit) = limit.filter(|limit| start.elapsed() >= *limit) {
+        if let Some(limit) = over {
             let seconds = limit.as_secs();
             return match awaited {
                 Awaited::Segment(segment) => Err(SwitchWalError::NotReceived {
@@ -104,5 +108,40 @@ fn archive(server: &Server, patience: &mut Patience, ctx: &Context<'_>) -> Resul
             server: server.name().to_owned(),
         }),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::context::{Cancel, Silent, SystemClock};
+    use std::fs;
+
+    #[test]
+    fn what_failed_is_tried_once_more_before_the_wait_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        // It works from the second time on.
+        let text = format!(
+            "[barman]\nbarman_home = {0}\n[s]\nconninfo = host={0}\narchiver = on\ncompression = custom\n\
+             custom_decompression_filter = cat\n\
+             custom_compression_filter = if test -e {0}/tried; then cat; else touch {0}/tried; exit 1; fi\n",
+            root.display()
+        );
+        fs::write(root.join("barman.conf"), text).unwrap();
+        let name = "000000010000000000000004";
+        fs::create_dir_all(root.join("s/incoming")).unwrap();
+        fs::write(root.join("s/incoming").join(name), "x").unwrap();
+        let config = Config::load(&root.join("barman.conf"), None).unwrap();
+        let ctx = Context {
+            progress: &Silent,
+            cancel: &Cancel::new(),
+            clock: &SystemClock,
+        };
+        let awaited = Awaited::Segment(name.parse().unwrap());
+        let server = Server::new(config.server("s").unwrap().clone());
+        let limit = Duration::from_millis(100);
+        assert!(wait(&server, &awaited, Some(limit), &ctx).unwrap());
     }
 }

@@ -81,3 +81,42 @@ fn a_script_that_stops_the_archiver_is_not_asked_ten_times_a_second() {
     let tried = fs::read_to_string(bench.directory.path().join("tried")).unwrap();
     assert_eq!(tried.lines().count(), 1);
 }
+
+#[test]
+fn what_rests_uses_up_nothing_of_the_batch_and_is_tried_at_the_end() {
+    let bench = Bench::new("archiver = on\narchiver_batch_size = 1");
+    let mut torn = gzip(&segment(1, 1));
+    torn.truncate(100);
+    bench.put(&format!("wals/0000000100000000/{}", name(1)), &torn);
+    for number in [1, 2] {
+        bench.put(&format!("incoming/{}", name(number)), &segment(number, 1));
+    }
+    let mut patience = Patience::resting(Duration::from_secs(3600));
+    runs(&bench, &mut patience, 2);
+    assert_eq!(bench.names("incoming"), [name(1)]);
+    fs::remove_file(bench.at("wals/0000000100000000").join(name(1))).unwrap();
+    runs(&bench, &mut patience, 1);
+    assert_eq!(bench.names("incoming"), [name(1)]);
+    patience.try_all();
+    runs(&bench, &mut patience, 1);
+    assert!(bench.names("incoming").is_empty());
+}
+
+#[test]
+fn what_cannot_be_moved_to_the_errors_directory_is_told_once_and_not_listed() {
+    let bench = Bench::new("archiver = on");
+    // Root, too, makes no directory where a file is.
+    bench.put("errors", b"");
+    bench.put(&format!("wals/0000000100000000/{}", name(1)), &segment(1, 1));
+    bench.put(&format!("incoming/{}", name(1)), &segment(1, 2));
+    bench.put(&format!("incoming/{}", name(2)), b"");
+    bench.put("incoming/stranger", b"");
+    let said = runs(&bench, &mut Patience::resting(Duration::ZERO), 3);
+    let (first, later) = said.split_first().unwrap();
+    assert!(
+        first.len() == 3 && first.iter().all(|line| line.starts_with("W ")),
+        "{first:?}"
+    );
+    assert!(later.iter().all(Vec::is_empty), "{later:?}");
+    assert_eq!(bench.names("incoming").len(), 3);
+}
