@@ -124,11 +124,25 @@ pub fn run(
     options: &ArchiveOptions,
     ctx: &Context<'_>,
 ) -> Result<ArchiveReport, ArchiveError> {
-    run_again(server, options, &mut Patience::default(), ctx)
+    run_with(server, options, &mut Patience::default(), ctx)
 }
 
-/// As [`run`], for a command that archives several times: what failed in its earlier runs is in `patience`.
+/// Archives for a command that waits for WAL, one time of several: what failed in its earlier runs is in `patience`.
+///
+/// # Errors
+/// As [`run`].
 pub(in crate::ops) fn run_again(
+    server: &Server,
+    patience: &mut Patience,
+    ctx: &Context<'_>,
+) -> Result<ArchiveReport, ArchiveError> {
+    let options = ArchiveOptions {
+        occasion: Occasion::Implicit,
+    };
+    run_with(server, &options, patience, ctx)
+}
+
+fn run_with(
     server: &Server,
     options: &ArchiveOptions,
     patience: &mut Patience,

@@ -3,7 +3,7 @@
 use super::failed::chain;
 use crate::context::{Context, Level};
 use crate::failure::{Class, Failure as _};
-use crate::ops::archive::{self, ArchiveOptions, Occasion, Patience};
+use crate::ops::archive::{self, Patience};
 use crate::server::Server;
 
 /// Archives what has come. What is not archived now stays queued, so an interruption is no failure here, nor is a
@@ -17,10 +17,7 @@ pub(super) fn run(
     patience: &mut Patience,
     ctx: &Context<'_>,
 ) -> Result<(), String> {
-    let options = ArchiveOptions {
-        occasion: Occasion::Implicit,
-    };
-    match archive::run_again(server, &options, patience, ctx) {
+    match archive::run_again(server, patience, ctx) {
         Ok(_) => Ok(()),
         Err(error) if error.class() == Class::Interrupted => Ok(()),
         Err(error) if error.class() == Class::Info => {

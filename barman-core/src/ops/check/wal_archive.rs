@@ -11,7 +11,7 @@ use super::TARGET;
 use super::facts::Facts;
 use super::report::CheckResult;
 use crate::context::{Context, Silent};
-use crate::ops::archive::{self, ArchiveOptions, Occasion, Patience};
+use crate::ops::archive::{self, Patience};
 
 /// The longest wait for a segment that was asked for.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -57,10 +57,7 @@ fn archive(facts: &mut Facts<'_, '_>, patience: &mut Patience) -> bool {
         cancel: facts.deadline().cancel(),
         clock: facts.ctx().clock,
     };
-    let options = ArchiveOptions {
-        occasion: Occasion::Implicit,
-    };
-    if let Err(error) = archive::run_again(facts.server(), &options, patience, &ctx) {
+    if let Err(error) = archive::run_again(facts.server(), patience, &ctx) {
         log::info!(target: TARGET, "cannot archive the WAL of server '{}': {error}", facts.config().name);
     }
     has_wal(facts)

@@ -8,7 +8,7 @@ use barman_wal::{SegmentName, TimelineId};
 use super::{SwitchWalError, TARGET, latest};
 use crate::context::{Context, Level};
 use crate::failure::{Class, Failure as _};
-use crate::ops::archive::{self, ArchiveOptions, Occasion, Patience};
+use crate::ops::archive::{self, Patience};
 use crate::server::Server;
 
 /// Pauses between two looks, growing from the first to the second.
@@ -98,10 +98,7 @@ pub(super) fn wait(
 
 /// One quiet run of the archiver. Somebody else who archives is as good as ourselves.
 fn archive(server: &Server, patience: &mut Patience, ctx: &Context<'_>) -> Result<(), SwitchWalError> {
-    let options = ArchiveOptions {
-        occasion: Occasion::Implicit,
-    };
-    match archive::run_again(server, &options, patience, ctx) {
+    match archive::run_again(server, patience, ctx) {
         Ok(_) => Ok(()),
         Err(error) if error.class() == Class::Info => Ok(()),
         Err(error) if error.class() == Class::Interrupted => Err(SwitchWalError::Interrupted {

@@ -99,15 +99,12 @@ fn useless_segments_never_reach_the_archive_and_stop_nobody() {
 #[test]
 fn a_file_that_cannot_be_compared_waits_and_the_others_go_on() {
     let bench = Bench::new("archiver = on");
-    let mut torn = gzip(&segment(1, 1));
-    torn.truncate(100);
+    let torn = torn_gzip(&segment(1, 1));
     bench.put(&format!("wals/0000000100000000/{}", name(1)), &torn);
     bench.put(&format!("incoming/{}", name(1)), &segment(1, 1));
     // A damaged copy of what is archived well.
     bench.put(&format!("wals/0000000100000000/{}", name(2)), &segment(2, 1));
-    let mut damaged = gzip(&segment(2, 1));
-    damaged.truncate(100);
-    bench.put(&format!("incoming/{}", name(2)), &damaged);
+    bench.put(&format!("incoming/{}", name(2)), &torn_gzip(&segment(2, 1)));
     bench.put(&format!("incoming/{}", name(3)), &segment(3, 1));
     let outcome = bench.run();
     let report = outcome.report();

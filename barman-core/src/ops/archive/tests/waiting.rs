@@ -4,9 +4,6 @@ use super::*;
 
 /// Several runs of one command, with what each says.
 fn runs(bench: &Bench, patience: &mut Patience, count: usize) -> Vec<Vec<String>> {
-    let options = ArchiveOptions {
-        occasion: Occasion::Implicit,
-    };
     let once = |_| {
         let (heard, clock) = (Heard::default(), At(bench.now));
         let ctx = Context {
@@ -14,7 +11,7 @@ fn runs(bench: &Bench, patience: &mut Patience, count: usize) -> Vec<Vec<String>
             cancel: &bench.cancel,
             clock: &clock,
         };
-        run_again(&bench.server, &options, patience, &ctx).unwrap();
+        run_again(&bench.server, patience, &ctx).unwrap();
         heard.0.into_inner().unwrap()
     };
     (0..count).map(once).collect()
@@ -49,9 +46,10 @@ fn what_fails_is_told_once_and_left_alone_for_a_while() {
 #[test]
 fn what_comes_later_is_archived_beside_what_failed() {
     let bench = Bench::new("archiver = on");
-    let mut torn = gzip(&segment(1, 1));
-    torn.truncate(100);
-    bench.put(&format!("wals/0000000100000000/{}", name(1)), &torn);
+    bench.put(
+        &format!("wals/0000000100000000/{}", name(1)),
+        &torn_gzip(&segment(1, 1)),
+    );
     bench.put(&format!("incoming/{}", name(1)), &segment(1, 1));
     let mut patience = Patience::default();
     assert_eq!(runs(&bench, &mut patience, 1)[0].len(), 1);
@@ -85,9 +83,10 @@ fn a_script_that_stops_the_archiver_is_not_asked_ten_times_a_second() {
 #[test]
 fn what_rests_uses_up_nothing_of_the_batch_and_is_tried_at_the_end() {
     let bench = Bench::new("archiver = on\narchiver_batch_size = 1");
-    let mut torn = gzip(&segment(1, 1));
-    torn.truncate(100);
-    bench.put(&format!("wals/0000000100000000/{}", name(1)), &torn);
+    bench.put(
+        &format!("wals/0000000100000000/{}", name(1)),
+        &torn_gzip(&segment(1, 1)),
+    );
     for number in [1, 2] {
         bench.put(&format!("incoming/{}", name(number)), &segment(number, 1));
     }
