@@ -57,7 +57,7 @@ fn archive_directories(layout: &Layout) -> io::Result<Vec<String>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(e) => return Err(e),
     };
-    directories.retain(|d| d.len() == 16 && d.bytes().all(|b| b.is_ascii_hexdigit()));
+    directories.retain(|directory| SegmentName::is_archive_directory(directory.as_bytes()));
     directories.sort_unstable_by(|a, b| b.cmp(a));
     Ok(directories)
 }

@@ -2,9 +2,9 @@
 
 use super::{Tag, WalRecord, XlogDb};
 use crate::layout::Layout;
-use barman_wal::WalFileName;
 use barman_wal::codec::{self, Algorithm, DETECT_LENGTH};
 use barman_wal::durable;
+use barman_wal::{SegmentName, WalFileName};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -269,13 +269,13 @@ impl Scan<'_> {
     }
 }
 
-/// An error that tells the file.
 /// Whether segments of a timeline belong in this directory.
 fn is_of_segments(path: &Path) -> bool {
     path.file_name()
-        .is_some_and(|name| name.len() == 16 && name.as_bytes().iter().all(u8::is_ascii_hexdigit))
+        .is_some_and(|name| SegmentName::is_archive_directory(name.as_bytes()))
 }
 
+/// An error that tells the file.
 fn about(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

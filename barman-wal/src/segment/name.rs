@@ -169,6 +169,17 @@ impl SegmentName {
     pub fn archive_directory(self) -> String {
         format!("{:08X}{:08X}", self.timeline.get(), self.log)
     }
+
+    /// Whether a directory of this name in an archive holds segments: 16 hexadecimal digits, of either case.
+    ///
+    /// ```
+    /// assert!(barman_wal::SegmentName::is_archive_directory(b"0000000100000000"));
+    /// assert!(!barman_wal::SegmentName::is_archive_directory(b"lost+found"));
+    /// ```
+    #[must_use]
+    pub fn is_archive_directory(name: &[u8]) -> bool {
+        name.len() == 16 && name.iter().all(u8::is_ascii_hexdigit)
+    }
 }
 
 impl fmt::Display for SegmentName {

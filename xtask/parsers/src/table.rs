@@ -11,6 +11,7 @@ pub static PARSERS: &[Parser] = &[
         "barman_wal::timeline::TimelineId::from_str",
         "barman_wal::timeline::TimelineId::from_hex8",
         "barman_wal::segment::name::SegmentName::from_str",
+        "barman_wal::segment::name::SegmentName::is_archive_directory",
         "barman_wal::segment::name::parse_segment",
         "barman_wal::segment::file_name::WalFileName::from_str",
         "barman_wal::segment::size::SegmentSize::try_from",

@@ -56,7 +56,7 @@ pub fn names(bytes: &[u8]) {
         assert_eq!(name.to_string().parse(), Ok(name));
         if let Some(directory) = name.archive_directory() {
             assert!(
-                directory.len() == 16 && directory.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                SegmentName::is_archive_directory(directory.as_bytes()),
                 "{directory}"
             );
         }

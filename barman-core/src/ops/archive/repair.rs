@@ -88,8 +88,7 @@ fn unlisted(wals: &Path, newest: SegmentName, listed: &HashSet<WalFileName>) -> 
     let first = newest.archive_directory();
     let mut found = Vec::new();
     for (directory, path) in names(wals) {
-        let is_directory = directory.len() == 16 && directory.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_directory || directory < first {
+        if !SegmentName::is_archive_directory(directory.as_bytes()) || directory < first {
             continue;
         }
         for (spelling, path) in names(&path) {
