@@ -6,8 +6,10 @@
 //! takes.
 //!
 //! By default there is no C code and no codec. Each compression of [`codec`] is a cargo feature: `gzip`, `pigz` (gzip by
-//! several threads), `bzip2`, `xz`, `zstd`, `lz4` and `snappy`; `codecs` is all of them. Nothing here talks to a network, reads a configuration or the environment, prints, or panics on bytes that
-//! somebody else wrote.
+//! several threads), `bzip2`, `xz`, `zstd`, `lz4` and `snappy`; `codecs` is all of them.
+//!
+//! Nothing here talks to a network, reads a configuration or the environment, prints, or panics on bytes that somebody
+//! else wrote.
 //!
 //! ```
 //! use barman_wal::{Lsn, SegmentName, SegmentSize, TimelineId, WalFileName};

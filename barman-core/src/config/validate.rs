@@ -39,8 +39,8 @@ pub(super) fn connections(server: &ServerConfig, messages: &mut Vec<String>) {
     }
 }
 
-/// Connection strings that Barman takes and nothing can connect with, for their form or for a value: told when the server is used, with where they
-/// are. `place` tells that.
+/// Connection strings that Barman takes and nothing can connect with, for their form or for a value: told when the
+/// server is used, with where they are. `place` tells that.
 pub(super) fn unusable_connections(
     server: &ServerConfig,
     notices: &mut Vec<ConfigWarning>,
